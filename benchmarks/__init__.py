@@ -1,0 +1,1 @@
+"""The harness: one command trains, scores and compares generative models."""

@@ -1,0 +1,197 @@
+"""What there is to choose from, read from the source so that no answer waits for torch.
+
+Models, metrics and extractors are found by their syntax in the files of their packages: a model is
+a class derived from another model, a metric or an extractor a decorated function. What a name
+stands for is imported when it is needed.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import BadInput, unknown
+
+if TYPE_CHECKING:
+    from models.game import GenerativeModel
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A thing that can be named: one line about it and where its code is.
+
+    Attributes:
+        summary: the first line of its docstring, or what its decorator says.
+        module: the module that defines it.
+        attribute: its name in that module.
+        fields: for a model, the names of its hyper-parameters.
+    """
+
+    summary: str
+    module: str
+    attribute: str
+    fields: tuple[str, ...] = ()
+
+
+@cache
+def list_models() -> dict[str, Entry]:
+    """List the models that ship by their names, the class's name in lower case."""
+    classes = {
+        node.name: (module, node)
+        for module, tree in parse("models")
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+    found = {}
+    for name, (module, node) in classes.items():
+        ancestors = lineage(name, {n: c for n, (_, c) in classes.items()})
+        if "GenerativeModel" in ancestors[1:]:
+            fields = [f for a in ancestors if a in classes for f in config_fields(classes[a][1])]
+            fields += annotated(classes["Recipe"][1])
+            summary = (ast.get_docstring(node) or "").partition("\n")[0]
+            found[name.lower()] = Entry(summary, module, name, tuple(dict.fromkeys(fields)))
+    return dict(sorted(found.items()))
+
+
+@cache
+def list_metrics() -> dict[str, Entry]:
+    """List the metrics by their names."""
+    return decorated("metric")
+
+
+@cache
+def list_extractors() -> dict[str, Entry]:
+    """List the feature extractors by their names."""
+    return decorated("extractor")
+
+
+def decorated(decorator: str) -> dict[str, Entry]:
+    """List the functions in `metrics/` under a decorator with literal `name` and `summary`."""
+    found = {}
+    for module, tree in parse("metrics"):
+        for node in tree.body:
+            for call in getattr(node, "decorator_list", ()):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", None) == decorator:
+                    about = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+                    found[about["name"]] = Entry(about["summary"], module, node.name)  # type: ignore[attr-defined]
+    return dict(sorted(found.items()))
+
+
+def parse(package: str) -> Iterator[tuple[str, ast.Module]]:
+    """Parse every file of a package."""
+    for path in sorted((ROOT / package).glob("*.py")):
+        yield f"{package}.{path.stem}", ast.parse(path.read_text(encoding="utf-8"))
+
+
+def lineage(name: str, classes: dict[str, ast.ClassDef]) -> list[str]:
+    """List a class and its ancestors by name, nearest first, as far as `classes` tells."""
+    if name not in classes:
+        return [name]
+    parents = [base.id for base in classes[name].bases if isinstance(base, ast.Name)]
+    return [name, *(ancestor for parent in parents for ancestor in lineage(parent, classes))]
+
+
+def config_fields(model: ast.ClassDef) -> list[str]:
+    """List the fields of the `Config` nested in a model's class."""
+    nested = [n for n in model.body if isinstance(n, ast.ClassDef) and n.name == "Config"]
+    return [field for config in nested for field in annotated(config)]
+
+
+def annotated(node: ast.ClassDef) -> list[str]:
+    """List the names that a class annotates."""
+    return [
+        line.target.id
+        for line in node.body
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
+    ]
+
+
+def check_model(reference: str) -> None:
+    """Check without importing it that `reference` names a model, or a class in a file or module.
+
+    Raises:
+        BadInput: it names none.
+    """
+    if ":" not in reference:
+        if reference not in list_models():
+            hint = "; a model of your own is path/to/file.py:ClassName or package.module:ClassName"
+            raise BadInput(unknown("model", reference, list_models()) + hint)
+        return
+    place = reference.rpartition(":")[0]
+    if place.endswith(".py") and not Path(place).is_file():
+        raise BadInput(f"model {reference!r}: there is no file {place}")
+
+
+def load_model(reference: str) -> "type[GenerativeModel]":
+    """Import the class that a model's name, `file.py:ClassName` or `module:ClassName` stands for.
+
+    Raises:
+        BadInput: there is no such class, importing it fails, or it is no GenerativeModel.
+    """
+    from models.game import GenerativeModel
+
+    check_model(reference)
+    if ":" not in reference:
+        entry = list_models()[reference]
+        return getattr(importlib.import_module(entry.module), entry.attribute)  # type: ignore[no-any-return]
+    place, _, name = reference.rpartition(":")
+    found = getattr(import_place(place, reference), name, None)
+    if isinstance(found, type) and issubclass(found, GenerativeModel):
+        return found
+    module = import_place(place, reference)
+    choices = [n for n, v in vars(module).items() if is_own_model(v, module)]
+    if found is not None or not choices:
+        raise BadInput(f"model {reference!r}: {place} has no GenerativeModel called {name!r}")
+    raise BadInput(f"model {reference!r}: {unknown('class', name, choices)}")
+
+
+def is_own_model(value: Any, module: ModuleType) -> bool:
+    """Tell whether `value` is a model's class that `module` itself defines."""
+    from models.game import GenerativeModel
+
+    return (
+        isinstance(value, type)
+        and issubclass(value, GenerativeModel)
+        and value.__module__ == module.__name__
+    )
+
+
+def import_place(place: str, reference: str) -> ModuleType:
+    """Import a file or a module that the user names; whatever goes wrong in it is the input's."""
+    try:
+        return import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or "no message"
+        raise BadInput(f"model {reference!r}: {type(error).__name__}: {reason}") from error
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a Python file under a name made from its content, once."""
+    name = f"user_model_{code_hash(path)}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def code_hash(path: Path) -> str:
+    """Give the first 8 hex digits of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]

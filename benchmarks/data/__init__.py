@@ -1,0 +1,162 @@
+"""Data sets: from a name to images in fixed splits. Importing this imports no heavy library."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from benchmarks.data import registry
+from benchmarks.data.dataset import Dataset, Raw, Split, fingerprint
+from benchmarks.data.folder import read_folder
+from benchmarks.data.pictures import check_shape, fit
+from benchmarks.data.registry import DATASETS, TRANSFORMS
+from benchmarks.data.sources import make_source
+from benchmarks.data.splits import cut, cut_source
+from benchmarks.errors import BadInput, unknown
+
+__all__ = [
+    "Dataset",
+    "DatasetEntry",
+    "Split",
+    "default_data_root",
+    "list_datasets",
+    "load_dataset",
+]
+
+registry.scan(__name__, __path__)
+
+FOLDER = "folder:"
+FOLDER_SOURCE = "folder A"
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """What one can know of a data set without reading it.
+
+    Attributes:
+        name: what the user types.
+        summary: one line on what the images are.
+        source: the default source domain.
+        sources: every source domain it may have.
+    """
+
+    name: str
+    summary: str
+    source: str
+    sources: tuple[str, ...]
+
+
+def default_data_root() -> Path:
+    """Folder of downloaded data: `$BENCHMARKS_DATA`, or else one in the user's cache folder."""
+    chosen = os.environ.get("BENCHMARKS_DATA")
+    return Path(chosen) if chosen else user_cache_path("generative-benchmarks") / "data"
+
+
+def list_datasets() -> dict[str, DatasetEntry]:
+    """All data sets by name; a folder of the user's own stands under `folder:PATH`."""
+    entries = [
+        DatasetEntry(name, entry.summary, entry.source, _sources(name))
+        for name, entry in DATASETS.items()
+    ]
+    summary = (
+        "your own images: any sizes and formats, class subfolders, train/ test/, trainA/ trainB/"
+    )
+    entries.append(DatasetEntry("folder:PATH", summary, "edges", _sources("folder:PATH")))
+    return {entry.name: entry for entry in entries}
+
+
+def _sources(name: str) -> tuple[str, ...]:
+    folder = (FOLDER_SOURCE,) if name.startswith(FOLDER) else ()
+    return (*TRANSFORMS, *(other for other in DATASETS if other != name), *folder)
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_root: Path,
+    source: str | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    download: bool = True,
+) -> Dataset:
+    """Load a data set in its fixed splits.
+
+    The target splits depend on the data set, its size and channels alone, not on the source.
+
+    Args:
+        name: one of `list_datasets()`, or "folder:" and a path.
+        data_root: folder of the published data sets' files.
+        source: source domain, by default the data set's own.
+        image_size: side in pixels, by default the data set's own.
+        channels: 1 or 3, by default the data set's own.
+        download: whether missing files may be downloaded.
+
+    Raises:
+        BadInput: an unknown name, an impossible size, absent or damaged files, too few images.
+    """
+    check_shape(image_size, channels)
+    _check_names(name, source)
+    raw = _read(name, data_root, image_size, channels, download)
+    parts = cut(raw, name)
+    train, validation, test = (
+        fit(split, image_size, channels) for split in (parts.train, parts.validation, parts.test)
+    )
+    channels, _, image_size = train.images.shape[1:]
+    source = source or _default_source(name, raw)
+    hidden_pairs = None
+    if source in TRANSFORMS:
+        hidden_pairs = fit(parts.source_test, image_size, channels)
+        source_train = make_source(fit(parts.source_train, image_size, channels), source, "train")
+        source_test = make_source(hidden_pairs, source, "test")
+    else:
+        other = _read_source(raw, source, data_root, download)
+        source_train, source_test = (fit(split, image_size, channels) for split in other)
+    return Dataset(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        class_names=raw.class_names,
+        source=source,
+        source_train=source_train,
+        source_test=source_test,
+        hidden_pairs=hidden_pairs,
+        fingerprint=fingerprint(train, validation, test),
+        source_fingerprint=fingerprint(source_train, source_test),
+    )
+
+
+def _check_names(name: str, source: str | None) -> None:
+    if not name.startswith(FOLDER) and name not in DATASETS:
+        if Path(name).is_dir():
+            raise BadInput(
+                f"unknown data set {name!r}: for a folder of images write {FOLDER}{name}"
+            )
+        raise BadInput(unknown("data set", name, list_datasets()))
+    if source is not None and source not in _sources(name):
+        raise BadInput(unknown(f"source for {name}", source, _sources(name)))
+
+
+def _read(
+    name: str, root: Path, image_size: int | None, channels: int | None, download: bool
+) -> Raw:
+    if name.startswith(FOLDER):
+        return read_folder(name.removeprefix(FOLDER), image_size, channels)
+    return DATASETS[name].read(root, download)
+
+
+def _default_source(name: str, raw: Raw) -> str:
+    if name.startswith(FOLDER):
+        return FOLDER_SOURCE if raw.source else "edges"
+    return DATASETS[name].source
+
+
+def _read_source(raw: Raw, source: str, root: Path, download: bool) -> tuple[Split, Split]:
+    """Read the images of a source domain that is not made from the target's."""
+    if source != FOLDER_SOURCE:
+        other = DATASETS[source].read(root, download)
+        return cut_source(other.train, other.test, source)
+    if raw.source is None:
+        raise BadInput(f"source {source!r}: the folder has no trainA/ and trainB/")
+    return cut_source(*raw.source, source)

@@ -1,0 +1,97 @@
+"""What a data set is: target and source images in fixed splits, named by their content."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+CHUNK = 1024  # images handled at a time, so that a memory-mapped set never lies in memory whole
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one purpose.
+
+    Attributes:
+        images: uint8 [N, C, S, S], possibly a read-only memory map.
+        labels: int64 [N], or None where the images have no classes.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: slice | np.ndarray) -> "Split":
+        labels = None if self.labels is None else self.labels[index]
+        return Split(self.images[index], labels)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a data set's function returns: the images as published, not yet cut or resized.
+
+    Attributes:
+        train: the training images, or all images where there is no official test split.
+        test: the official test images, or None.
+        class_names: one name a label, or None.
+        source: training and test images of a source domain that came along, or None.
+    """
+
+    train: Split
+    test: Split | None = None
+    class_names: tuple[str, ...] | None = None
+    source: tuple[Split, Split | None] | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A target domain to learn and a source domain to translate from.
+
+    No image belongs to two splits; `hidden_pairs` alone repeats: it holds the targets from which
+    `source_test` was made.
+
+    Attributes:
+        name: as `load_dataset` was asked for it, e.g. "mnist" or "folder:/path".
+        train: target images that every model learns from.
+        validation: target images for choosing the best checkpoint, and for nothing else.
+        test: target images that every reported score refers to.
+        class_names: one name a label, or None.
+        source: name of the source domain, e.g. "edges", "usps" or "folder A".
+        source_train: source images that translators learn from.
+        source_test: held-out source images that translators generate from.
+        hidden_pairs: the true targets of `source_test`, image by image; None where there are none.
+        fingerprint: SHA-256 (hex) over the content of the target splits.
+        source_fingerprint: SHA-256 (hex) over the content of the source splits.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...] | None
+    source: str
+    source_train: Split
+    source_test: Split
+    hidden_pairs: Split | None
+    fingerprint: str
+    source_fingerprint: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+def fingerprint(*splits: Split) -> str:
+    """SHA-256 (hex) over the shapes, images and labels of `splits`, in their order."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(f"{split.images.shape} {split.labels is not None};".encode())
+        for start in range(0, len(split), CHUNK):
+            digest.update(np.ascontiguousarray(split.images[start : start + CHUNK]).data)
+        if split.labels is not None:
+            digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
+    return digest.hexdigest()

@@ -1,0 +1,139 @@
+"""What the user sees while runs are trained: bars in a terminal, plain lines anywhere else."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from benchmarks.records import Record
+
+SILENCE = 10.0
+"""Seconds between two plain lines about the same run."""
+
+
+class Display(Protocol):
+    """Whoever is told how the runs get on."""
+
+    def start(self, run: str, steps: int) -> None:
+        """A run begins."""
+
+    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
+        """A run has played `step` rounds and seen so many images."""
+
+    def finish(self, run: str, record: Record) -> None:
+        """A run has left its record."""
+
+
+@dataclass
+class Pace:
+    """How fast a run goes."""
+
+    steps: int
+    started: float = field(default_factory=time.monotonic)
+    told: float = 0.0
+
+    def rate(self, images: int) -> float:
+        """Give the images per second since the start."""
+        return images / max(1e-9, time.monotonic() - self.started)
+
+
+def describe_losses(losses: dict[str, float]) -> str:
+    """Write losses in a few characters each."""
+    return "  ".join(f"{name.removeprefix('loss_')} {loss:.3g}" for name, loss in losses.items())
+
+
+def describe_end(record: Record) -> str:
+    """Say in a few words how a run ended."""
+    if record.status != "ok":
+        return f"{record.status}: {record.reason}"
+    scores = {score.metric: score.value for score in record.scores}
+    shown = (("FID", "fid"), ("IS", "inception_score"), ("MSE", "reconstruction_mse"))
+    return "  ".join(
+        f"{label} {scores[key]:.3g}" for label, key in shown if scores.get(key) is not None
+    )
+
+
+class Lines:
+    """Plain lines, for pipes and log files."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self.total = console, total
+        self.paces: dict[str, Pace] = {}
+        self.finished = 0
+
+    def start(self, run: str, steps: int) -> None:
+        """Say that a run begins."""
+        self.paces[run] = Pace(steps)
+        self.say(f"{run}  started, {steps:,} steps")
+
+    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
+        """Say where a run is, unless it was said a moment ago."""
+        pace = self.paces[run]
+        now = time.monotonic()
+        if now - max(pace.told, pace.started) < SILENCE:
+            return
+        pace.told = now
+        left = (now - pace.started) * (pace.steps - step) / step
+        rate = pace.rate(images)
+        self.say(
+            f"{run}  step {step:,} of {pace.steps:,}  {rate:,.0f} images/s  "
+            f"{describe_losses(losses)}  {left:.0f} s left"
+        )
+
+    def finish(self, run: str, record: Record) -> None:
+        """Say how a run ended."""
+        self.finished += 1
+        self.say(f"{run}  {describe_end(record)}  ({self.finished} of {self.total} runs)")
+
+    def say(self, text: str) -> None:
+        """Print one line as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """A bar for every run in training, and one for all of them."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=None),
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+            transient=False,
+        )
+        self.console = console
+        self.all = self.progress.add_task("all runs", total=total, note="")
+        self.tasks: dict[str, TaskID] = {}
+        self.paces: dict[str, Pace] = {}
+
+    def __enter__(self) -> "Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def start(self, run: str, steps: int) -> None:
+        """Add a run's bar."""
+        self.paces[run] = Pace(steps)
+        self.tasks[run] = self.progress.add_task(run.rpartition("-")[0], total=steps, note="")
+
+    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
+        """Move a run's bar."""
+        pace = self.paces[run]
+        done = "scoring" if step == pace.steps else f"step {step:,}"
+        note = f"{done}  {pace.rate(images):,.0f} img/s  {describe_losses(losses)}"
+        self.progress.update(self.tasks[run], completed=step, note=note)
+
+    def finish(self, run: str, record: Record) -> None:
+        """Replace a run's bar by a line on how it ended."""
+        if run in self.tasks:
+            self.progress.remove_task(self.tasks.pop(run))
+        mark = "[green]✓[/]" if record.status == "ok" else "[red]✗[/]"
+        name = run.rpartition("-")[0]
+        self.console.print(mark, name, " ", describe_end(record), markup=True, highlight=False)
+        self.progress.advance(self.all)

@@ -1,0 +1,19 @@
+"""What the user gets to read when the input is wrong."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BadInput(Exception):
+    """The user's input cannot work; the message is one line that says what, where and what would.
+
+    Commands print it to the standard error without a traceback and exit with code 2.
+    """
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """Say in one line that `name` is no `kind`, naming the nearest valid choice and all of them."""
+    valid = sorted(choices)
+    near = get_close_matches(name.lower(), valid, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown {kind} {name!r}: {hint}choose from {', '.join(valid)}"

@@ -1,0 +1,435 @@
+"""What a run leaves on disk: the schema, and reading and writing it whole or not at all.
+
+Layout of a suite's folder:
+
+    suite.json                  the suite's index: its contenders and runs, in order
+    runs/<run>/record.json      one run: status, spec, scores, costs, environment
+    runs/<run>/history.csv      step, images, seconds, loss_<player>, validation_fid
+    runs/<run>/*.png            pictures, tiles packed without borders
+"""
+
+import math
+import os
+import platform
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from benchmarks.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+SCHEMA: Literal[1] = 1
+CALIBRATION = "calibration"
+Model = TypeVar("Model", bound=BaseModel)
+VERSIONED = (
+    *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow"),
+    *("torchmetrics", "torch-fidelity", "safetensors", "generative-benchmarks"),
+)
+
+
+def _null_unless_finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _check_inside(file: str) -> str:
+    foreign = PureWindowsPath(file)
+    if not foreign.parts or foreign.drive or foreign.root or ".." in foreign.parts:
+        raise ValueError(f"{file!r} is no path inside the run's folder")
+    return PurePosixPath(*foreign.parts).as_posix()
+
+
+def _check_name(name: str) -> str:
+    if name in {"", ".", ".."} or set(name) & set("/\\:\0"):
+        raise ValueError(f"{name!r} is no name of a folder")
+    return name
+
+
+# JSON knows neither NaN nor infinity: a number that is not finite is stored as null.
+Number = Annotated[float | None, BeforeValidator(_null_unless_finite)]
+InsidePath = Annotated[str, AfterValidator(_check_inside)]
+RunName = Annotated[str, AfterValidator(_check_name)]
+Status = Literal["ok", "diverged", "failed", "skipped"]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, ser_json_inf_nan="null")
+
+
+class Score(_Schema):
+    """One number of a run, with what is needed to read it.
+
+    Attributes:
+        metric: its name, e.g. `fid`, `fid_best`, `inception_score`, `reconstruction_mse`.
+        value: None where it is not finite.
+        low: lower end of the interval over samples.
+        high: upper end of that interval.
+        n: number of samples scored.
+        reference: the split it was scored against, e.g. `test`.
+        extractor: `name@hash` of the features, None for scores of pixels.
+        protocol: how the scored images were made, e.g. `inversion, 500 steps`.
+        checkpoint: `last`, or `best` by validation.
+        interval: what `low` and `high` are, in words.
+    """
+
+    metric: str
+    value: Number
+    low: Number = None
+    high: Number = None
+    n: int | None = None
+    reference: str | None = None
+    extractor: str | None = None
+    protocol: str | None = None
+    checkpoint: Literal["last", "best"] = "last"
+    interval: str | None = None
+
+
+class Costs(_Schema):
+    """What a run took; None where it was not measured."""
+
+    parameters: int | None = None
+    training_flops_per_step: Number = None
+    sampling_flops_per_image: Number = None
+    train_seconds: Number = None
+    images_per_second: Number = None
+    peak_memory_mb: Number = None
+    score_seconds: Number = None
+
+
+class Training(_Schema):
+    """How long a run trained: steps, images a step and in all, and its best step by validation."""
+
+    steps: int
+    batch: int
+    images: int
+    best_step: int | None = None
+
+
+class Picture(_Schema):
+    """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder."""
+
+    file: InsidePath
+    rows: int = Field(ge=1)
+    columns: int = Field(ge=1)
+
+
+class Git(_Schema):
+    """The project's commit, and whether its working tree held anything else."""
+
+    commit: str
+    dirty: bool
+
+
+class Environment(_Schema):
+    """Versions and hardware of a run; None where they cannot be told (git: not a checkout)."""
+
+    python: str
+    versions: dict[str, str]
+    platform: str
+    cpu: str | None = None
+    cores: int | None = None
+    memory_mb: int | None = None
+    gpu: str | None = None
+    git: Git | None = None
+
+
+class Record(_Schema):
+    """One run: a contender trained with one seed and scored, or the reason why it was not.
+
+    The calibration runs `real` and `noise` have family `calibration`, no seed and no training.
+    """
+
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    run: RunName
+    suite: str
+    dataset: str
+    contender: str
+    family: str
+    seed: int | None = None
+    status: Status
+    reason: str | None = None
+    spec: dict[str, JsonValue] = Field(default_factory=dict)
+    scores: list[Score] = Field(default_factory=list)
+    costs: Costs = Field(default_factory=Costs)
+    training: Training | None = None
+    pictures: dict[str, Picture] = Field(default_factory=dict)
+    environment: Environment | None = None
+
+    @model_validator(mode="after")
+    def _check_reason(self) -> Self:
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"a run that is {self.status} needs a reason")
+        return self
+
+
+class Entry(_Schema):
+    """A contender of a suite."""
+
+    name: str
+    family: str
+
+
+class Index(_Schema):
+    """A suite's index: contenders and runs in the order of its tables.
+
+    Attributes:
+        runs: names of the contenders' runs.
+        calibration: names of the runs `real` and `noise`.
+        command: the command that made it.
+    """
+
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    suite: str
+    dataset: str
+    contenders: list[Entry]
+    runs: list[RunName]
+    calibration: list[RunName] = Field(default_factory=list)
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A suite read back: its index, its readable records in order, and what was left out."""
+
+    folder: Path
+    index: Index
+    records: list[Record]
+    warnings: list[str]
+
+    def run_folder(self, record: Record) -> Path:
+        """The folder of a record's run."""
+        return self.folder / "runs" / record.run
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: beside it first, flushed to the disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_record(run_folder: Path, record: Record) -> Path:
+    """Write `record.json` into the folder of its run and return its path."""
+    return _write_json(run_folder / "record.json", record)
+
+
+def write_index(folder: Path, index: Index) -> Path:
+    """Write `suite.json` into a suite's folder and return its path."""
+    return _write_json(folder / "suite.json", index)
+
+
+def read_record(run_folder: Path) -> Record:
+    """Read the record of a run.
+
+    Raises:
+        BadInput: if it is missing, damaged or of another schema.
+    """
+    return _read_json(run_folder / "record.json", Record)
+
+
+def read_index(folder: Path) -> Index:
+    """Read the index of a suite's folder.
+
+    Raises:
+        BadInput: if it is missing, naming the nearest folder that has one, or damaged.
+    """
+    if not (folder / "suite.json").is_file():
+        raise BadInput(f"{folder} holds no suite.json: {_hint(folder)}")
+    return _read_json(folder / "suite.json", Index)
+
+
+def read_suite(folder: Path) -> Results:
+    """Read a suite's index and its records in order, the calibration runs last.
+
+    A record that is missing, damaged or of another suite is left out and named in `warnings`.
+
+    Raises:
+        BadInput: if the folder has no readable index, or none of its records can be read.
+    """
+    index = read_index(folder)
+    records, warnings = [], []
+    for run in index.runs + index.calibration:
+        try:
+            record = read_record(folder / "runs" / run)
+            _check_belongs(record, run, index)
+            records.append(record)
+        except BadInput as error:
+            warnings.append(str(error))
+    if not records:
+        named = f": {warnings[0]}" if warnings else ", and its suite.json names no runs"
+        raise BadInput(f"{folder} holds no readable record{named}")
+    return Results(folder, index, records, warnings)
+
+
+def read_history(run_folder: Path) -> "pd.DataFrame | None":
+    """Read a run's `history.csv` (columns as in the layout above), None where there is none.
+
+    Raises:
+        BadInput: if it is damaged.
+    """
+    import pandas as pd
+
+    path = run_folder / "history.csv"
+    if not path.exists():
+        return None
+    try:
+        _check_within(path, run_folder)
+        history = pd.read_csv(path)
+        numeric: pd.DataFrame = history.astype(float)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is no readable history: {_one_line(error)}") from error
+    if missing := {"step", "images"} - set(numeric.columns):
+        raise BadInput(f"{path} is no readable history: no column {', '.join(sorted(missing))}")
+    return numeric
+
+
+def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
+    """Read a picture as its tiles: uint8 [rows, columns, H, W, 3].
+
+    Raises:
+        BadInput: if it is missing, damaged or does not divide into its rows and columns.
+    """
+    import numpy as np
+    from PIL import Image
+
+    path = run_folder / picture.file
+    try:
+        _check_within(path, run_folder)
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path} is no readable picture: {_one_line(error)}") from error
+    rows, columns = picture.rows, picture.columns
+    height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
+    if pixels.shape != (rows * height, columns * width, 3) or not pixels.size:
+        raise BadInput(f"{path} of {pixels.shape[:2]} pixels has no {rows} × {columns} equal tiles")
+    return pixels.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
+
+
+def environment(gpu: str | None = None) -> Environment:
+    """Tell the versions and the hardware of this process; `gpu` is the name of the one in use."""
+    return Environment(
+        python=platform.python_version(),
+        versions={name: version for name in VERSIONED if (version := _version(name))},
+        platform=platform.platform(),
+        cpu=_cpu_model(),
+        cores=os.cpu_count(),
+        memory_mb=_memory_mb(),
+        gpu=gpu,
+        git=_git(Path(__file__).resolve().parents[1]),
+    )
+
+
+def _write_json(path: Path, model: BaseModel) -> Path:
+    write_atomically(path, (model.model_dump_json(by_alias=True, indent=2) + "\n").encode())
+    return path
+
+
+def _read_json(path: Path, schema: type[Model]) -> Model:
+    try:
+        return schema.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is missing") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {_one_line(error)}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise BadInput(f"{path} is damaged or foreign: {where}: {first['msg']}") from error
+
+
+def _check_belongs(record: Record, run: str, index: Index) -> None:
+    """Refuse a record that was copied from another run, suite or data set."""
+    for key, found, expected in (
+        ("run", record.run, run),
+        ("suite", record.suite, index.suite),
+        ("dataset", record.dataset, index.dataset),
+    ):
+        if found != expected:
+            raise BadInput(f"runs/{run}/record.json is foreign: {key} {found!r}, not {expected!r}")
+    known = {entry.name for entry in index.contenders}
+    if record.family != CALIBRATION and record.contender not in known:
+        raise BadInput(f"runs/{run}/record.json is foreign: no contender {record.contender!r}")
+
+
+def _check_within(path: Path, folder: Path) -> None:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError("it lies outside the run's folder")
+
+
+def _hint(folder: Path) -> str:
+    """Name the nearest folder, beside `folder` or in it, that has an index."""
+    parent = folder.resolve().parent
+    found = [path.parent for top in (folder, parent) for path in sorted(top.glob("*/suite.json"))]
+    near = get_close_matches(folder.name, [path.name for path in found], n=1, cutoff=0.0)
+    nearest = next((path for path in found if [path.name] == near), None)
+    return f"did you mean {nearest}?" if nearest else "name a folder written by benchmarks.run"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or None
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or None)
+
+
+def _memory_mb() -> int | None:
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
+
+def _git(root: Path) -> Git | None:
+    """The state of the checkout at `root`; results do not make it dirty, since runs write them."""
+    if not (root / ".git").exists():
+        return None
+    git = ("git", "-C", str(root))
+    try:
+        commit = _output(*git, "rev-parse", "HEAD")
+        changes = _output(*git, "status", "--porcelain", "--", ".", ":!results")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Git(commit=commit, dirty=bool(changes))
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    return done.stdout.strip()

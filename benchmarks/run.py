@@ -1,0 +1,376 @@
+"""The command `python -m benchmarks.run`: train, score and compare the contenders of a suite."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import catalogue
+from benchmarks.errors import BadInput
+from benchmarks.suite import (
+    RunSpec,
+    Suite,
+    apply_settings,
+    build_suite,
+    find_suite,
+    list_suites,
+    plan_runs,
+    read_toml,
+    select_models,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.data import Dataset
+    from benchmarks.records import Record
+    from benchmarks.runner import Place
+
+DESCRIPTION = "Train, score and compare generative models side by side."
+EXAMPLES = """examples:
+  python -m benchmarks.run                            the default suite, on embedded data
+  python -m benchmarks.run mnist --data-root DIR      a larger one
+  python -m benchmarks.run --models vae,gan --seeds 5 --set vae.beta=4
+  python -m benchmarks.run --dataset folder:PHOTOS --image-size 32 --extractor random
+  python -m benchmarks.run --list                     what there is to choose from"""
+
+DIRECT = (
+    *("dataset", "source", "image_size", "channels"),
+    *("seeds", "samples", "extractor", "threads"),
+)
+"""Options that replace the suite's key of the same name."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("suite", nargs="?", default="digits", help="a shipped suite or a TOML file")
+    add = parser.add_argument_group("what is compared").add_argument
+    add("--models", metavar="A,B", help="contenders, models, file.py:ClassName or module:ClassName")
+    add("--backbone", metavar="B", help="the network body of every contender")
+    add("--set", action="append", default=[], metavar="NAME.KEY=VALUE", help="a hyper-parameter")
+    add = parser.add_argument_group("on which data").add_argument
+    add("--dataset", metavar="D", help="a data set's name, or folder:PATH for your own images")
+    add("--source", metavar="S", help="the source domain of translators")
+    add("--image-size", type=int, metavar="N", help="resize images to N pixels")
+    add("--channels", type=int, metavar="C", help="1 for grey, 3 for colour")
+    add("--data-root", type=Path, metavar="DIR", help="data sets' files (BENCHMARKS_DATA)")
+    add = parser.add_argument_group("how long, how often").add_argument
+    add("--steps", type=int, metavar="N", help="training batches that each contender sees")
+    add("--seeds", type=int, metavar="N", help="repetitions of each contender")
+    add("--samples", type=int, metavar="N", help="images that each contender generates")
+    add = parser.add_argument_group("scored by what").add_argument
+    add("--extractor", metavar="E", help="the feature extractor")
+    add("--inception-weights", type=Path, metavar="FILE", help="weights of the inception extractor")
+    add = parser.add_argument_group("on which machine").add_argument
+    add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
+    add("--compile", action="store_true", help="compile the networks")
+    add("--threads", type=int, metavar="N", help="threads of a run; part of its spec")
+    add("--jobs", type=int, metavar="N", help="runs side by side (default: by cores)")
+    add = parser.add_argument_group("what is left").add_argument
+    add("--out", type=Path, metavar="DIR", help="results folder (default: results/<suite>)")
+    add("--force", action="store_true", help="train again what is finished already")
+    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--list", action="store_true", help="print what there is to choose from and stop")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 1 where a run diverged or failed, or 2 where the input is wrong.
+    """
+    options = make_parser().parse_args(argv)
+    try:
+        if options.list:
+            print(describe_choices())
+            return 0
+        return compare(options, sys.argv[1:] if argv is None else argv)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def describe_choices() -> str:
+    """List the suites, data sets, models, metrics and extractors, a line each."""
+    from benchmarks.data import list_datasets
+
+    sections = {
+        "suites": list_suites(),
+        "data sets": {name: entry.summary for name, entry in list_datasets().items()},
+        "models": {name: entry.summary for name, entry in catalogue.list_models().items()},
+        "metrics": {name: entry.summary for name, entry in catalogue.list_metrics().items()},
+        "extractors": {name: e.summary for name, e in catalogue.list_extractors().items()},
+    }
+    lines = []
+    for title, entries in sections.items():
+        lines += [title, *(f"  {name:<20} {summary}" for name, summary in entries.items()), ""]
+    return "\n".join(lines).rstrip()
+
+
+def read_options(options: argparse.Namespace) -> tuple[str, Suite]:
+    """Give the name of the suite's results and the suite as the options have changed it.
+
+    Raises:
+        BadInput: an option, a name or a value in the suite's file is wrong.
+    """
+    name, path = find_suite(options.suite)
+    table = read_toml(path)
+    build_suite(table, path.name)
+    direct = (
+        "dataset",
+        "source",
+        "image_size",
+        "channels",
+        "seeds",
+        "samples",
+        "extractor",
+        "threads",
+    )
+    table |= {key: getattr(options, key) for key in direct if getattr(options, key) is not None}
+    if options.dataset and options.source is None:
+        table.pop("source", None)
+    if options.models:
+        table = select_models(table, [part.strip() for part in options.models.split(",")])
+    if options.backbone:
+        table = apply_settings(
+            table, [f'{c}.backbone="{options.backbone}"' for c in table["contenders"]]
+        )
+    table = apply_settings(table, options.set)
+    if options.steps is not None:
+        table["images"] = options.steps * table.get("batch", Suite.model_fields["batch"].default)
+    suite = build_suite(table, "options" if table != read_toml(path) else path.name)
+    changed = options.dataset and options.dataset != read_toml(path).get("dataset")
+    return (f"{name}-{safe(suite.dataset)}" if changed else name), suite
+
+
+def safe(text: str) -> str:
+    """Make a folder's name of a data set's."""
+    return "".join(c if c.isalnum() else "-" for c in text).strip("-")
+
+
+def compare(options: argparse.Namespace, argv: list[str]) -> int:
+    """Check everything, then calibrate, train, score and report."""
+    from rich.console import Console
+
+    name, suite = read_options(options)
+    if options.jobs is not None and options.jobs < 1:
+        raise BadInput(f"--jobs must be at least 1, not {options.jobs}")
+    console = Console()
+    with console.status("loading"):
+        specs, data = make_plan(options, suite)
+    if options.dry_run:
+        describe_plan(console, name, suite, data, specs)
+        return 0
+    return carry_out(console, options, argv, name, suite, data, specs)
+
+
+def make_plan(options: argparse.Namespace, suite: Suite) -> "tuple[list[RunSpec], Dataset]":
+    """Load the data and resolve the suite's runs on it; nothing is written."""
+    from benchmarks.data import load_dataset
+
+    data = load_dataset(
+        suite.dataset,
+        data_root=find_data_root(options),
+        source=suite.source,
+        image_size=suite.image_size,
+        channels=suite.channels,
+    )
+    device = choose_device(options.device)
+    precision = options.precision
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") else "float32"
+    specs = plan_runs(
+        suite, data, "options", device=device, precision=precision, compile_=options.compile
+    )
+    return specs, data
+
+
+def find_data_root(options: argparse.Namespace) -> Path:
+    """Choose the folder of the data sets' files."""
+    from benchmarks.data import default_data_root
+
+    return options.data_root or default_data_root()
+
+
+def find_cache() -> Path:
+    """Choose the folder of trained extractors: $BENCHMARKS_CACHE, or the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    chosen = os.environ.get("BENCHMARKS_CACHE")
+    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / "extractors"
+
+
+def choose_device(name: str) -> str:
+    """Check the device, `auto` being CUDA where there is one.
+
+    Raises:
+        BadInput: there is no such device.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    valid = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    if name not in valid:
+        raise BadInput(f"--device {name}: this machine has {', '.join(valid)}")
+    return name
+
+
+def describe_plan(
+    console: "Console", name: str, suite: Suite, data: "Dataset", specs: list[RunSpec]
+) -> None:
+    """Print what would be trained."""
+    from rich.table import Table
+
+    from benchmarks.costs import count_parameters
+    from benchmarks.runner import build_model, count_steps
+
+    colours, side, _ = data.shape
+    console.print(
+        f"{name}: {suite.dataset}, {side}×{side}×{colours}; {len(data.train):,} training, "
+        f"{len(data.validation):,} validation, {len(data.test):,} test images; source "
+        f"{data.source}, {len(data.source_train):,} training, {len(data.source_test):,} held out",
+        highlight=False,
+    )
+    table = Table("contender", "model", "steps", "batch", "parameters", "seeds", box=None)
+    for spec in specs:
+        if spec.seed == 0:
+            model = build_model(spec, data.shape)
+            table.add_row(
+                spec.contender,
+                spec.model,
+                f"{count_steps(spec, model):,}",
+                str(spec.batch),
+                f"{count_parameters(model):,}",
+                str(suite.seeds),
+            )
+    console.print(table)
+    console.print(
+        f"{len(specs)} runs, {specs[0].images:,} training images each, scored by "
+        f"{suite.extractor} on {specs[0].samples:,} samples, on {specs[0].device}",
+        highlight=False,
+    )
+
+
+def carry_out(
+    console: "Console",
+    options: argparse.Namespace,
+    argv: list[str],
+    name: str,
+    suite: Suite,
+    data: "Dataset",
+    specs: list[RunSpec],
+) -> int:
+    """Calibrate, train, score and report; the exit code tells whether every run went well."""
+    from benchmarks.report import build_report, show_report
+    from benchmarks.runner import Place, fixed_threads
+
+    folder = options.out or Path("results") / name
+    place = Place(folder, find_data_root(options), find_cache(), options.inception_weights)
+    with fixed_threads(suite.threads), console.status(f"preparing the {suite.extractor} features"):
+        specs, calibration = prepare(data, specs, name, place)
+    records = train_all(console, options, name, place, specs)
+    write_suite(name, suite, folder, records, calibration, argv)
+    paths = build_report(folder)
+    show_report(folder, paths)
+    return conclude(records)
+
+
+def prepare(
+    data: "Dataset", specs: list[RunSpec], name: str, place: "Place"
+) -> "tuple[list[RunSpec], list[Record]]":
+    """Build the extractor, name it in every spec, and score the calibration rows."""
+    from benchmarks.protocol import Evaluator
+    from benchmarks.runner import calibrate, load_extractor
+
+    first = specs[0]
+    extractor = load_extractor(first.extractor, data, place, first.device)
+    specs = [spec.model_copy(update={"extractor": str(extractor)}) for spec in specs]
+    check_folder(place.folder)
+    evaluator = Evaluator(data, extractor, first.samples, first.reconstructions)
+    return specs, calibrate(specs[0], name, place, evaluator)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a results folder that cannot be written before anything is trained for it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"--out {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise BadInput(f"--out {folder}: the folder is read-only")
+
+
+def train_all(
+    console: "Console",
+    options: argparse.Namespace,
+    name: str,
+    place: "Place",
+    specs: list[RunSpec],
+) -> "list[Record]":
+    """Carry out every run that has no record yet, and give all records in order."""
+    from benchmarks.display import Bars, Lines
+    from benchmarks.engines import choose_jobs, run_all
+    from benchmarks.runner import Job, find_finished
+
+    jobs = [Job(spec, name, place) for spec in specs]
+    found = {} if options.force else {job.spec.name: find_finished(job) for job in jobs}
+    finished = {run: record for run, record in found.items() if record}
+    if finished:
+        console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
+    todo = [job for job in jobs if job.spec.name not in finished]
+    workers = options.jobs or choose_jobs(len(todo), specs[0].threads, specs[0].device)
+    if console.is_terminal:
+        with Bars(console, len(todo)) as display:
+            new = run_all(todo, workers, display)
+    else:
+        new = run_all(todo, workers, Lines(console, len(todo)))
+    made = finished | {record.run: record for record in new}
+    return [made[job.spec.name] for job in jobs]
+
+
+def write_suite(
+    name: str,
+    suite: Suite,
+    folder: Path,
+    records: "list[Record]",
+    calibration: "list[Record]",
+    argv: list[str],
+) -> None:
+    """Write the index by which reports find the records."""
+    from benchmarks.records import Entry, Index, write_index
+
+    families = {record.contender: record.family for record in records}
+    index = Index(
+        suite=name,
+        dataset=suite.dataset,
+        contenders=[Entry(name=c, family=f) for c, f in families.items()],
+        runs=[record.run for record in records],
+        calibration=[record.run for record in calibration],
+        command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
+    )
+    write_index(folder, index)
+
+
+def conclude(records: "list[Record]") -> int:
+    """Name the runs that did not go well, and give the exit code."""
+    bad = [record for record in records if record.status != "ok"]
+    for record in bad:
+        print(f"{record.run} {record.status}: {record.reason}", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,344 @@
+"""One run: a spec becomes a record on disk, whatever happens on the way."""
+
+import csv
+import io
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from benchmarks import costs
+from benchmarks.catalogue import load_model
+from benchmarks.checkpoint import save_tensors
+from benchmarks.data import Dataset, load_dataset
+from benchmarks.errors import BadInput
+from benchmarks.images import to_float
+from benchmarks.protocol import Evaluator, Generated, as_tensor
+from benchmarks.records import (
+    CALIBRATION,
+    Costs,
+    Record,
+    Status,
+    Training,
+    environment,
+    read_record,
+    write_atomically,
+    write_record,
+)
+from benchmarks.seeds import derive_seed
+from benchmarks.suite import DataSpec, RunSpec
+from benchmarks.training import Diverged, Plan, Trained, train
+from metrics import Extractor, Material, build_extractor
+from models.game import GenerativeModel
+
+Report = Callable[[int, int, int, dict[str, float]], None]
+"""Is told the step, the steps in all, the images seen and the mean losses."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run finds what it needs, and where it leaves what it makes.
+
+    Attributes:
+        folder: of the suite's results.
+        data_root: of the data sets' files.
+        cache: of trained extractors.
+        weights: of the `inception` extractor, None to download them.
+    """
+
+    folder: Path
+    data_root: Path
+    cache: Path
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to do: its spec, its suite's name and where it takes place."""
+
+    spec: RunSpec
+    suite: str
+    place: Place
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.place.folder / "runs" / self.spec.name
+
+    @property
+    def seed(self) -> int:
+        """The base of all the run's randomness."""
+        return derive_seed(self.spec.seed, self.spec.data.name, self.spec.contender)
+
+
+def run(job: Job, report: Report) -> Record:
+    """Train and score by the job's spec, and leave the record in the run's folder.
+
+    A run that diverges or fails is a record as well, with its reason, and its traceback in a file.
+
+    Args:
+        job: what to do.
+        report: is told how training gets on.
+    """
+    try:
+        with fixed_threads(job.spec.threads):
+            record = perform(job, report)
+    except Diverged as error:
+        record = unfinished(job, "diverged", str(error))
+    except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
+        write_atomically(job.folder / "traceback.txt", traceback.format_exc().encode())
+        record = unfinished(job, "failed", f"{type(error).__name__}: {one_line(error)}")
+    write_record(job.folder, record)
+    return record
+
+
+def find_finished(job: Job) -> Record | None:
+    """Give the record of an earlier run of the same spec that went well, if there is one."""
+    try:
+        record = read_record(job.folder)
+    except BadInput:
+        return None
+    same = record.status == "ok" and record.spec == job.spec.model_dump()
+    return record if same and record.suite == job.suite else None
+
+
+def perform(job: Job, report: Report) -> Record:
+    """Train the model, score it, and write all but the record."""
+    spec = job.spec
+    device = torch.device(spec.device)
+    evaluator = load_evaluator(
+        spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
+    )
+    torch.manual_seed(derive_seed(job.seed, "weights"))
+    model = build_model(spec, evaluator.data.shape).to(device)
+    measured = measure_flops(model, evaluator, spec)
+    plan = Plan(
+        steps=count_steps(spec, model),
+        batch=spec.batch,
+        seed=derive_seed(job.seed, "training"),
+        evaluations=spec.evaluations,
+        precision=spec.precision,
+        compile=spec.compile,
+    )
+
+    seen = plan.batch * busiest(model)
+    report(0, plan.steps, 0, {})
+    costs.reset_peak_memory(device)
+    trained = train(
+        model,
+        resident(evaluator.train, device),
+        resident(evaluator.source_train, device),
+        plan,
+        evaluate=lambda average: evaluator.validate(average, derive_seed(job.seed, "validation")),
+        report=lambda step, losses: report(step, plan.steps, step * seen, losses),
+    )
+    measured.peak_memory_mb = costs.read_peak_memory(device)
+    measured.train_seconds = trained.seconds
+    measured.images_per_second = trained.history[-1]["images"] / trained.seconds
+
+    started = time.perf_counter()
+    seed = derive_seed(job.seed, "evaluation")
+    made = evaluator.generate(trained.model, seed)
+    scores = evaluator.score(made, trained.model)
+    last = {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()}
+    trained.model.load_state_dict(trained.best)
+    scores.append(evaluator.best_score(trained.model, seed))
+    measured.score_seconds = time.perf_counter() - started
+
+    leave(job.folder, made, trained, last)
+    return Record(
+        **identity(job),
+        status="ok",
+        scores=scores,
+        costs=measured,
+        training=Training(
+            steps=plan.steps,
+            batch=plan.batch,
+            images=int(trained.history[-1]["images"]),
+            best_step=trained.best_step,
+        ),
+        pictures={name: picture for name, (picture, _) in made.pictures.items()},
+    )
+
+
+def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> list[Record]:
+    """Score real training images and noise as if a model had made them; leave two records."""
+    records = []
+    for name, made in evaluator.calibrate().items():
+        fields = {"contender": name, "seed": 0, "settings": {}, "model": name, "images": 0}
+        own = spec.model_copy(update={**fields, "model_version": "", "batch": 0, "evaluations": 0})
+        record = Record(
+            run=f"{name}-{own.hash}",
+            suite=suite,
+            dataset=spec.data.name,
+            contender=name,
+            family=CALIBRATION,
+            status="ok",
+            spec=own.model_dump(),
+            scores=evaluator.score_calibration(name, made),
+            pictures={key: picture for key, (picture, _) in made.pictures.items()},
+            environment=environment(),
+        )
+        folder = place.folder / "runs" / record.run
+        leave_pictures(folder, made)
+        write_record(folder, record)
+        records.append(record)
+    return records
+
+
+@lru_cache(maxsize=2)
+def load_evaluator(
+    data: DataSpec,
+    extractor: str,
+    samples: int,
+    reconstructions: int,
+    place: Place,
+    device: str,
+) -> Evaluator:
+    """Load the data and the extractor of a run, once a process."""
+    images = load_dataset(
+        data.name,
+        data_root=place.data_root,
+        source=data.source,
+        image_size=data.image_size,
+        channels=data.channels,
+        download=False,
+    )
+    if images.fingerprint != data.fingerprint:
+        raise BadInput(f"the images of {data.name} have changed since the run was planned")
+    built = load_extractor(extractor.partition("@")[0], images, place, device)
+    if "@" in extractor and str(built) != extractor:
+        raise BadInput(f"the extractor is {built}, not {extractor} as when the run was planned")
+    return Evaluator(images, built, samples, reconstructions)
+
+
+def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
+    """Build the extractor `name`, training, downloading or reading what it needs.
+
+    Raises:
+        BadInput: the data or the weights are not enough for it.
+    """
+    labels = images.train.labels
+    try:
+        return build_extractor(
+            name,
+            Material(
+                images=as_tensor(images.train.images),
+                labels=None if labels is None else as_tensor(labels),
+                classes=len(images.class_names) if images.class_names else None,
+                key=images.fingerprint,
+                cache=place.cache,
+                weights=place.weights,
+                device=device,
+            ),
+        )
+    except (ValueError, SafetensorError) as error:
+        raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
+
+
+def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
+    """Build a spec's model with its initial weights."""
+    kind = load_model(spec.model)
+    return kind(kind.Config.model_validate(spec.settings), shape)
+
+
+def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
+    """Turn the budget of training images into rounds: the busiest player sees all of them."""
+    return max(1, spec.images // (spec.batch * busiest(model)))
+
+
+def busiest(model: GenerativeModel) -> int:
+    """Give the number of updates a round of the player who takes the most."""
+    return max(player.updates for player in model.players())
+
+
+def measure_flops(model: GenerativeModel, evaluator: Evaluator, spec: RunSpec) -> Costs:
+    """Count the parameters and operations of a model before it is trained."""
+    images = to_float(evaluator.train[: spec.batch].to(model.device))
+    starts = to_float(evaluator.source_train[: spec.batch].to(model.device))
+    source = starts if model.uses_source else None
+    return Costs(
+        parameters=costs.count_parameters(model),
+        training_flops_per_step=costs.count_training_flops(model, images, source),
+        sampling_flops_per_image=costs.count_sampling_flops(model, source),
+    )
+
+
+def resident(images: Tensor, device: torch.device) -> Tensor:
+    """Put images where batches are drawn from: on the GPU if they take up to 8 GiB."""
+    return images.to(device) if device.type == "cuda" and images.nbytes < 8 * 2**30 else images
+
+
+def leave(folder: Path, made: Generated, trained: Trained, last: dict[str, Tensor]) -> None:
+    """Write all that a run leaves but its record."""
+    leave_pictures(folder, made)
+    write_atomically(folder / "history.csv", write_csv(trained.history))
+    archive = io.BytesIO()
+    np.savez_compressed(archive, images=made.samples.numpy())
+    write_atomically(folder / "samples.npz", archive.getvalue())
+    checkpoint = folder / "checkpoint"
+    save_tensors(checkpoint / "model.safetensors", last)
+    save_tensors(checkpoint / "best.safetensors", trained.best)
+    save_tensors(checkpoint / "unaveraged.safetensors", trained.last)
+
+
+def leave_pictures(folder: Path, made: Generated) -> None:
+    """Write the pictures of a run."""
+    for picture, content in made.pictures.values():
+        write_atomically(folder / picture.file, content)
+
+
+def write_csv(rows: list[dict[str, float]]) -> bytes:
+    """Write rows as CSV, a column for every key that any of them has."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def identity(job: Job) -> dict[str, object]:
+    """Give the fields of a record that say which run it is."""
+    on_gpu = job.spec.device.startswith("cuda")
+    return {
+        "run": job.spec.name,
+        "suite": job.suite,
+        "dataset": job.spec.data.name,
+        "contender": job.spec.contender,
+        "family": job.spec.family,
+        "seed": job.spec.seed,
+        "spec": job.spec.model_dump(),
+        "environment": environment(torch.cuda.get_device_name(job.spec.device) if on_gpu else None),
+    }
+
+
+def unfinished(job: Job, status: Status, reason: str) -> Record:
+    """Give the record of a run that did not go well."""
+    return Record(**identity(job), status=status, reason=reason)
+
+
+@contextmanager
+def fixed_threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads in torch and in the libraries under NumPy and SciPy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def one_line(error: Exception) -> str:
+    """Give an error's message in one line."""
+    return " ".join(str(error).split()) or "no message"

@@ -1,0 +1,366 @@
+"""A suite: which contenders are trained on what, how long, and how they are scored.
+
+A TOML file becomes a `Suite`, options change it, and `plan_runs` resolves it to one `RunSpec` for
+every contender and seed. A run is a function of its spec, and the spec's hash is its name.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from benchmarks import catalogue
+from benchmarks.errors import BadInput, unknown
+
+if TYPE_CHECKING:
+    from benchmarks.data import Dataset
+    from models.game import GenerativeModel
+
+T = TypeVar("T", bound=BaseModel)
+SUITES = Path(__file__).with_name("suites")
+RESERVED = ("real", "noise")
+
+
+class Contender(BaseModel):
+    """A model with its hyper-parameters, as the suite names it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
+    model: str
+    settings: dict[str, JsonValue]
+
+
+class Suite(BaseModel):
+    """What a suite's file says; every key but `contenders` has a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str = ""
+    dataset: str = "digits"
+    source: str | None = None
+    image_size: int | None = Field(None, ge=5, le=1024)
+    channels: int | None = None
+    images: int = Field(200_000, ge=1, description="training images that each contender sees")
+    batch: int = Field(64, ge=2)
+    seeds: int = Field(3, ge=1)
+    evaluations: int = Field(10, ge=1, description="validation scores over training")
+    samples: int | None = Field(None, ge=64, description="None: as many as there are sources")
+    reconstructions: int = Field(1_000, ge=10)
+    extractor: str = "classifier"
+    threads: int = Field(1, ge=1)
+    contenders: dict[str, dict[str, JsonValue]]
+
+    @model_validator(mode="after")
+    def check_channels(self) -> "Suite":
+        """Refuse channels other than grey and colour."""
+        if self.channels not in {None, 1, 3}:
+            raise ValueError("channels must be 1 (grey) or 3 (colour)")
+        return self
+
+    def contestants(self) -> list[Contender]:
+        """List the contenders; without a `model` key a contender's name is its model's."""
+        return [
+            Contender(name=name, model=str(table.get("model", name)), settings=without_model(table))
+            for name, table in self.contenders.items()
+        ]
+
+
+class DataSpec(BaseModel):
+    """The data set of a run, with the fingerprints of its content."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    source: str | None
+    image_size: int | None
+    channels: int | None
+    fingerprint: str
+    source_fingerprint: str
+
+
+class RunSpec(BaseModel):
+    """All that determines a run's outcome on a given machine; see `Suite` for the shared fields."""
+
+    model_config = ConfigDict(frozen=True)
+
+    protocol: int
+    data: DataSpec
+    contender: str
+    family: str
+    model: str
+    model_version: str
+    settings: dict[str, JsonValue]
+    images: int
+    batch: int
+    seed: int
+    evaluations: int
+    samples: int
+    reconstructions: int
+    extractor: str
+    threads: int
+    device: str
+    precision: str
+    compile: bool
+
+    @property
+    def name(self) -> str:
+        """The run's name: contender, seed and the hash of everything."""
+        return f"{self.contender}-s{self.seed}-{self.hash}"
+
+    @property
+    def hash(self) -> str:
+        """The first 8 hex digits of the SHA-256 of the spec as canonical JSON."""
+        text = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def list_suites() -> dict[str, str]:
+    """List the suites that ship, each with its summary."""
+    return {p.stem: read_toml(p).get("summary", "") for p in sorted(SUITES.glob("*.toml"))}
+
+
+def find_suite(name: str) -> tuple[str, Path]:
+    """Give the name and file of a shipped suite or of the user's own TOML file.
+
+    Raises:
+        BadInput: there is neither.
+    """
+    if name in list_suites():
+        return name, SUITES / f"{name}.toml"
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return path.stem, path
+    if path.suffix == ".toml":
+        raise BadInput(f"there is no suite file {name}; shipped: {', '.join(list_suites())}")
+    raise BadInput(unknown("suite", name, list_suites()) + ", or name a TOML file")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        BadInput: it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def build_suite(table: dict[str, Any], place: str) -> Suite:
+    """Validate a suite's table; `place` is where it stands, for the message.
+
+    Raises:
+        BadInput: a key, a name or a value is wrong.
+    """
+    check_keys(table, list(Suite.model_fields), place)
+    contenders = table.get("contenders")
+    if not isinstance(contenders, dict) or not contenders:
+        raise BadInput(f"{place}: no contenders; add a table such as [contenders.vae]")
+    for name, settings in contenders.items():
+        if not isinstance(settings, dict):
+            raise BadInput(f"{place}: contenders.{name} must be a table of hyper-parameters")
+        check_contender(name, settings, place)
+    suite = validate(Suite, table, place)
+    validate_all(suite, place)
+    if suite.extractor not in catalogue.list_extractors():
+        raise BadInput(
+            f"{place}: {unknown('extractor', suite.extractor, catalogue.list_extractors())}"
+        )
+    return suite
+
+
+def validate_all(suite: Suite, place: str) -> None:
+    """Check the contenders' names."""
+    for name, table in suite.contenders.items():
+        if name in RESERVED:
+            raise BadInput(f"{place}: a contender cannot be called {name!r}, a calibration row is")
+        validate(Contender, {"name": name, "model": name, "settings": without_model(table)}, place)
+
+
+def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
+    """Check a contender's model and the names of its hyper-parameters without importing torch."""
+    where = f"{place}: contenders.{name}"
+    model = settings.get("model", name)
+    if not isinstance(model, str):
+        raise BadInput(f"{where}.model must be a string, not {model!r}")
+    try:
+        catalogue.check_model(model)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
+    if ":" not in model:
+        check_keys(without_model(settings), catalogue.list_models()[model].fields, where)
+
+
+def without_model(settings: dict[str, Any]) -> dict[str, Any]:
+    """Give a contender's hyper-parameters alone."""
+    return {key: value for key, value in settings.items() if key != "model"}
+
+
+def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
+    """Refuse a key that is not valid, naming the nearest that is."""
+    for key in table:
+        if key not in valid:
+            raise BadInput(f"{place}: {unknown('key', key, valid)}")
+
+
+def validate(kind: type[T], table: dict[str, Any], place: str) -> T:
+    """Build a pydantic model, or say in one line which value is wrong and what would be right."""
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or kind.__name__
+        given = f", not {first['input']!r}" if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message, given = unknown("key", str(first["loc"][-1]), kind.model_fields), ""
+        raise BadInput(f"{place}: {key}: {message}{given}") from None
+
+
+def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """Apply `--set NAME.KEY=VALUE`, NAME a contender or a model, to a suite's table.
+
+    Raises:
+        BadInput: an assignment is malformed or names no contender.
+    """
+    contenders = {name: dict(settings) for name, settings in table["contenders"].items()}
+    for text in assignments:
+        target, equals, value = text.partition("=")
+        name, dot, key = target.strip().rpartition(".")
+        if not equals or not dot or not key:
+            raise BadInput(f"--set {text}: write NAME.KEY=VALUE, e.g. --set vae.beta=4")
+        chosen = [n for n, s in contenders.items() if name in {n, s.get("model", n)}]
+        if not chosen:
+            raise BadInput(f"--set {text}: {unknown('contender', name, contenders)}")
+        for one in chosen:
+            contenders[one][key] = parse_value(value)
+            check_contender(one, contenders[one], f"--set {text}")
+    return {**table, "contenders": contenders}
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML, or as the plain string that it is."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+
+
+def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Keep the contenders of these names; a model the suite lacks enters with its defaults.
+
+    Raises:
+        BadInput: a name is neither a contender nor a model.
+    """
+    chosen: dict[str, Any] = {}
+    for name in names:
+        matching = {n: s for n, s in table["contenders"].items() if name in {n, s.get("model", n)}}
+        if matching:
+            chosen.update(matching)
+            continue
+        if ":" not in name and name not in catalogue.list_models():
+            choices = {*table["contenders"], *catalogue.list_models()}
+            raise BadInput(
+                f"--models: {unknown('model', name, choices)}; "
+                "a model of your own is path/to/file.py:ClassName or package.module:ClassName"
+            )
+        catalogue.check_model(name)
+        chosen[name.rpartition(":")[2].lower()] = {"model": name}
+    return {**table, "contenders": chosen}
+
+
+def resolve(contender: Contender, shape: tuple[int, int, int], place: str) -> "GenerativeModel":
+    """Build a contender's model for images of `shape`, so that what cannot work shows at once.
+
+    Raises:
+        BadInput: a hyper-parameter's value is wrong or the shape cannot work.
+    """
+    kind = catalogue.load_model(contender.model)
+    where = f"{place}: contenders.{contender.name}"
+    config = validate(kind.Config, contender.settings, where)
+    try:
+        return kind(config, shape)
+    except ValueError as error:
+        raise BadInput(f"{where}: {error}") from error
+
+
+def plan_runs(
+    suite: Suite,
+    data: "Dataset",
+    place: str,
+    *,
+    device: str,
+    precision: str = "float32",
+    compile_: bool = False,
+) -> list[RunSpec]:
+    """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
+
+    Raises:
+        BadInput: a contender cannot work on this data, or there are not enough images.
+    """
+    from benchmarks.protocol import PROTOCOL
+
+    models = [(c, resolve(c, data.shape, place)) for c in suite.contestants()]
+    samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
+    shared = suite.model_dump(include={"images", "batch", "evaluations", "extractor", "threads"})
+    data_spec = DataSpec(
+        name=suite.dataset,
+        source=data.source,
+        image_size=suite.image_size,
+        channels=suite.channels,
+        fingerprint=data.fingerprint,
+        source_fingerprint=data.source_fingerprint,
+    )
+    return [
+        RunSpec(
+            protocol=PROTOCOL,
+            data=data_spec,
+            contender=contender.name,
+            family=type(model).__name__.lower(),
+            model=contender.model,
+            model_version=model_version(contender.model, model),
+            settings=model.config.model_dump(mode="json"),
+            seed=seed,
+            samples=samples,
+            reconstructions=min(suite.reconstructions, len(data.test)),
+            device=device,
+            precision=precision,
+            compile=compile_,
+            **shared,
+        )
+        for seed in range(suite.seeds)
+        for contender, model in models
+    ]
+
+
+def count_samples(suite: Suite, data: "Dataset", place: str, translators: list[str]) -> int:
+    """Decide how many images every contender generates.
+
+    Translators generate from held-out source images, each used once; all contenders generate as
+    many, since scores at different sample sizes do not compare.
+
+    Raises:
+        BadInput: more samples are asked for than there are source images.
+    """
+    available = len(data.source_test)
+    wanted = suite.samples or min(available, len(data.test))
+    if wanted > available and translators:
+        raise BadInput(
+            f"{place}: samples: {translators[0]} generates from held-out sources, of which "
+            f"{suite.dataset} has {available}; ask for fewer or leave {translators[0]} out"
+        )
+    return wanted
+
+
+def model_version(reference: str, model: "GenerativeModel") -> str:
+    """Tell which version of a model's code a run was made with."""
+    place = reference.rpartition(":")[0]
+    if place.endswith(".py"):
+        return f"{model.version}@{catalogue.code_hash(Path(place))}"
+    return str(model.version)

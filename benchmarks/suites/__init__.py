@@ -1,0 +1,1 @@
+"""The suites that ship, one TOML file each."""

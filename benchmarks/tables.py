@@ -1,0 +1,460 @@
+"""Records as tables: tidy frames, a row a contender, and the same as CSV, Markdown, LaTeX, text."""
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+from rich import box
+from rich.cells import cell_len
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.records import CALIBRATION, Record, Results, Score
+from benchmarks.statistics import Interval, interval_over_seeds, last_over_best, spread
+
+TIDY_COLUMNS = (
+    *("suite", "dataset", "contender", "family", "seed", "status"),
+    *("metric", "value", "low", "high", "n", "reference", "extractor"),
+)
+COSTS = (
+    *("parameters", "training_flops_per_step", "sampling_flops_per_image"),
+    *("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds"),
+)
+PROSE = 18  # characters before a terminal's cell of words wraps
+METRICS = ("fid", "fid_best", "inception_score", "reconstruction_mse", "paired_mse", "psnr", "ssim")
+COMPARISON_COLUMNS = (
+    *("contender", "family", "seeds", "fid", "fid_low", "fid_high"),
+    *("inception_score", "inception_score_low", "inception_score_high"),
+    *("reconstruction_mse", "reconstruction_mse_low", "reconstruction_mse_high"),
+    *("reconstruction_protocol", "psnr", "ssim", "parameters", "train_seconds"),
+    *("images_per_second", "peak_memory_mb", "diverged"),
+    *("failed", "fid_best", "fid_best_low", "fid_best_high", "fid_last_over_best", "fid_spread"),
+    *("best_step", "steps", "training_images", "training_flops_per_step", "training_flops"),
+    *("sampling_flops_per_image", "score_seconds", "paired_mse", "samples", "reference"),
+    *("extractor", "dataset"),
+)
+
+
+def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row a score, with `TIDY_COLUMNS`.
+
+    A run without scores, such as a diverged one, has one row whose metric and value are empty.
+    """
+    return _tidy(
+        {**_identity(record), **_score_cells(score)}
+        for record in records
+        for score in (record.scores or (None,))
+    )
+
+
+def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row a measured cost, with `TIDY_COLUMNS`; costs vary from machine to machine."""
+    return _tidy(
+        {**_identity(record), "metric": cost, "value": value}
+        for record in records
+        for cost in COSTS
+        if (value := getattr(record.costs, cost)) is not None
+    )
+
+
+def comparison_frame(results: Results) -> pd.DataFrame:
+    """A row a contender in the suite's order, then the calibration rows, with `COMPARISON_COLUMNS`.
+
+    Scores are summed up over the runs that are `ok` (`seeds` says how many), as
+    `statistics.interval_over_seeds` has it; costs are means over them. `diverged` and `failed`
+    (which counts skipped runs too) read "1/3". Only the scores of `shown_extractor` are used.
+    """
+    calibration = [r.contender for r in results.records if r.family == CALIBRATION]
+    names = [entry.name for entry in results.index.contenders] + calibration
+    families = {entry.name: entry.family for entry in results.index.contenders}
+    extractor = shown_extractor(results.records)
+    rows = [
+        {
+            "contender": name,
+            "family": families.get(name, CALIBRATION),
+            "dataset": results.index.dataset,
+            **_contender_cells([r for r in results.records if r.contender == name], extractor),
+        }
+        for name in names
+    ]
+    frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    whole = ["seeds", "parameters", "best_step", "steps", "training_images", "samples"]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def shown_extractor(records: Iterable[Record]) -> str | None:
+    """The extractor of the first FID: numbers of different extractors never share a column."""
+    used = (s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor)
+    return next(used, None)
+
+
+def score_of(record: Record, metric: str, extractor: str | None) -> Score | None:
+    """A run's score by a metric, leaving out those of other extractors than `extractor`."""
+    found = (s for s in record.scores if s.metric == metric and s.extractor in {None, extractor})
+    return next(found, None)
+
+
+def write_csv(frame: pd.DataFrame) -> bytes:
+    """CSV with the shortest digits that give back every float, and LF line ends."""
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _identity(record: Record) -> dict[str, Any]:
+    keys = ("suite", "dataset", "contender", "family", "seed", "status")
+    return {key: getattr(record, key) for key in keys}
+
+
+def _score_cells(score: Score | None) -> dict[str, Any]:
+    keys = ("metric", "value", "low", "high", "n", "reference", "extractor")
+    return {key: getattr(score, key) for key in keys} if score else {}
+
+
+def _tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(TIDY_COLUMNS))
+    numbers = dict.fromkeys(("value", "low", "high"), "float64")
+    return frame.astype({"seed": "Int64", "n": "Int64", **numbers})
+
+
+def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[str, Any]:
+    """The row of one contender from all its runs."""
+    ok = [record for record in records if record.status == "ok"]
+    cells: dict[str, Any] = {"seeds": len(ok)}
+    for metric in METRICS:
+        value, low, high = interval_over_seeds(metric, _intervals(ok, metric, extractor))
+        cells |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+    for column, statuses in (("diverged", {"diverged"}), ("failed", {"failed", "skipped"})):
+        cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
+    last, best = (
+        [run.value for run in _intervals(ok, metric, extractor)] for metric in ("fid", "fid_best")
+    )
+    cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": spread(last)}
+    return cells | _provenance_cells(ok, extractor) | _cost_cells(ok)
+
+
+def _intervals(records: Sequence[Record], metric: str, extractor: str | None) -> list[Interval]:
+    """Each run's value and interval over samples, NaN where it has none."""
+    scores = [score_of(record, metric, extractor) for record in records]
+    bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
+    return [Interval(*(math.nan if x is None else x for x in b)) for b in bounds]
+
+
+def _provenance_cells(ok: Sequence[Record], extractor: str | None) -> dict[str, Any]:
+    fid = _first(score_of(record, "fid", extractor) for record in ok)
+    reconstruction = _first(score_of(record, "reconstruction_mse", extractor) for record in ok)
+    return {
+        "reconstruction_protocol": reconstruction.protocol if reconstruction else None,
+        "samples": fid.n if fid else None,
+        "reference": fid.reference if fid else None,
+        "extractor": fid.extractor if fid else None,
+    }
+
+
+def _cost_cells(ok: Sequence[Record]) -> dict[str, Any]:
+    """Means over runs of the costs and of the training's length."""
+    trained = [r.training for r in ok if r.training]
+    cells = {cost: _mean([getattr(r.costs, cost) for r in ok]) for cost in COSTS}
+    steps = _mean([t.steps for t in trained])
+    per_step = cells["training_flops_per_step"]
+    return cells | {
+        "parameters": _whole(cells["parameters"]),
+        "steps": _whole(steps),
+        "best_step": _whole(_mean([t.best_step for t in trained])),
+        "training_images": _whole(_mean([t.images for t in trained])),
+        "training_flops": None if steps is None or per_step is None else steps * per_step,
+    }
+
+
+def _first(scores: Iterable[Score | None]) -> Score | None:
+    return next((score for score in scores if score), None)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def show_number(value: float) -> str:
+    """Three significant digits, with separators of thousands: 0.0123, 12.3, 1,234."""
+    if not math.isfinite(value):
+        return ""
+    if value == 0 or abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def show_amount(value: float) -> str:
+    """Three significant digits with a suffix: 950, 12.3K, 1.23M, 4.56G."""
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= 0.9995 * size:
+            return f"{show_number(value / size)}{suffix}"
+    return f"{value:.3g}" if math.isfinite(value) else ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column of `comparison_frame` is shown to a person; `better` marks its best value."""
+
+    key: str
+    heading: str
+    show: Callable[[Any], str] = str
+    better: str | None = None
+    interval: bool = False
+    prose: bool = False
+
+    @property
+    def title(self) -> str:
+        """The heading with an arrow towards the better values."""
+        return self.heading + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
+
+
+GENERATION = (
+    Column("fid", "FID", show_number, "lower", interval=True),
+    Column("inception_score", "Inception Score", show_number, "higher", interval=True),
+)
+RECONSTRUCTION = (
+    Column("reconstruction_mse", "MSE", show_number, "lower", interval=True),
+    Column("psnr", "PSNR", show_number, "higher"),
+    Column("ssim", "SSIM", show_number, "higher"),
+    Column("reconstruction_protocol", "reconstructs by", prose=True),
+)
+DIFFICULTY = (
+    Column("seeds", "seeds"),
+    Column("diverged", "diverged"),
+    Column("failed", "failed"),
+    Column("fid_spread", "spread", show_number, "lower"),
+    Column("fid_best", "best FID", show_number, "lower"),
+    Column("fid_last_over_best", "last/best", show_number, "lower"),
+)
+COST = (
+    Column("parameters", "params", show_amount, "lower"),
+    Column("training_flops_per_step", "FLOPs/step", show_amount, "lower"),
+    Column("sampling_flops_per_image", "FLOPs/image", show_amount, "lower"),
+    Column("train_seconds", "train s", show_number, "lower"),
+    Column("images_per_second", "images/s", show_amount, "higher"),
+    Column("peak_memory_mb", "MB", show_number, "lower"),
+)
+PANELS = {
+    "Generation": GENERATION,
+    "Reconstruction": RECONSTRUCTION,
+    "Training": DIFFICULTY,
+    "Cost": COST,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a person reads in a cell: the value, its interval's ends, whether it is the best."""
+
+    text: str
+    bounds: tuple[str, str] | None = None
+    best: bool = False
+
+    def join(self) -> str:
+        """The value with its interval: `12.3 [10.9, 15.0]`."""
+        return f"{self.text} [{', '.join(self.bounds)}]" if self.bounds else self.text
+
+
+def cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
+    """A column of `comparison_frame` as it is shown, its best values marked.
+
+    Calibration rows compete with none, and a single value has nothing to be the best of.
+    """
+    contest = frame.loc[frame["family"] != CALIBRATION, column.key].dropna()
+    best = None
+    if column.better and len(contest) > 1:
+        best = contest.min() if column.better == "lower" else contest.max()
+    return [_cell(row, column, best) for row in frame.to_dict("records")]
+
+
+def _cell(row: dict[Any, Any], column: Column, best: float | None) -> Cell:
+    value = row[column.key]
+    if pd.isna(value):
+        return Cell("")
+    low, high = (row.get(f"{column.key}_{end}", math.nan) for end in ("low", "high"))
+    bounded = column.interval and pd.notna(low) and pd.notna(high)
+    return Cell(
+        column.show(value),
+        (column.show(low), column.show(high)) if bounded else None,
+        best is not None and row["family"] != CALIBRATION and value == best,
+    )
+
+
+def caption(results: Results) -> str:
+    """What the table's numbers are: data set, reference, samples, extractor, intervals, routes."""
+    families = {record.family for record in results.records}
+    sentences = [
+        f"Data set {results.index.dataset}; {_provenance(results)}.",
+        "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1].",
+        "Brackets: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about the"
+        f" geometric mean); with one seed, over samples{_sample_interval(results.records)}.",
+        "Spread: geometric standard deviation of FID over seeds. Best FID: of the checkpoint best"
+        " by validation; last/best: how many times worse the last one is.",
+        "Diverged and failed runs are counted, not averaged.",
+    ]
+    if "cyclegan" in families:
+        sentences.append("CycleGAN starts from held-out real source images, the others from noise.")
+    if CALIBRATION in families:
+        sentences.append(
+            "real (training images) is the floor at this sample size, noise the ceiling."
+        )
+    return " ".join(sentences)
+
+
+def _provenance(results: Results) -> str:
+    extractor = shown_extractor(results.records)
+    scores = [s for r in results.records if (s := score_of(r, "fid", extractor))]
+    if not scores:
+        return "no run has an FID"
+    counts = " or ".join(f"{n:,}" for n in sorted({s.n for s in scores if s.n}))
+    references = " or ".join(sorted({s.reference for s in scores if s.reference}))
+    return f"{counts} samples a run, scored against the {references} split by {extractor}"
+
+
+def failures(records: Iterable[Record]) -> list[str]:
+    """A line for each run that is not ok: `gan, seed 1: diverged (loss is not finite)`."""
+    return [
+        f"{record.contender}, seed {record.seed}: {record.status} ({record.reason})"
+        for record in records
+        if record.status != "ok"
+    ]
+
+
+def _sample_interval(records: Iterable[Record]) -> str:
+    words = (s.interval for r in records for s in r.scores if s.metric == "fid" and s.interval)
+    return f" ({found})" if (found := next(words, None)) else ""
+
+
+def write_markdown(results: Results) -> bytes:
+    """A Markdown table of all columns, the best values in bold, with its caption under it."""
+    header, rows = _grid(results, _markdown_cell, escape_markdown)
+    lines = [_pipes(header), _pipes(["---"] + ["---:"] * (len(header) - 1))]
+    lines += [_pipes(row) for row in rows]
+    notes = [caption(results), *failures(results.records)]
+    return "\n".join([*lines, *(f"\n{escape_markdown(note)}" for note in notes), ""]).encode()
+
+
+def write_latex(results: Results) -> bytes:
+    """A LaTeX tabular of all columns, the best values in bold, its caption as a comment."""
+    header, rows = _grid(results, _latex_cell, escape_latex)
+    contenders = len(results.index.contenders)
+    lines = [
+        r"% needs \usepackage{booktabs}; wide: \resizebox{\textwidth}{!}{...} of graphicx fits it",
+        f"% {' '.join(caption(results).split())}",
+        r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}",
+        r"\toprule",
+        _ampersands(header),
+        r"\midrule",
+        *map(_ampersands, rows[:contenders]),
+        *([r"\midrule"] if rows[contenders:] else []),
+        *map(_ampersands, rows[contenders:]),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _grid(
+    results: Results, show: Callable[[Cell], str], escape: Callable[[str], str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the one wide table, a row a contender."""
+    frame = comparison_frame(results)
+    columns = [column for panel in PANELS.values() for column in panel]
+    shown = [[show(cell) for cell in cells(frame, column)] for column in columns]
+    header = ["contender"] + [escape(column.title) for column in columns]
+    names = [escape(name) for name in frame["contender"]]
+    return header, [list(row) for row in zip(names, *shown, strict=True)]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    value = f"**{cell.text}**" if cell.best else escape_markdown(cell.text)
+    return f"{value} [{', '.join(cell.bounds)}]" if cell.bounds else value
+
+
+def _latex_cell(cell: Cell) -> str:
+    value = rf"\textbf{{{cell.text}}}" if cell.best else escape_latex(cell.text)
+    return f"{value} [{', '.join(cell.bounds)}]" if cell.bounds else value
+
+
+def escape_markdown(text: str) -> str:
+    """Make a text stand for itself in a cell of a Markdown table."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", " ".join(text.split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Make a text stand for itself in LaTeX."""
+    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+
+
+def _pipes(row: Iterable[str]) -> str:
+    return "| " + " | ".join(row) + " |"
+
+
+def _ampersands(row: Iterable[str]) -> str:
+    return " & ".join(row) + r" \\"
+
+
+def show_comparison(results: Results, width: int) -> Group:
+    """The table for a terminal of `width` characters: four panels, the best values starred."""
+    frame = comparison_frame(results)
+    tables = [_terminal_table(frame, title, panel, width) for title, panel in PANELS.items()]
+    notes = [Text(note, style="dim") for note in (caption(results), *failures(results.records))]
+    return Group(*tables, *notes)
+
+
+def _terminal_table(
+    frame: pd.DataFrame, title: str, columns: Sequence[Column], width: int
+) -> Table:
+    """A panel whose only cells to wrap are prose; names give way by their middle."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    room, shown = width - 4, []
+    for column in columns:
+        texts = [_terminal_cell(cell) for cell in cells(frame, column)]
+        widest = max(cell_len(column.heading), *(text.cell_len for text in texts))
+        widest = min(widest, PROSE) if column.prose else widest
+        justify: Literal["left", "right"] = "left" if column.prose else "right"
+        table.add_column(column.heading, width=widest, justify=justify)
+        room -= widest + 2
+        shown.append(texts)
+    scored = [i for i, column in enumerate(columns) if column.better]
+    for name, family, *texts in zip(frame["contender"], frame["family"], *shown, strict=True):
+        if family != CALIBRATION or any(texts[i].plain for i in scored):
+            table.add_row(Text(shorten(name, max(room, 8))), *texts)
+    return table
+
+
+def _terminal_cell(cell: Cell) -> Text:
+    text = Text(cell.text, style="bold green" if cell.best else "")
+    if cell.best:
+        text.append("*")
+    return text.append(f" [{', '.join(cell.bounds)}]", style="dim") if cell.bounds else text
+
+
+def shorten(name: str, width: int) -> str:
+    """Leave out a name's middle, since long names differ at their ends."""
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"

@@ -1,0 +1,291 @@
+"""The one training loop: it plays the rounds of any model's game."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.seeds import derive_seed
+from models.game import GenerativeModel, Player, Round
+
+EXPLODED = 1e8
+"""A mean loss beyond this counts as diverged; sums over the pixels of large images stay below."""
+
+
+class Diverged(Exception):
+    """Training left the finite numbers; the message says which loss and when."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and on what a model is trained; what it trains with is the model's own recipe.
+
+    Attributes:
+        steps: rounds to play.
+        batch: images in a batch.
+        seed: the base of all randomness; the model's initial weights are not drawn from it here.
+        evaluations: how often the model is evaluated, evenly spaced, the last at the end.
+        precision: "float32" or "bfloat16" (autocast).
+        compile: whether the model's networks are compiled.
+    """
+
+    steps: int
+    batch: int
+    seed: int
+    evaluations: int = 10
+    precision: str = "float32"
+    compile: bool = False
+
+
+@dataclass
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        model: the weight average after the last step, in evaluation mode.
+        last: the parameters and buffers after the last step, before averaging.
+        best: the averaged parameters and buffers at the evaluation with the lowest score.
+        best_step: when that was.
+        history: a row a log point: step, images, seconds, losses, validation_fid.
+        seconds: the time the rounds took, evaluations excluded.
+    """
+
+    model: GenerativeModel
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_step: int
+    history: list[dict[str, float]]
+    seconds: float
+
+
+class Batches:
+    """An endless stream of batches; where it stands follows from the batch's number alone.
+
+    Each epoch is a permutation drawn from (seed, epoch); a batch may span two epochs.
+    """
+
+    def __init__(self, images: Tensor, size: int, seed: int, device: torch.device) -> None:
+        self.images, self.size, self.seed, self.device = images, size, seed, device
+        self.epoch, self.order = -1, torch.empty(0, dtype=torch.long)
+
+    def indices(self, start: int, count: int) -> Tensor:
+        """Give the image numbers at positions start, …, start + count − 1 of the stream."""
+        n = len(self.images)
+        epoch, offset = divmod(start, n)
+        if epoch != self.epoch:
+            rng = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
+            self.epoch, self.order = epoch, torch.randperm(n, generator=rng)
+        chosen = self.order[offset : offset + count]
+        if len(chosen) < count:
+            rest = self.indices(start + len(chosen), count - len(chosen))
+            chosen = torch.cat([chosen, rest])
+        return chosen
+
+    def __getitem__(self, number: int) -> Tensor:
+        """Give batch `number`, float32 [size, C, H, W] in [0, 1] on the device."""
+        chosen = self.indices(number * self.size, self.size)
+        batch = self.images[chosen.to(self.images.device)]
+        return batch.to(self.device, non_blocking=True).float().div_(255)
+
+
+@dataclass
+class Opponent:
+    """A player with the optimiser that the loop moves them by."""
+
+    player: Player
+    optimizer: torch.optim.Optimizer
+    clip: float | None
+    total: Tensor
+    rounds: int = 0
+
+    def update(self, play: Round, precision: str) -> None:
+        """Take one step down this player's loss; nobody else's gradients are computed."""
+        with torch.autocast(play.images.device.type, torch.bfloat16, precision == "bfloat16"):
+            loss = self.player.loss(play)
+        parameters = self.player.parameters
+        for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            p.grad = gradient
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+        self.optimizer.step()
+        self.total += loss.detach().float()
+        self.rounds += 1
+
+    def mean_loss(self) -> float:
+        """Give the mean loss since the last call, and start anew."""
+        mean = self.total.item() / max(1, self.rounds)
+        self.total.zero_()
+        self.rounds = 0
+        return mean
+
+
+class Average:
+    """An exponential moving average of a model's weights and of its normalisation statistics.
+
+    The decay starts low, min(decay, (1 + t) / (10 + t)), so that early weights are forgotten.
+    """
+
+    def __init__(self, model: GenerativeModel, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+        self.decay = decay
+        self.live, self.averaged = tracked(model), tracked(self.model)
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the average towards the model's weights after step `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.averaged, self.live, 1 - decay)
+
+
+def tracked(model: nn.Module) -> list[Tensor]:
+    """List the tensors that an average follows: parameters and running statistics."""
+    statistics = [b for name, b in model.named_buffers() if ".running_" in name]
+    return [p.data for p in model.parameters()] + statistics
+
+
+def schedule_factor(name: str, progress: float) -> float:
+    """Give the learning rate's factor at `progress` in [0, 1] of training."""
+    if name == "linear":
+        return 1 - progress
+    if name == "constant_linear":
+        return min(1.0, 2 - 2 * progress)
+    if name == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return 1.0
+
+
+def seat(player: Player, clip: float | None) -> Opponent:
+    """Give `player` the optimiser they ask for."""
+    settings = player.optimizer
+    adam = torch.optim.Adam(player.parameters, lr=settings.lr, betas=settings.betas, fused=True)
+    return Opponent(player, adam, clip, torch.zeros((), device=player.parameters[0].device))
+
+
+@dataclass
+class Clock:
+    """A stopwatch that can be paused."""
+
+    seconds: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+
+    def pause(self) -> None:
+        """Stop counting."""
+        self.seconds += time.perf_counter() - self.started
+
+    def resume(self) -> None:
+        """Count on."""
+        self.started = time.perf_counter()
+
+
+def play_round(
+    opponents: list[Opponent], batches: Batches, sources: Batches | None, plan: Plan, step: int
+) -> None:
+    """Let every player move: a player with k updates sees the first k batches of the round."""
+    most = max(opponent.player.updates for opponent in opponents)
+    rounds: list[Round] = []
+    for opponent in opponents:
+        for turn in range(opponent.player.updates):
+            if turn == len(rounds):
+                number = step * most + turn
+                rng = torch.Generator(batches.device)
+                rng.manual_seed(derive_seed(plan.seed, "play", number))
+                source = sources[number] if sources else None
+                rounds.append(Round(batches[number], source, rng, step))
+            opponent.update(rounds[turn], plan.precision)
+
+
+def train(
+    model: GenerativeModel,
+    images: Tensor,
+    source: Tensor | None,
+    plan: Plan,
+    *,
+    evaluate: Callable[[GenerativeModel], float],
+    report: Callable[[int, dict[str, float]], None],
+) -> Trained:
+    """Train `model` by the plan and give its weight average.
+
+    Args:
+        model: in its initial state, on the device to train on.
+        images: the target domain, uint8 [N, C, H, W], on the device or in memory.
+        source: the source domain, likewise, for a model that `uses_source`.
+        plan: how long and on what.
+        evaluate: scores the averaged model on validation images, lower is better.
+        report: is told the step and the mean losses at every log point.
+
+    Raises:
+        Diverged: a loss is not finite or has exploded.
+    """
+    device = model.device
+    model.train()
+    opponents = [seat(player, model.config.clip) for player in model.players()]
+    average = Average(model, model.config.ema)
+    if plan.compile:
+        for network in model.children():
+            network.compile()
+    batches = Batches(images, plan.batch, derive_seed(plan.seed, "images"), device)
+    sources = (
+        Batches(source, plan.batch, derive_seed(plan.seed, "sources"), device)
+        if source is not None and model.uses_source
+        else None
+    )
+    log_points = set(evenly_spaced(plan.steps, 100))
+    evaluation_points = set(evenly_spaced(plan.steps, plan.evaluations))
+    seen = plan.batch * max(opponent.player.updates for opponent in opponents)
+    history: list[dict[str, float]] = []
+    best, best_step, best_score = {}, 0, math.inf
+    clock = Clock()
+
+    for step in range(plan.steps):
+        # The learning rate is a function of the step alone.
+        if model.config.schedule != "constant":
+            factor = schedule_factor(model.config.schedule, step / plan.steps)
+            for opponent in opponents:
+                opponent.optimizer.param_groups[0]["lr"] = opponent.player.optimizer.lr * factor
+
+        # One round of play, then the weights' average.
+        play_round(opponents, batches, sources, plan, step)
+        average.update(step)
+
+        # Losses leave the device at log points only.
+        done = step + 1
+        if done not in log_points and done not in evaluation_points:
+            continue
+        losses = {f"loss_{o.player.name}": o.mean_loss() for o in opponents}
+        check_finite(losses, done)
+        clock.pause()
+        row = {"step": done, "images": done * seen, "seconds": clock.seconds, **losses}
+        report(done, losses)
+
+        # Which step is best is decided on validation images only.
+        if done in evaluation_points:
+            row["validation_fid"] = score = evaluate(average.model)
+            if score < best_score or not best:
+                best, best_step, best_score = snapshot(average.model), done, score
+        history.append(row)
+        clock.resume()
+
+    clock.pause()
+    return Trained(average.model, snapshot(model), best, best_step, history, clock.seconds)
+
+
+def evenly_spaced(steps: int, points: int) -> Iterator[int]:
+    """Give at most `points` steps evenly spaced over 1, …, steps, the last included."""
+    points = min(points, steps)
+    return (round(steps * (i + 1) / points) for i in range(points))
+
+
+def check_finite(losses: dict[str, float], step: int) -> None:
+    """Raise Diverged where a loss is not finite or has exploded."""
+    for name, loss in losses.items():
+        if not abs(loss) < EXPLODED:
+            raise Diverged(f"{name} is {loss:g} at step {step}")
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """Copy a model's parameters and buffers to the CPU's memory."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,1 @@
+"""The families of generative models, one file each; every one is a game that the harness trains."""

@@ -1,0 +1,63 @@
+"""Autoencoders: one player who minimises the reconstruction error."""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.backbones import decoder, encoder
+from models.density import Mixture
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+
+
+class Autoencoder(GenerativeModel):
+    """An encoder and a decoder copy images; new ones are decoded from a density of the codes."""
+
+    class Config(Recipe):
+        """Defaults after Ghosh et al. (2020), whose mixture over the codes makes it generative."""
+
+        backbone: Literal["mlp", "conv"] = "mlp"
+        latent: int = Field(16, ge=1)
+        hidden: tuple[int, ...] = (512, 256)
+        width: int = Field(64, ge=1)
+        density: Literal["mixture", "normal"] = "mixture"
+        components: int = Field(10, ge=1)
+        lr: float = Field(1e-3, gt=0)
+
+    generation = "from a density of codes"
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "batch"}
+        self.encoder = encoder(config.backbone, shape, config.latent, activation=nn.ReLU, **body)
+        self.decoder = decoder(config.backbone, config.latent, shape, **body)
+        self.density = Mixture(config.components, config.latent)
+
+    def players(self) -> list[Player]:
+        """One player, both networks."""
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        return [Player("autoencoder", parameters, self.error, Adam(self.config.lr))]
+
+    def error(self, play: Round) -> Tensor:
+        """The squared error summed over pixels, averaged over images."""
+        copies = self.decode(self.encoder(play.images))
+        return (copies - play.images).square().flatten(1).sum(1).mean()
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Turn codes [n, latent] into images [n, C, H, W] in [0, 1]."""
+        return self.decoder(z).sigmoid()
+
+    def finish(self, images: Tensor, rng: torch.Generator) -> None:
+        """Fit the mixture to the codes of the training images; `normal` stays as it is."""
+        if self.config.density == "mixture":
+            codes = map_batches(lambda x: self.encoder(x.to(self.device).float() / 255), images)
+            self.density.fit(codes, rng.initial_seed() % 2**32)
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        """Decode n codes drawn from the density."""
+        return map_batches(self.decode, self.density.sample(n, rng))
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Encode and decode."""
+        return map_batches(lambda x: self.decode(self.encoder(x)), images)

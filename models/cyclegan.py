@@ -1,0 +1,175 @@
+"""CycleGAN: two generators between two domains against two discriminators."""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.backbones import (
+    Shape,
+    decoder,
+    encoder,
+    initialise_dcgan,
+    leaky_relu,
+    patch_discriminator,
+    resnet_translator,
+)
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+from models.gan import discriminator_loss, generator_loss
+
+
+class CycleGAN(GenerativeModel):
+    """G translates source to target images and F back; neither domain knows the other's pairs.
+
+    Zhu et al. (2017). In the paper's symbols X is the source and Y the target domain.
+    """
+
+    class Config(Recipe):
+        """Defaults after Zhu et al. (2017, sections 4 and 5.2) at the size of small images."""
+
+        schedule: Literal["constant", "linear", "constant_linear", "cosine"] = "constant_linear"
+        backbone: Literal["resnet", "conv", "mlp"] = "resnet"
+        width: int = Field(32, ge=1)
+        hidden: tuple[int, ...] = (256, 128)
+        latent: int = Field(64, ge=1, description="bottleneck of the conv and mlp backbones")
+        blocks: int = Field(4, ge=1)
+        downsamplings: int = Field(1, ge=1, le=4)
+        critic_width: int = Field(32, ge=1)
+        cycle: float = Field(10, ge=0)
+        identity: float = Field(0.5, ge=0, description="weight relative to that of the cycle")
+        buffer: int = Field(50, ge=1)
+        lr: float = Field(2e-4, gt=0)
+        betas: tuple[float, float] = (0.5, 0.999)
+
+    uses_source: ClassVar[bool] = True
+    generation: ClassVar[str] = "from held-out source images"
+    reconstruction: ClassVar[str] = "cycle"
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.G, self.F = translator(config, shape), translator(config, shape)
+        self.D_X, self.D_Y = critic(config, shape), critic(config, shape)
+        for network in (self.G, self.F, self.D_X, self.D_Y):
+            initialise_dcgan(network)
+        self.past_X, self.past_Y = Past(config.buffer, shape), Past(config.buffer, shape)
+
+    def players(self) -> list[Player]:
+        """Two teams: the generators, then the discriminators."""
+        adam = Adam(self.config.lr, self.config.betas)
+        generators = [*self.G.parameters(), *self.F.parameters()]
+        discriminators = [*self.D_X.parameters(), *self.D_Y.parameters()]
+        return [
+            Player("generators", generators, self.generate, adam),
+            Player("discriminators", discriminators, self.discriminate, adam),
+        ]
+
+    def generate(self, play: Round) -> Tensor:
+        """Adversarial, cycle and identity losses of both generators (eqs. 1 to 3, section 5.2)."""
+        x, y = sources(play), play.images
+        fake_x, fake_y = play.once("fakes", lambda: (self.backward(y), self.forward(x)))
+        λ = self.config.cycle
+        loss = sum(
+            2 * generator_loss("least_squares", D(fake))
+            for D, fake in ((self.D_X, fake_x), (self.D_Y, fake_y))
+        )
+        loss = loss + λ * (l1(self.backward(fake_y), x) + l1(self.forward(fake_x), y))
+        if self.config.identity:
+            same = l1(self.forward(y), y) + l1(self.backward(x), x)
+            loss = loss + λ * self.config.identity * same
+        return loss
+
+    def discriminate(self, play: Round) -> Tensor:
+        """Least-squares losses of both discriminators on real and past generated images."""
+        fake_x, fake_y = (fake.detach() for fake in play.memo["fakes"])
+        old_x, old_y = self.past_X.exchange(fake_x, play), self.past_Y.exchange(fake_y, play)
+        on_x = discriminator_loss("least_squares", self.D_X(sources(play)), self.D_X(old_x))
+        on_y = discriminator_loss("least_squares", self.D_Y(play.images), self.D_Y(old_y))
+        return on_x + on_y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate source images to the target domain."""
+        return self.G(x).sigmoid()
+
+    def backward(self, y: Tensor) -> Tensor:
+        """Translate target images to the source domain."""
+        return self.F(y).sigmoid()
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        """Translate the n source images to the target domain."""
+        if source is None or len(source) < n:
+            raise ValueError(f"CycleGAN needs {n} source images to generate {n}")
+        return map_batches(self.forward, source[:n])
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Translate target images to the source domain and back."""
+        return map_batches(lambda y: self.forward(self.backward(y)), images)
+
+    def translate(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Translate source images to the target domain, and those back again."""
+        targets = map_batches(self.forward, source)
+        return targets, map_batches(self.backward, targets)
+
+
+class Past(nn.Module):
+    """A buffer of generated images, half of which replace the newest (Shrivastava et al. 2017)."""
+
+    images: Tensor
+
+    def __init__(self, size: int, shape: Shape) -> None:
+        super().__init__()
+        self.register_buffer("images", torch.zeros(size, *shape))
+
+    def exchange(self, fakes: Tensor, play: Round) -> Tensor:
+        """Keep some of `fakes` and give older ones in their place, each with probability one half.
+
+        The first round fills the buffer with its own fakes.
+        """
+        size, device = len(self.images), fakes.device
+        if play.step == 0:
+            self.images.copy_(fakes[torch.arange(size, device=device) % len(fakes)])
+        k = min(size, len(fakes))
+        slots = torch.randperm(size, generator=play.rng, device=device)[:k]
+        coin = torch.rand(k, 1, 1, 1, generator=play.rng, device=device) < 0.5
+        new, old = fakes[:k], self.images[slots].to(fakes.dtype)
+        self.images[slots] = torch.where(coin, new, old).to(self.images.dtype)
+        return torch.cat([torch.where(coin, old, new), fakes[k:]])
+
+
+def sources(play: Round) -> Tensor:
+    """Give the round's source images."""
+    if play.source is None:
+        raise ValueError("CycleGAN needs a source domain")
+    return play.source
+
+
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """Give the mean absolute difference."""
+    return (a - b).abs().mean()
+
+
+def translator(config: CycleGAN.Config, shape: Shape) -> nn.Module:
+    """Build one generator, images in [0, 1] to logits."""
+    if config.backbone == "resnet":
+        return resnet_translator(shape, config.width, config.blocks, config.downsamplings)
+    body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "batch"}
+    return nn.Sequential(
+        encoder(config.backbone, shape, config.latent, activation=nn.ReLU, **body),
+        nn.ReLU(),
+        decoder(config.backbone, config.latent, shape, **body),
+    )
+
+
+def critic(config: CycleGAN.Config, shape: Shape) -> nn.Module:
+    """Build one discriminator: patches for the convolutional bodies, one score for `mlp`."""
+    if config.backbone == "mlp":
+        return encoder(
+            "mlp",
+            shape,
+            1,
+            hidden=config.hidden,
+            width=config.critic_width,
+            norm="none",
+            activation=leaky_relu,
+        )
+    return patch_discriminator(shape, config.critic_width, config.downsamplings)

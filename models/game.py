@@ -1,0 +1,123 @@
+"""What a generative model is to the harness: a game of players, a sampler and a reconstructor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+
+class Recipe(BaseModel):
+    """The hyper-parameters that every model has; a model's own `Config` adds to them.
+
+    A field set to None takes the value of the paper that the model follows.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the weight average; 0 turns it off")
+    schedule: Literal["constant", "linear", "constant_linear", "cosine"] = "constant"
+    clip: float | None = Field(None, gt=0, description="largest norm of a player's gradient")
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The settings of the Adam optimiser (Kingma & Ba 2015, algorithm 1)."""
+
+    lr: float
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+@dataclass
+class Round:
+    """What one round of play sees.
+
+    Attributes:
+        images: real images of the target domain, float32 [B, C, H, W] in [0, 1].
+        source: images of the source domain, likewise; None unless the model `uses_source`.
+        rng: the generator of this round's randomness, on the images' device.
+        step: the number of rounds played before.
+        memo: what one player leaves for the next, e.g. the fakes of this round.
+    """
+
+    images: Tensor
+    source: Tensor | None
+    rng: torch.Generator
+    step: int
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Make the thing called `name` for the first player who asks, and hand it to the others."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        return self.memo[name]
+
+
+@dataclass(frozen=True)
+class Player:
+    """One who minimises `loss` over `parameters`, `updates` times a round on as many batches."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    loss: Callable[[Round], Tensor]
+    optimizer: Adam
+    updates: int = 1
+
+
+class GenerativeModel(nn.Module):
+    """The base of every model; built as `Model(config, shape)` with shape (C, H, W).
+
+    A subclass names its hyper-parameters in `Config` and implements `players`, `sample` and
+    `reconstruct`. A constructor raises ValueError, in one line, where the shape cannot work.
+    """
+
+    Config: ClassVar[type[Recipe]] = Recipe
+    version: ClassVar[int] = 1
+    """Raised whenever the same hyper-parameters no longer mean the same model."""
+    uses_source: ClassVar[bool] = False
+    """Whether the model generates from images of a source domain rather than from noise."""
+    generation: ClassVar[str] = "from noise"
+    reconstruction: ClassVar[str] = "encode, decode"
+
+    def __init__(self, config: Any, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.config = config
+        self.shape = shape
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's parameters live."""
+        return next(self.parameters()).device
+
+    def players(self) -> list[Player]:
+        """Name the players in the order of play."""
+        raise NotImplementedError
+
+    def finish(self, images: Tensor, rng: torch.Generator) -> None:
+        """Complete the model after training, e.g. fit a density to its codes; by default nothing.
+
+        Args:
+            images: the training images, uint8 [N, C, H, W].
+            rng: the source of randomness, on the model's device.
+        """
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        """Generate `n` images, float32 [n, C, H, W] in [0, 1].
+
+        Args:
+            n: how many.
+            rng: the source of randomness, on the model's device.
+            source: for a model that `uses_source`, n source images, float32 in [0, 1].
+        """
+        raise NotImplementedError
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Reconstruct `images`, float32 [N, C, H, W] in [0, 1], by the class's protocol."""
+        raise NotImplementedError
+
+
+def map_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, size: int = 256) -> Tensor:
+    """Apply `function` to `inputs` in batches, which bounds memory, and join the results."""
+    return torch.cat([function(batch) for batch in inputs.split(size)])

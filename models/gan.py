@@ -1,0 +1,192 @@
+"""Generative adversarial networks: a generator against a discriminator."""
+
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.backbones import Norm, decoder, encoder, initialise_dcgan, leaky_relu
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+
+
+class Defaults(NamedTuple):
+    """What the paper of a loss trains with."""
+
+    lr: float
+    betas: tuple[float, float]
+    critic_updates: int
+    gradient_penalty: float
+
+
+PAPERS = {
+    "minimax": Defaults(2e-4, (0.5, 0.999), 1, 0),  # Goodfellow et al. 2014; Radford et al. 2016
+    "nonsaturating": Defaults(2e-4, (0.5, 0.999), 1, 0),
+    "least_squares": Defaults(2e-4, (0.5, 0.999), 1, 0),  # Mao et al. 2017
+    "hinge": Defaults(2e-4, (0.0, 0.9), 1, 0),  # Miyato et al. 2018
+    "wasserstein": Defaults(1e-4, (0.0, 0.9), 5, 10),  # Gulrajani et al. 2017, algorithm 1
+}
+
+
+class GAN(GenerativeModel):
+    """A generator fools a discriminator that tells real images from generated ones."""
+
+    class Config(Recipe):
+        """Defaults after Goodfellow et al. (2014) for `mlp`, Radford et al. (2016) for `conv`."""
+
+        backbone: Literal["mlp", "conv"] = "mlp"
+        loss: Literal["nonsaturating", "minimax", "least_squares", "hinge", "wasserstein"] = (
+            "nonsaturating"
+        )
+        latent: int = Field(100, ge=1)
+        hidden: tuple[int, ...] = (128, 128)
+        width: int = Field(64, ge=1)
+        discriminator_norm: Literal["none", "batch", "spectral"] | None = None
+        lr: float | None = Field(None, gt=0)
+        betas: tuple[float, float] | None = None
+        critic_updates: int | None = Field(None, ge=1)
+        gradient_penalty: float | None = Field(None, ge=0)
+        r1: float = Field(0, ge=0, description="weight of the squared gradient at real images")
+        inversion_steps: int = Field(200, ge=1)
+        inversion_lr: float = Field(0.05, gt=0)
+
+    reconstruction: ClassVar[str] = "inversion"
+    generation: ClassVar[str] = "from noise"
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        body: dict[str, Any] = {"hidden": config.hidden, "width": config.width}
+        self.G = decoder(config.backbone, config.latent, shape, **body)
+        self.D = encoder(
+            config.backbone, shape, 1, norm=self.critic_norm(), activation=leaky_relu, **body
+        )
+        if config.backbone == "conv":
+            initialise_dcgan(self.G)
+            initialise_dcgan(self.D)
+
+    def critic_norm(self) -> Norm:
+        """Choose the discriminator's normalisation: none where the loss or body rules it out."""
+        if self.config.discriminator_norm is not None:
+            return self.config.discriminator_norm
+        plain = self.config.backbone == "mlp" or self.config.loss == "wasserstein"
+        return "none" if plain else "batch"
+
+    def players(self) -> list[Player]:
+        """Let the discriminator play first, then the generator against it."""
+        paper, config = PAPERS[self.config.loss], self.config
+        adam = Adam(config.lr or paper.lr, config.betas or paper.betas)
+        updates = config.critic_updates or paper.critic_updates
+        return [
+            Player(
+                "discriminator", list(self.D.parameters()), self.discriminate, adam, updates=updates
+            ),
+            Player("generator", list(self.G.parameters()), self.generate, adam),
+        ]
+
+    def fakes(self, play: Round) -> Tensor:
+        """Generate as many images as the round has real ones, once for both players."""
+
+        def make() -> Tensor:
+            return self.decode(self.noise(len(play.images), play.rng))
+
+        return play.once("fakes", make)
+
+    def discriminate(self, play: Round) -> Tensor:
+        """The discriminator's loss, with its penalties."""
+        real, fake = play.images, self.fakes(play).detach()
+        loss = discriminator_loss(self.config.loss, self.D(real), self.D(fake))
+        if penalty := self.penalty_weight():
+            ε = torch.rand(len(real), 1, 1, 1, generator=play.rng, device=real.device)
+            slopes = self.slopes(torch.lerp(fake, real, ε)).sqrt()
+            loss = loss + penalty * (slopes - 1).square().mean()
+        if self.config.r1:
+            loss = loss + self.config.r1 / 2 * self.slopes(real).mean()
+        return loss
+
+    def generate(self, play: Round) -> Tensor:
+        """The generator's loss."""
+        return generator_loss(self.config.loss, self.D(self.fakes(play)))
+
+    def penalty_weight(self) -> float:
+        """Give λ of the gradient penalty."""
+        chosen = self.config.gradient_penalty
+        return PAPERS[self.config.loss].gradient_penalty if chosen is None else chosen
+
+    def slopes(self, x: Tensor) -> Tensor:
+        """‖∇D(x)‖² of each image, [B].
+
+        Gulrajani et al. (2017, eq. 3) penalise its root between real and fake images, Mescheder et
+        al. (2018, eq. 9; R₁) itself at real ones.
+        """
+        x = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(self.D(x).sum(), x, create_graph=True)
+        return slope.flatten(1).square().sum(1)
+
+    def noise(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n latent codes from the standard normal, [n, latent]."""
+        return torch.randn(n, self.config.latent, generator=rng, device=rng.device)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Turn codes [n, latent] into images [n, C, H, W] in [0, 1]."""
+        return self.G(z).sigmoid()
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        """Decode n codes drawn from the prior."""
+        return map_batches(self.decode, self.noise(n, rng))
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Invert the generator: search the code with the least squared error (Zhu et al. 2016).
+
+        The search starts at the best of 256 drawn codes and takes `inversion_steps` steps of Adam.
+        """
+        starts = self.noise(256, rng)
+        candidates = map_batches(self.decode, starts).flatten(1)
+
+        def invert(x: Tensor) -> Tensor:
+            nearest = torch.cdist(x.flatten(1), candidates).argmin(1)
+            return self.decode(self.descend(x, starts[nearest]))
+
+        return map_batches(invert, images)
+
+    @torch.enable_grad()
+    def descend(self, x: Tensor, z: Tensor) -> Tensor:
+        """Minimise ‖G(z) − x‖² over z [n, latent]; each image's search is its own."""
+        z = z.clone().requires_grad_()
+        adam = torch.optim.Adam([z], lr=self.config.inversion_lr)
+        for _ in range(self.config.inversion_steps):
+            error = (self.decode(z) - x).square().sum()
+            (z.grad,) = torch.autograd.grad(error, z)
+            adam.step()
+        return z.detach()
+
+
+def discriminator_loss(name: str, real: Tensor, fake: Tensor) -> Tensor:
+    """Give the discriminator's loss on its outputs (logits) for real and fake images.
+
+    `minimax` and `nonsaturating` are −E log D(x) − E log(1 − D(G(z))) (Goodfellow et al. 2014,
+    eq. 1); `least_squares` is Mao et al. (2017, eq. 9); `hinge` Miyato et al. (2018, eq. 16);
+    `wasserstein` Arjovsky et al. (2017, eq. 2).
+    """
+    if name in {"minimax", "nonsaturating"}:
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+    if name == "least_squares":
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+    if name == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    return fake.mean() - real.mean()
+
+
+def generator_loss(name: str, fake: Tensor) -> Tensor:
+    """Give the generator's loss on the discriminator's logits for its images; sources as above.
+
+    `minimax` is E log(1 − D(G(z))); `nonsaturating` is −E log D(G(z)) (Goodfellow et al. 2014,
+    section 3).
+    """
+    if name == "minimax":
+        return -F.softplus(fake).mean()
+    if name == "nonsaturating":
+        return F.softplus(-fake).mean()
+    if name == "least_squares":
+        return (fake - 1).square().mean() / 2
+    return -fake.mean()

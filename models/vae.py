@@ -1,0 +1,72 @@
+"""Variational autoencoders: one player who maximises the evidence lower bound."""
+
+import math
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.backbones import decoder, encoder
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+
+
+class VAE(GenerativeModel):
+    """A probabilistic encoder and decoder whose codes follow a standard normal."""
+
+    class Config(Recipe):
+        """Defaults after Kingma & Welling (2014); β after Higgins et al. (2017)."""
+
+        backbone: Literal["mlp", "conv"] = "mlp"
+        latent: int = Field(16, ge=1)
+        hidden: tuple[int, ...] = (512, 256)
+        width: int = Field(64, ge=1)
+        likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+        sigma: float = Field(0.1, gt=0, description="deviation of the Gaussian likelihood")
+        beta: float = Field(1, ge=0)
+        lr: float = Field(1e-3, gt=0)
+
+    generation: ClassVar[str] = "from its prior"
+    reconstruction: ClassVar[str] = "posterior mean"
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "batch"}
+        outputs = 2 * config.latent
+        self.encoder = encoder(config.backbone, shape, outputs, activation=nn.ReLU, **body)
+        self.decoder = decoder(config.backbone, config.latent, shape, **body)
+
+    def players(self) -> list[Player]:
+        """One player, both networks."""
+        return [Player("vae", list(self.parameters()), self.negative_elbo, Adam(self.config.lr))]
+
+    def negative_elbo(self, play: Round) -> Tensor:
+        """E_q[−log p(x|z)] + β KL(q(z|x) ‖ p(z)) in nats (Kingma & Welling 2014, eq. 3)."""
+        x = play.images
+        μ, log_σ2 = self.encoder(x).chunk(2, dim=1)
+        ε = torch.randn(μ.shape, generator=play.rng, device=μ.device)
+        z = μ + (log_σ2 / 2).exp() * ε
+        kl = 0.5 * (μ.square() + log_σ2.exp() - 1 - log_σ2).sum(1)
+        return (self.cost(self.decoder(z), x) + self.config.beta * kl).mean()
+
+    def cost(self, logits: Tensor, x: Tensor) -> Tensor:
+        """−log p(x|z) summed over pixels, [B]."""
+        if self.config.likelihood == "bernoulli":
+            return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+        σ = self.config.sigma
+        squares = ((logits.sigmoid() - x) / σ).square() / 2 + math.log(σ * math.sqrt(2 * math.pi))
+        return squares.flatten(1).sum(1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Give the mean image [n, C, H, W] in [0, 1] of codes [n, latent]."""
+        return self.decoder(z).sigmoid()
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        """Decode n codes drawn from the prior to their mean images."""
+        z = torch.randn(n, self.config.latent, generator=rng, device=rng.device)
+        return map_batches(self.decode, z)
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Decode the mean of the posterior."""
+        return map_batches(lambda x: self.decode(self.encoder(x).chunk(2, dim=1)[0]), images)

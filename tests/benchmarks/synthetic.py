@@ -1,0 +1,184 @@
+"""Suites as runs would leave them on disk, made up but for the pictures' digits."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from benchmarks.records import (
+    Costs,
+    Entry,
+    Index,
+    Picture,
+    Record,
+    Score,
+    Training,
+    write_index,
+    write_record,
+)
+
+FOUR = (("gan", "gan"), ("autoencoder", "autoencoder"), ("vae", "vae"), ("cyclegan", "cyclegan"))
+TWENTY = tuple(
+    (f"{family}_with_a_rather_long_name-latent_64-conv_{i:02d}", family)
+    for i, family in enumerate(["gan", "autoencoder", "vae", "cyclegan"] * 5)
+)
+EXTRACTOR = "classifier@3fa94c1e"
+PROTOCOLS = {
+    "gan": "inversion, 200 steps",
+    "autoencoder": "encode, decode",
+    "vae": "posterior mean",
+    "cyclegan": "cycle",
+}
+PLAYERS = {
+    "gan": ("generator", "discriminator"),
+    "autoencoder": ("autoencoder",),
+    "vae": ("vae",),
+    "cyclegan": ("generators", "discriminators"),
+}
+
+
+def write_suite(
+    folder: Path,
+    contenders: tuple[tuple[str, str], ...] = FOUR,
+    seeds: int = 3,
+    failures: dict[tuple[str, int], str] | None = None,
+    channels: int = 1,
+) -> Path:
+    """Write a suite of runs; `failures` gives statuses other than ok by (contender, seed)."""
+    suite = folder.name
+    failures = failures or {}
+    runs = []
+    for place, (name, family) in enumerate(contenders):
+        for seed in range(seeds):
+            status = failures.get((name, seed), "ok")
+            record = _record(suite, (name, family), seed, status, place)
+            runs.append(record.run)
+            _write_run(folder / "runs" / record.run, record, channels)
+    calibration = [_calibration(folder, suite, name, channels) for name in ("real", "noise")]
+    entries = [Entry(name=name, family=family) for name, family in contenders]
+    index = Index(
+        suite=suite, dataset="digits", contenders=entries, runs=runs, calibration=calibration
+    )
+    write_index(folder, index)
+    return folder
+
+
+def score(metric: str, value: float, spread: float = 0.08, **further: object) -> Score:
+    fields = {
+        "n": 400,
+        "reference": "test",
+        "extractor": EXTRACTOR,
+        "interval": "95 %, block jackknife over samples",
+    }
+    bounds = {"low": value * (1 - spread), "high": value * (1 + spread)}
+    return Score(metric=metric, value=value, **{**fields, **bounds, **further})
+
+
+def _record(suite: str, entry: tuple[str, str], seed: int, status: str, place: int) -> Record:
+    name, family = entry
+    fields = {"run": f"{name}-s{seed}-1a2b3c4d", "suite": suite, "dataset": "digits"}
+    fields |= {"contender": name, "family": family, "seed": seed, "status": status}
+    if status != "ok":
+        reason = {"diverged": "loss_generator is not finite at step 812"}.get(
+            status, "out of memory"
+        )
+        return Record(**fields, reason=reason)
+    rng = np.random.default_rng([place, seed])
+    fid = 6.0 * (1 + place % 7) * math.exp(0.15 * rng.standard_normal())
+    mse = 0.004 * (1 + place % 5) ** 2 * math.exp(0.1 * rng.standard_normal())
+    protocol = {"protocol": PROTOCOLS[family], "extractor": None}
+    return Record(
+        **fields,
+        spec={"steps": 3000},
+        scores=[
+            score("fid", fid),
+            score("fid_best", fid * 0.93, checkpoint="best"),
+            score("inception_score", 9 - place % 6 + 0.2 * rng.standard_normal()),
+            score("reconstruction_mse", mse, **protocol),
+            score("psnr", -10 * math.log10(mse), **protocol),
+            score("ssim", 1 - 6 * mse, **protocol),
+        ],
+        costs=Costs(
+            parameters=120_000 + 31_000 * place,
+            training_flops_per_step=1.3e8 * (1 + place % 6),
+            sampling_flops_per_image=2.1e6 * (1 + place),
+            train_seconds=12.0 + 4 * place + float(rng.random()),
+            images_per_second=9000.0 / (1 + place),
+            peak_memory_mb=612.0 + 10 * place,
+            score_seconds=3.0,
+        ),
+        training=Training(steps=3000, batch=64, images=192_000, best_step=2700 - 300 * seed),
+    )
+
+
+def _calibration(folder: Path, suite: str, name: str, channels: int) -> str:
+    fid, inception = {"real": (1.1, 9.3), "noise": (320.0, 1.4)}[name]
+    record = Record(
+        run=f"{name}-00000000",
+        suite=suite,
+        dataset="digits",
+        contender=name,
+        family="calibration",
+        status="ok",
+        scores=[score("fid", fid), score("inception_score", inception)],
+    )
+    run_folder = folder / "runs" / record.run
+    _save_tiles(
+        run_folder / "samples.png", _digits(64, 0.0 if name == "real" else 16.0), channels, 8
+    )
+    record.pictures["samples"] = Picture(file="samples.png", rows=8, columns=8)
+    write_record(run_folder, record)
+    return record.run
+
+
+def _write_run(run_folder: Path, record: Record, channels: int) -> None:
+    _write_history(run_folder, record)
+    if record.status == "ok":
+        _write_pictures(run_folder, record, channels)
+    write_record(run_folder, record)
+
+
+def _write_pictures(run_folder: Path, record: Record, channels: int) -> None:
+    noise = 1.0 + list(PROTOCOLS).index(record.family)
+    inputs, outputs = _digits(10, 0.0), _digits(10, noise)
+    pictures = {"samples": (_digits(64, noise), 8)}
+    pictures["reconstructions"] = (np.concatenate([inputs, outputs]), 2)
+    if record.family == "cyclegan":
+        pictures["translations"] = (np.concatenate([255 - inputs, outputs, 255 - outputs]), 3)
+    for kind, (tiles, rows) in pictures.items():
+        _save_tiles(run_folder / f"{kind}.png", tiles, channels, rows)
+        columns = len(tiles) // rows
+        record.pictures[kind] = Picture(file=f"{kind}.png", rows=rows, columns=columns)
+
+
+def _write_history(run_folder: Path, record: Record) -> None:
+    run_folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(record.seed)
+    steps = np.arange(10, 3001, 10) if record.status == "ok" else np.arange(10, 811, 10)
+    columns: dict[str, np.ndarray] = {"step": steps, "images": steps * 64, "seconds": steps / 250}
+    for place, player in enumerate(PLAYERS[record.family]):
+        decay = 0.7 + (1.5 + place) * np.exp(-steps / 400)
+        columns[f"loss_{player}"] = decay + 0.15 * rng.standard_normal(len(steps))
+    final = next((s.value for s in record.scores if s.metric == "fid"), 30.0)
+    fid = final * (1 + 12 * np.exp(-steps / 500)) * np.exp(0.05 * rng.standard_normal(len(steps)))
+    columns["validation_fid"] = np.where(steps % 300 == 0, fid, np.nan)
+    pd.DataFrame(columns).to_csv(run_folder / "history.csv", index=False)
+
+
+def _digits(n: int, noise: float) -> np.ndarray:
+    """Real digits of 0 to 16, blurred by noise: uint8 [n, 8, 8]."""
+    images = load_digits().images[:n]
+    noisy = images + noise * np.random.default_rng(0).standard_normal(images.shape)
+    return (noisy.clip(0, 16) * 255 / 16).astype(np.uint8)
+
+
+def _save_tiles(path: Path, tiles: np.ndarray, channels: int, rows: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n, height, width = tiles.shape
+    grid = tiles.reshape(rows, n // rows, height, width).swapaxes(1, 2)
+    grey = grid.reshape(rows * height, n // rows * width)
+    tinted = np.stack([grey, grey // 2, 255 - grey], axis=-1)
+    Image.fromarray(tinted if channels == 3 else grey).save(path)

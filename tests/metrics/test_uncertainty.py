@@ -1,0 +1,82 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from draws import normal
+from scipy import stats
+
+from metrics import inception_score, jackknife, mean_interval
+from metrics.uncertainty import jackknife_interval
+
+
+def test_mean_interval_is_students():
+    values = normal(25).float() + 3
+    interval = mean_interval(values)
+    low, high = stats.t.interval(0.95, 24, values.mean(), stats.sem(values.double().numpy()))
+    assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-6)
+
+
+def test_jackknife_of_a_mean_by_single_images_is_students():
+    """With one image a block it is the textbook's; two is the least here, so pair equal values."""
+    values = normal(30)
+    blocks = normal(15)
+    interval = jackknife_interval(
+        blocks.mean().item(), [(blocks.sum() - b).item() / 14 for b in blocks]
+    )
+    expected = mean_interval(blocks)
+    assert tuple(interval) == pytest.approx(tuple(expected), rel=1e-9)
+    assert jackknife(lambda x: x.mean().item(), values, blocks=15).value == pytest.approx(
+        values.mean().item()
+    )
+
+
+def test_mean_interval_covers():
+    values = normal(2000, 30).exp()
+    hits = [one.low <= math.exp(0.5) <= one.high for one in map(mean_interval, values)]
+    assert 0.87 <= np.mean(hits) <= 0.97  # a heavy tail costs Student's t some cover
+    hits = [one.low <= 0 <= one.high for one in map(mean_interval, normal(2000, 30))]
+    assert 0.935 <= np.mean(hits) <= 0.965
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_jackknife_covers_a_smooth_statistic(log):
+    """The ratio of two means, and its true value 2."""
+    draws = normal(600, 200, 2) * 0.5 + torch.tensor([2.0, 1.0], dtype=torch.float64)
+
+    def ratio(sample):
+        return (sample[:, 0].mean() / sample[:, 1].mean()).item()
+
+    intervals = [jackknife(ratio, draw, log=log) for draw in draws]
+    assert 0.92 <= np.mean([one.low <= 2 <= one.high for one in intervals]) <= 0.98
+
+
+def test_blocks_are_dealt_at_random():
+    """Images in class order must not make blocks of one class."""
+    logits = 20 * torch.eye(10).repeat_interleave(40, dim=0)
+    ordered = jackknife(inception_score, logits)
+    assert ordered.standard_error < 0.1
+    assert ordered == jackknife(inception_score, logits)
+
+
+def test_samples_lose_the_same_rows():
+    a = normal(50)
+    interval = jackknife(lambda x, y: (x - y).abs().max().item(), a, a.clone(), blocks=5)
+    assert interval == (0, 0, 0, 0)
+
+
+def test_log_scale_stays_positive_and_is_symmetric_in_ratio():
+    interval = jackknife_interval(2.0, [1.9, 2.1, 2.0, 2.05, 1.95], log=True)
+    assert interval.high / interval.value == pytest.approx(interval.value / interval.low)
+    near_zero = jackknife_interval(0.0, [0.1, 0.2, 0.15], log=True)
+    assert near_zero.low == 0
+    assert near_zero.high > 0
+
+
+def test_too_few_images_are_an_error():
+    with pytest.raises(ValueError, match="20 of 39"):
+        jackknife(lambda x: x.mean().item(), normal(39))
+    with pytest.raises(ValueError, match="2 or more values"):
+        mean_interval(normal(1))
+    with pytest.raises(ValueError, match="length: 40, 41"):
+        jackknife(lambda x, y: 0.0, normal(40), normal(41))
