@@ -142,7 +142,7 @@ def load_model(reference: str) -> "type[GenerativeModel]":
     check_model(reference)
     if ":" not in reference:
         entry = list_models()[reference]
-        return getattr(importlib.import_module(entry.module), entry.attribute)  # type: ignore[no-any-return]
+        return getattr(importlib.import_module(entry.module), entry.attribute)
     place, _, name = reference.rpartition(":")
     found = getattr(import_place(place, reference), name, None)
     if isinstance(found, type) and issubclass(found, GenerativeModel):
@@ -169,7 +169,7 @@ def import_place(place: str, reference: str) -> ModuleType:
     """Import a file or a module that the user names; whatever goes wrong in it is the input's."""
     try:
         return import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()) or "no message"
         raise BadInput(f"model {reference!r}: {type(error).__name__}: {reason}") from error
 

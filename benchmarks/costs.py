@@ -3,6 +3,7 @@
 import copy
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,12 @@ def count_sampling_flops(model: GenerativeModel, source: Tensor | None) -> int:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring the peak anew where the system allows it (CUDA, Linux)."""
+    """Start measuring the peak anew where the system allows it (CUDA, mostly Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def read_peak_memory(device: torch.device) -> float:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 from benchmarks.records import Record
 
@@ -97,13 +99,16 @@ class Bars:
 
     def __init__(self, console: Console, total: int) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}", table_column=None),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=16),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", style="dim"),
+            # In a narrow terminal the note alone gives way.
+            TextColumn(
+                "{task.fields[note]}", style="dim", table_column=Column(ratio=1, no_wrap=True)
+            ),
             console=console,
-            transient=False,
+            expand=True,
         )
         self.console = console
         self.all = self.progress.add_task("all runs", total=total, note="")
@@ -133,7 +138,7 @@ class Bars:
         """Replace a run's bar by a line on how it ended."""
         if run in self.tasks:
             self.progress.remove_task(self.tasks.pop(run))
-        mark = "[green]✓[/]" if record.status == "ok" else "[red]✗[/]"
+        mark = ("✓", "green") if record.status == "ok" else ("✗", "red")
         name = run.rpartition("-")[0]
-        self.console.print(mark, name, " ", describe_end(record), markup=True, highlight=False)
+        self.console.print(Text.assemble(mark, f" {name}  {describe_end(record)}"))
         self.progress.advance(self.all)

@@ -2,24 +2,19 @@
 
 import multiprocessing
 import os
-import queue
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
 
 from benchmarks.display import Display
 from benchmarks.records import Record, write_record
 from benchmarks.runner import Job, run, unfinished
 
-if TYPE_CHECKING:
-    from multiprocessing.queues import Queue
-
-POLL = 0.2
-"""Seconds between two looks at what the workers report."""
-
 Message = tuple[str, str, int, int, dict[str, float]]
-
-_messages: "Queue[Message] | None" = None
+"""`start` or `advance`, the run, its steps or the step, images seen, mean losses."""
 
 
 def choose_jobs(runs: int, threads: int, device: str) -> int:
@@ -37,9 +32,8 @@ def run_all(jobs: list[Job], workers: int, display: Display) -> list[Record]:
 
     Outcomes do not depend on `workers`, since each run computes with the threads of its spec.
     """
-    if not jobs:
-        return []
-    return run_inline(jobs, display) if workers == 1 else run_local(jobs, workers, display)
+    workers = min(workers, len(jobs))
+    return run_local(jobs, workers, display) if workers > 1 else run_inline(jobs, display)
 
 
 def run_inline(jobs: list[Job], display: Display) -> list[Record]:
@@ -53,48 +47,124 @@ def run_inline(jobs: list[Job], display: Display) -> list[Record]:
 
 
 def run_local(jobs: list[Job], workers: int, display: Display) -> list[Record]:
-    """Carry out the jobs side by side in `workers` processes."""
-    context = multiprocessing.get_context("spawn")
-    messages: Queue[Message] = context.Queue()
-    pool = ProcessPoolExecutor(workers, context, initializer=attach, initargs=(messages,))
-    records: dict[str, Record] = {}
-    with pool:
-        futures = {pool.submit(run_in_worker, job): job for job in jobs}
+    """Carry out the jobs side by side in `workers` processes, which end with this call."""
+    todo, records = deque(jobs), dict[str, Record]()
+    crew = [Worker() for _ in range(workers)]
+    try:
+        for worker in crew:
+            worker.begin(todo.popleft())
         while len(records) < len(jobs):
-            drain(messages, display)
-            for future in [f for f in futures if f.done()]:
-                job = futures.pop(future)
-                records[job.spec.name] = collect(future, job)
-                display.finish(job.spec.name, records[job.spec.name])
+            for worker in listen(crew):
+                heard = worker.hear()
+                if not isinstance(heard, Record):
+                    relay(heard, display)
+                    continue
+                records[heard.run] = heard
+                display.finish(heard.run, heard)
+                if todo:
+                    worker.begin(todo.popleft())
+                else:
+                    crew.remove(worker)
+                    worker.end()
+    finally:
+        for worker in crew:
+            worker.end()
     return [records[job.spec.name] for job in jobs]
 
 
-def collect(future: "Future[Record]", job: Job) -> Record:
-    """Give a finished job's record; a worker that died leaves one that says so."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        record = unfinished(
-            job, "failed", "a worker process was killed, perhaps for want of memory"
-        )
-        write_record(job.folder, record)
+def listen(crew: "list[Worker]") -> "list[Worker]":
+    """Wait until some of the workers have something to say."""
+    ready = wait([worker.line for worker in crew])
+    return [worker for worker in crew if worker.line in ready]
+
+
+class Worker:
+    """A process that carries out one job at a time, and the line to it."""
+
+    job: Job
+    line: Connection
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Start the process."""
+        context = multiprocessing.get_context("spawn")
+        self.line, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs,))
+        with interrupts_ignored():
+            self.process.start()
+        theirs.close()
+
+    def begin(self, job: Job) -> None:
+        """Hand the worker its next job; one that has died gets up again first."""
+        if self.line.closed:
+            self.start()
+        self.job = job
+        # One that has died since tells when it is heard next.
+        with suppress(BrokenPipeError):
+            self.line.send(job)
+
+    def hear(self) -> "Message | Record":
+        """Take what the worker says next; one that has died leaves a record that says so."""
+        try:
+            return self.line.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            self.end()
+        code = self.process.exitcode or 0
+        how = f"by signal {-code}, perhaps for want of memory" if code < 0 else f"with code {code}"
+        record = unfinished(self.job, "failed", f"its worker process was ended {how}")
+        write_record(self.job.folder, record)
         return record
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self.process.terminate()
+        self.process.join()
+        self.line.close()
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Start processes that leave Ctrl-C to this one, which then ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def work(line: Connection) -> None:
+    """Carry out the jobs that come over the line, in a process of its own, until it is cut."""
+
+    def send(message: "Message | Record") -> None:
+        try:
+            line.send(message)
+        except BrokenPipeError:
+            sys.exit(1)  # nobody waits for the outcome any more
+
+    while True:
+        try:
+            job = line.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        send(run(job, Teller(job, send)))
 
 
 class Teller:
     """Turns what training reports into messages about one run."""
 
-    def __init__(self, job: Job, send: Any) -> None:
+    def __init__(self, job: Job, send: Callable[[Message], None]) -> None:
         self.job, self.send = job, send
-        self.begun = False
 
     def __call__(self, step: int, steps: int, images: int, losses: dict[str, float]) -> None:
-        """Announce the run the first time, then where it is."""
-        if not self.begun:
-            self.begun = True
-            self.send(("start", self.job.spec.name, steps, 0, {}))
+        """Announce the run at step 0, and then tell where it is."""
+        name = self.job.spec.name
         if step:
-            self.send(("advance", self.job.spec.name, step, images, losses))
+            self.send(("advance", name, step, images, losses))
+        else:
+            self.send(("start", name, steps, 0, {}))
 
 
 def relay(message: Message, display: Display) -> None:
@@ -104,25 +174,3 @@ def relay(message: Message, display: Display) -> None:
         display.start(name, number)
     else:
         display.advance(name, number, images, losses)
-
-
-def drain(messages: "Queue[Message]", display: Display) -> None:
-    """Show what the workers have reported, waiting a moment for the first."""
-    try:
-        relay(messages.get(timeout=POLL), display)
-        while True:
-            relay(messages.get_nowait(), display)
-    except queue.Empty:
-        return
-
-
-def attach(messages: "Queue[Message]") -> None:
-    """Remember in a worker where to report to."""
-    global _messages  # noqa: PLW0603 - a worker process has one line to its parent
-    _messages = messages
-
-
-def run_in_worker(job: Job) -> Record:
-    """Carry out a job in a worker process."""
-    assert _messages is not None
-    return run(job, Teller(job, _messages.put))

@@ -12,12 +12,16 @@ from benchmarks.data import Dataset
 from benchmarks.images import encode_tiles, quantise, to_float
 from benchmarks.records import Picture, Score
 from benchmarks.seeds import derive_seed
+from benchmarks.training import Diverged
 from metrics import METRICS, Extractor, Features, Interval, frechet_distance, frechet_interval
 from metrics.uncertainty import jackknife, mean_interval
 from models.game import GenerativeModel
 
 PROTOCOL = 1
 """Raised whenever the same model would get other scores."""
+
+FINISH = 5_000
+"""Training images on which a model is completed for a validation score; all of them at the end."""
 
 GRID, PAIRS = 8, 10
 """Rows and columns of a picture of samples; columns of a picture of reconstructions."""
@@ -55,26 +59,36 @@ class Evaluator:
 
     @torch.no_grad()
     def validate(self, model: GenerativeModel, seed: int) -> float:
-        """Give the FID of a model against the validation images, at half the sample size at most.
+        """Give the FID of a model against the validation images, by a quarter of the samples.
 
-        Its sources are training sources: held-out ones are for reported scores alone.
+        At least 64 are drawn, or as many as there are sources. Those are training sources: held-out
+        ones are for reported scores alone.
         """
         n = min(len(self.source_train), max(64, self.samples // 4))
-        fakes = self.draw(model, n, seed, self.source_train)
+        fakes = self.draw(model, n, seed, self.source_train, self.train[:FINISH])
         return frechet_distance(self.validation, self.extractor(fakes).features)
 
     @torch.no_grad()
-    def draw(self, model: GenerativeModel, n: int, seed: int, source: Tensor) -> Tensor:
-        """Complete a model and generate n images by it, as uint8."""
+    def draw(
+        self, model: GenerativeModel, n: int, seed: int, source: Tensor, train: Tensor
+    ) -> Tensor:
+        """Complete a model on training images and generate n images by it, as uint8.
+
+        Raises:
+            Diverged: some pixel is not a number.
+        """
         rng = partial(seeded, seed, device=model.device)
-        model.finish(self.train, rng("finish"))
+        model.finish(train, rng("finish"))
         starts = to_float(source[:n].to(model.device)) if model.uses_source else None
-        return quantise(model.sample(n, rng("sample"), starts)).cpu()
+        images = model.sample(n, rng("sample"), starts)
+        if not images.isfinite().all():
+            raise Diverged("the generated images are not finite")
+        return quantise(images).cpu()
 
     @torch.no_grad()
     def generate(self, model: GenerativeModel, seed: int) -> Generated:
         """Let a model generate and reconstruct all that will be scored or shown."""
-        samples = self.draw(model, self.samples, seed, self.source_test)
+        samples = self.draw(model, self.samples, seed, self.source_test, self.train)
         originals = to_float(self.originals.to(model.device))
         rng = seeded(seed, "reconstruct", device=model.device)
         copies = quantise(model.reconstruct(originals, rng)).cpu()
@@ -82,9 +96,10 @@ class Evaluator:
             "samples": draw_samples(samples),
             "reconstructions": draw_rows("reconstructions", self.originals, copies),
         }
-        if model.uses_source and hasattr(model, "translate"):
+        translate = getattr(model, "translate", None)
+        if model.uses_source and translate is not None:
             source = self.source_test[:PAIRS]
-            there, back = model.translate(to_float(source.to(model.device)))
+            there, back = translate(to_float(source.to(model.device)))
             rows = (source, quantise(there).cpu(), quantise(back).cpu())
             pictures["translations"] = draw_rows("translations", *rows)
         return Generated(samples, copies, pictures)
@@ -128,7 +143,8 @@ class Evaluator:
 
     def best_score(self, model: GenerativeModel, seed: int) -> Score:
         """Give the test FID of the checkpoint that was best by validation."""
-        fakes = self.extractor(self.draw(model, self.samples, seed, self.source_test)).features
+        images = self.draw(model, self.samples, seed, self.source_test, self.train)
+        fakes = self.extractor(images).features
         interval = feature_interval("fid", self.reference, fakes)
         score = self.entry("fid_best", interval, len(fakes), model.generation, jackknifed=True)
         return score.model_copy(update={"checkpoint": "best"})

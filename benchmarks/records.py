@@ -157,7 +157,7 @@ class Record(_Schema):
     The calibration runs `real` and `noise` have family `calibration`, no seed and no training.
     """
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     run: RunName
     suite: str
     dataset: str
@@ -196,7 +196,7 @@ class Index(_Schema):
         command: the command that made it.
     """
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     suite: str
     dataset: str
     contenders: list[Entry]

@@ -5,10 +5,10 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from benchmarks import catalogue
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, unknown
 from benchmarks.suite import (
     RunSpec,
     Suite,
@@ -43,9 +43,24 @@ DIRECT = (
 """Options that replace the suite's key of the same name."""
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse an argument."""
+        raise BadInput(message.removeprefix("argument "))
+
+
+def whole(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmarks.run",
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -60,13 +75,13 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("on which data").add_argument
     add("--dataset", metavar="D", help="a data set's name, or folder:PATH for your own images")
     add("--source", metavar="S", help="the source domain of translators")
-    add("--image-size", type=int, metavar="N", help="resize images to N pixels")
-    add("--channels", type=int, metavar="C", help="1 for grey, 3 for colour")
+    add("--image-size", type=whole, metavar="N", help="resize images to N pixels")
+    add("--channels", type=whole, metavar="C", help="1 for grey, 3 for colour")
     add("--data-root", type=Path, metavar="DIR", help="data sets' files (BENCHMARKS_DATA)")
     add = parser.add_argument_group("how long, how often").add_argument
-    add("--steps", type=int, metavar="N", help="training batches that each contender sees")
-    add("--seeds", type=int, metavar="N", help="repetitions of each contender")
-    add("--samples", type=int, metavar="N", help="images that each contender generates")
+    add("--steps", type=whole, metavar="N", help="training batches that each contender sees")
+    add("--seeds", type=whole, metavar="N", help="repetitions of each contender")
+    add("--samples", type=whole, metavar="N", help="images that each contender generates")
     add = parser.add_argument_group("scored by what").add_argument
     add("--extractor", metavar="E", help="the feature extractor")
     add("--inception-weights", type=Path, metavar="FILE", help="weights of the inception extractor")
@@ -74,8 +89,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
     add("--compile", action="store_true", help="compile the networks")
-    add("--threads", type=int, metavar="N", help="threads of a run; part of its spec")
-    add("--jobs", type=int, metavar="N", help="runs side by side (default: by cores)")
+    add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
+    add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores)")
     add = parser.add_argument_group("what is left").add_argument
     add("--out", type=Path, metavar="DIR", help="results folder (default: results/<suite>)")
     add("--force", action="store_true", help="train again what is finished already")
@@ -88,17 +103,40 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0, or 1 where a run diverged or failed, or 2 where the input is wrong.
+        0; 1 where a run diverged or failed, or the results could not be written; 2 where the input
+        is wrong; 130 after Ctrl-C.
     """
-    options = make_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        options = read_arguments(argv)
         if options.list:
             print(describe_choices())
             return 0
-        return compare(options, sys.argv[1:] if argv is None else argv)
+        return compare(options, argv)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with the runs not finished", file=sys.stderr)
+        return 130
+
+
+def read_arguments(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        BadInput: an option is unknown or has a wrong value.
+    """
+    options, rest = make_parser().parse_known_args(argv)
+    if rest and rest[0].startswith("-"):
+        valid = [f"--{name.replace('_', '-')}" for name in vars(options) if name != "suite"]
+        raise BadInput(unknown("option", rest[0].partition("=")[0], valid))
+    if rest:
+        raise BadInput(f"{rest[0]!r}: one suite at a time, and {options.suite!r} is named already")
+    return options
 
 
 def describe_choices() -> str:
@@ -118,40 +156,35 @@ def describe_choices() -> str:
     return "\n".join(lines).rstrip()
 
 
-def read_options(options: argparse.Namespace) -> tuple[str, Suite]:
-    """Give the name of the suite's results and the suite as the options have changed it.
+def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
+    """Give the results' name, the suite as the options have changed it, and the place of both.
 
     Raises:
         BadInput: an option, a name or a value in the suite's file is wrong.
     """
     name, path = find_suite(options.suite)
-    table = read_toml(path)
+    table = original = read_toml(path)
     build_suite(table, path.name)
-    direct = (
-        "dataset",
-        "source",
-        "image_size",
-        "channels",
-        "seeds",
-        "samples",
-        "extractor",
-        "threads",
-    )
-    table |= {key: getattr(options, key) for key in direct if getattr(options, key) is not None}
-    if options.dataset and options.source is None:
-        table.pop("source", None)
-    if options.models:
+    changed = options.dataset not in {None, table.get("dataset")}
+    if changed:
+        table = {key: value for key, value in table.items() if key != "source"}
+    for key in DIRECT:
+        if (value := getattr(options, key)) is not None:
+            table = {**table, key: value}
+            build_suite(table, f"--{key.replace('_', '-')} {value}")
+    if options.models is not None:
         table = select_models(table, [part.strip() for part in options.models.split(",")])
-    if options.backbone:
+    if options.backbone is not None:
         table = apply_settings(
             table, [f'{c}.backbone="{options.backbone}"' for c in table["contenders"]]
         )
     table = apply_settings(table, options.set)
     if options.steps is not None:
-        table["images"] = options.steps * table.get("batch", Suite.model_fields["batch"].default)
-    suite = build_suite(table, "options" if table != read_toml(path) else path.name)
-    changed = options.dataset and options.dataset != read_toml(path).get("dataset")
-    return (f"{name}-{safe(suite.dataset)}" if changed else name), suite
+        batch = table.get("batch", Suite.model_fields["batch"].default)
+        table = {**table, "images": options.steps * batch}
+    place = path.name if table == original else f"{path.name} with options"
+    suite = build_suite(table, place)
+    return (f"{name}-{safe(suite.dataset)}" if changed else name), suite, place
 
 
 def safe(text: str) -> str:
@@ -163,19 +196,25 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     """Check everything, then calibrate, train, score and report."""
     from rich.console import Console
 
-    name, suite = read_options(options)
-    if options.jobs is not None and options.jobs < 1:
-        raise BadInput(f"--jobs must be at least 1, not {options.jobs}")
+    name, suite, place = read_options(options)
+    if options.inception_weights and suite.extractor != "inception":
+        raise BadInput(
+            f"--inception-weights: the extractor is {suite.extractor!r}; add --extractor inception"
+        )
+    folder = options.out or Path("results") / name
+    check_folder(folder)
     console = Console()
     with console.status("loading"):
-        specs, data = make_plan(options, suite)
+        specs, data = make_plan(options, suite, place)
     if options.dry_run:
         describe_plan(console, name, suite, data, specs)
         return 0
-    return carry_out(console, options, argv, name, suite, data, specs)
+    return carry_out(console, options, argv, name, folder, suite, data, specs)
 
 
-def make_plan(options: argparse.Namespace, suite: Suite) -> "tuple[list[RunSpec], Dataset]":
+def make_plan(
+    options: argparse.Namespace, suite: Suite, place: str
+) -> "tuple[list[RunSpec], Dataset]":
     """Load the data and resolve the suite's runs on it; nothing is written."""
     from benchmarks.data import load_dataset
 
@@ -191,7 +230,7 @@ def make_plan(options: argparse.Namespace, suite: Suite) -> "tuple[list[RunSpec]
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
     specs = plan_runs(
-        suite, data, "options", device=device, precision=precision, compile_=options.compile
+        suite, data, place, device=device, precision=precision, compile_=options.compile
     )
     return specs, data
 
@@ -269,6 +308,7 @@ def carry_out(
     options: argparse.Namespace,
     argv: list[str],
     name: str,
+    folder: Path,
     suite: Suite,
     data: "Dataset",
     specs: list[RunSpec],
@@ -277,11 +317,10 @@ def carry_out(
     from benchmarks.report import build_report, show_report
     from benchmarks.runner import Place, fixed_threads
 
-    folder = options.out or Path("results") / name
     place = Place(folder, find_data_root(options), find_cache(), options.inception_weights)
     with fixed_threads(suite.threads), console.status(f"preparing the {suite.extractor} features"):
         specs, calibration = prepare(data, specs, name, place)
-    records = train_all(console, options, name, place, specs)
+    records = train_all(console, options, name, place, specs, data.shape)
     write_suite(name, suite, folder, records, calibration, argv)
     paths = build_report(folder)
     show_report(folder, paths)
@@ -298,19 +337,21 @@ def prepare(
     first = specs[0]
     extractor = load_extractor(first.extractor, data, place, first.device)
     specs = [spec.model_copy(update={"extractor": str(extractor)}) for spec in specs]
-    check_folder(place.folder)
     evaluator = Evaluator(data, extractor, first.samples, first.reconstructions)
     return specs, calibrate(specs[0], name, place, evaluator)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a results folder that cannot be written before anything is trained for it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"--out {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise BadInput(f"--out {folder}: the folder is read-only")
+    """Refuse a results folder that cannot be written, before anything is done and without a trace.
+
+    Raises:
+        BadInput: it or the nearest folder above it is a file or read-only.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise BadInput(f"--out {folder}: {nearest} is a file, not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise BadInput(f"--out {folder}: {nearest} is read-only")
 
 
 def train_all(
@@ -319,18 +360,21 @@ def train_all(
     name: str,
     place: "Place",
     specs: list[RunSpec],
+    shape: tuple[int, int, int],
 ) -> "list[Record]":
-    """Carry out every run that has no record yet, and give all records in order."""
+    """Carry out every run that has no record yet, longest first, and give all records in order."""
     from benchmarks.display import Bars, Lines
     from benchmarks.engines import choose_jobs, run_all
-    from benchmarks.runner import Job, find_finished
+    from benchmarks.runner import Job, estimate_work, find_finished
 
     jobs = [Job(spec, name, place) for spec in specs]
     found = {} if options.force else {job.spec.name: find_finished(job) for job in jobs}
     finished = {run: record for run, record in found.items() if record}
     if finished:
         console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
+    work = {s.contender: estimate_work(s, shape) for s in specs if s.seed == 0}
     todo = [job for job in jobs if job.spec.name not in finished]
+    todo.sort(key=lambda job: -work[job.spec.contender])
     workers = options.jobs or choose_jobs(len(todo), specs[0].threads, specs[0].device)
     if console.is_terminal:
         with Bars(console, len(todo)) as display:

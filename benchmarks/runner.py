@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks import costs
@@ -89,13 +90,15 @@ def run(job: Job, report: Report) -> Record:
         job: what to do.
         report: is told how training gets on.
     """
+    mishap = job.folder / "traceback.txt"
+    mishap.unlink(missing_ok=True)
     try:
         with fixed_threads(job.spec.threads):
             record = perform(job, report)
     except Diverged as error:
         record = unfinished(job, "diverged", str(error))
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
-        write_atomically(job.folder / "traceback.txt", traceback.format_exc().encode())
+        write_atomically(mishap, traceback.format_exc().encode())
         record = unfinished(job, "failed", f"{type(error).__name__}: {one_line(error)}")
     write_record(job.folder, record)
     return record
@@ -256,6 +259,14 @@ def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
     return max(1, spec.images // (spec.batch * busiest(model)))
 
 
+def estimate_work(spec: RunSpec, shape: tuple[int, int, int]) -> int:
+    """Count the operations of a run's whole training, to start the longest runs first."""
+    model = build_model(spec, shape)
+    images = torch.zeros(spec.batch, *shape)
+    source = images if model.uses_source else None
+    return costs.count_training_flops(model, images, source) * count_steps(spec, model)
+
+
 def busiest(model: GenerativeModel) -> int:
     """Give the number of updates a round of the player who takes the most."""
     return max(player.updates for player in model.players())
@@ -307,7 +318,7 @@ def write_csv(rows: list[dict[str, float]]) -> bytes:
     return text.getvalue().encode()
 
 
-def identity(job: Job) -> dict[str, object]:
+def identity(job: Job) -> dict[str, Any]:
     """Give the fields of a record that say which run it is."""
     on_gpu = job.spec.device.startswith("cuda")
     return {

@@ -7,11 +7,12 @@ every contender and seed. A run is a function of its spec, and the spec's hash i
 import hashlib
 import json
 import tomllib
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
 from benchmarks.errors import BadInput, unknown
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=BaseModel)
 SUITES = Path(__file__).with_name("suites")
 RESERVED = ("real", "noise")
+FEWEST = 64
+"""Images below which no score means anything, generated or real."""
 
 
 class Contender(BaseModel):
@@ -38,29 +41,22 @@ class Contender(BaseModel):
 class Suite(BaseModel):
     """What a suite's file says; every key but `contenders` has a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     summary: str = ""
     dataset: str = "digits"
     source: str | None = None
     image_size: int | None = Field(None, ge=5, le=1024)
-    channels: int | None = None
+    channels: Literal[1, 3] | None = None
     images: int = Field(200_000, ge=1, description="training images that each contender sees")
     batch: int = Field(64, ge=2)
     seeds: int = Field(3, ge=1)
     evaluations: int = Field(10, ge=1, description="validation scores over training")
-    samples: int | None = Field(None, ge=64, description="None: as many as there are sources")
+    samples: int | None = Field(None, ge=FEWEST, description="None: as many as there are sources")
     reconstructions: int = Field(1_000, ge=10)
     extractor: str = "classifier"
     threads: int = Field(1, ge=1)
     contenders: dict[str, dict[str, JsonValue]]
-
-    @model_validator(mode="after")
-    def check_channels(self) -> "Suite":
-        """Refuse channels other than grey and colour."""
-        if self.channels not in {None, 1, 3}:
-            raise ValueError("channels must be 1 (grey) or 3 (colour)")
-        return self
 
     def contestants(self) -> list[Contender]:
         """List the contenders; without a `model` key a contender's name is its model's."""
@@ -271,15 +267,31 @@ def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
                 "a model of your own is path/to/file.py:ClassName or package.module:ClassName"
             )
         catalogue.check_model(name)
-        chosen[name.rpartition(":")[2].lower()] = {"model": name}
+        chosen[name_contender(name, chosen)] = {"model": name}
     return {**table, "contenders": chosen}
+
+
+def name_contender(model: str, taken: Iterable[str]) -> str:
+    """Call a model that enters by itself after its class, and its file where that name is taken.
+
+    Raises:
+        BadInput: both are taken.
+    """
+    place, _, kind = model.rpartition(":")
+    short = kind.lower()
+    long = f"{place.removesuffix('.py').replace('/', '.').rpartition('.')[2]}.{short}"
+    taken = {*taken, *RESERVED, *catalogue.list_models()} - {model}
+    free = [name for name in (short, long) if name not in taken]
+    if not free:
+        raise BadInput(f"--models: two models are called {long!r}; rename a class or a file")
+    return free[0]
 
 
 def resolve(contender: Contender, shape: tuple[int, int, int], place: str) -> "GenerativeModel":
     """Build a contender's model for images of `shape`, so that what cannot work shows at once.
 
     Raises:
-        BadInput: a hyper-parameter's value is wrong or the shape cannot work.
+        BadInput: a hyper-parameter's value is wrong, the shape cannot work or the class is broken.
     """
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
@@ -288,6 +300,10 @@ def resolve(contender: Contender, shape: tuple[int, int, int], place: str) -> "G
         return kind(config, shape)
     except ValueError as error:
         raise BadInput(f"{where}: {error}") from error
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__, limit=2)[-1]  # the constructor's own
+        at = f"{line.filename}:{line.lineno}"
+        raise BadInput(f"{where}: {at}: {type(error).__name__}: {error}") from error
 
 
 def plan_runs(
@@ -346,8 +362,15 @@ def count_samples(suite: Suite, data: "Dataset", place: str, translators: list[s
     many, since scores at different sample sizes do not compare.
 
     Raises:
-        BadInput: more samples are asked for than there are source images.
+        BadInput: more samples are asked for than there are source images, or there are too few.
     """
+    sizes = {"training": len(data.train), "test": len(data.test), "source": len(data.source_test)}
+    smallest = min(sizes, key=lambda name: sizes[name])
+    if sizes[smallest] < FEWEST:
+        raise BadInput(
+            f"{place}: {suite.dataset} leaves {sizes[smallest]} {smallest} images, and scores need "
+            f"at least {FEWEST}; give more images"
+        )
     available = len(data.source_test)
     wanted = suite.samples or min(available, len(data.test))
     if wanted > available and translators:

@@ -237,7 +237,8 @@ def train(
     evaluation_points = set(evenly_spaced(plan.steps, plan.evaluations))
     seen = plan.batch * max(opponent.player.updates for opponent in opponents)
     history: list[dict[str, float]] = []
-    best, best_step, best_score = {}, 0, math.inf
+    best: dict[str, Tensor] = {}
+    best_step, best_score = 0, math.inf
     clock = Clock()
 
     for step in range(plan.steps):

@@ -1,8 +1,10 @@
 """The network bodies that the families share, so that they compete on equal terms.
 
-A convolutional body halves the side, rounding up, until it is at most 4, as DCGAN does (Radford et
-al. 2016, figure 1), and doubles the channels each time; the decoder runs the same path backwards.
-Kernels are 4×4 where the larger side is even and 3×3 where it is odd, which makes every side work.
+A convolutional body is that of Chen et al. (2016, appendix C.1) for any size: it halves the side,
+rounding up, at least twice and until it is at most 7, doubling the channels each time, and ends in
+a dense layer, which gives digits their global shape much sooner than a deeper DCGAN does. The
+decoder runs the same path backwards. Kernels are 4×4 where the larger side is even and 3×3 where it
+is odd, which makes every side work.
 """
 
 from collections.abc import Callable
@@ -40,10 +42,10 @@ class Residual(nn.Module):
         return x + self.body(x)
 
 
-def halvings(side: int, smallest: int = 4) -> list[int]:
-    """List the sides on the way down from `side` to at most `smallest`, both ends included."""
+def halvings(side: int, count: int) -> list[int]:
+    """List the sides from `side` down through `count` halvings, each rounded up."""
     sides = [side]
-    while sides[-1] > smallest:
+    for _ in range(count):
         sides.append((sides[-1] + 1) // 2)
     return sides
 
@@ -57,7 +59,8 @@ def normalise(layer: nn.Module, channels: int, norm: Norm) -> list[nn.Module]:
     if norm == "spectral":
         return [spectral_norm(layer)]
     if norm == "batch":
-        return [layer, nn.BatchNorm2d(channels)]
+        flat = isinstance(layer, nn.Linear)
+        return [layer, nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)]
     if norm == "instance":
         return [layer, nn.GroupNorm(channels, channels)]
     return [layer]
@@ -71,18 +74,26 @@ def kernel(larger_side: int) -> int:
 def mlp(
     sizes: list[int], activation: Callable[[], nn.Module], norm: Norm = "none"
 ) -> nn.Sequential:
-    """Stack linear layers of the given sizes with the activation between them.
+    """Stack linear layers of the given sizes, normalised and activated but for the last.
 
     Weights are drawn after Glorot & Bengio (2010, eq. 16). PyTorch's own smaller ones let so little
     of the noise through that a generator's images all look alike, from which a GAN never recovers.
     """
     layers: list[nn.Module] = []
-    for i, o in pairwise(sizes):
+    for level, (i, o) in enumerate(pairwise(sizes), start=1):
         linear = nn.Linear(i, o)
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
-        layers += [spectral_norm(linear) if norm == "spectral" else linear, activation()]
-    return nn.Sequential(*layers[:-1])
+        if level < len(sizes) - 1:
+            layers += [*normalise(linear, o, norm), activation()]
+        else:
+            layers += normalise(linear, o, outer_norm(norm))
+    return nn.Sequential(*layers)
+
+
+def outer_norm(norm: Norm) -> Norm:
+    """Give the norm next to images and outputs, which statistics would distort."""
+    return "spectral" if norm == "spectral" else "none"
 
 
 def conv_down(
@@ -92,8 +103,7 @@ def conv_down(
     layers: list[nn.Module] = []
     for level, (i, o) in enumerate(pairwise(channels)):
         conv = nn.Conv2d(i, o, kernel(sides[level]), stride=2, padding=1)
-        keep = norm == "spectral" or level > 0
-        layers += [*normalise(conv, o, norm if keep else "none"), activation()]
+        layers += [*normalise(conv, o, norm if level > 0 else outer_norm(norm)), activation()]
     return layers
 
 
@@ -123,14 +133,14 @@ def encoder(
         pixels = shape[0] * shape[1] * shape[2]
         layers = mlp([pixels, *hidden, outputs], activation, norm)
         return nn.Sequential(Centre(), nn.Flatten(), *layers)
-    sides, channels = conv_plan(shape, width)
-    features = channels[-1] * sides[-1] ** 2
-    last = nn.Linear(features, outputs)
+    sides, channels, dense = conv_plan(shape, width)
     return nn.Sequential(
         Centre(),
         *conv_down(sides, channels, activation, norm),
         nn.Flatten(),
-        spectral_norm(last) if norm == "spectral" else last,
+        *normalise(nn.Linear(channels[-1] * sides[-1] ** 2, dense), dense, norm),
+        activation(),
+        *normalise(nn.Linear(dense, outputs), outputs, outer_norm(norm)),
     )
 
 
@@ -147,31 +157,34 @@ def decoder(
     if backbone == "mlp":
         pixels = shape[0] * shape[1] * shape[2]
         return nn.Sequential(*mlp([inputs, *hidden, pixels], nn.ReLU), nn.Unflatten(1, shape))
-    sides, channels = conv_plan(shape, width)
+    sides, channels, dense = conv_plan(shape, width)
     sides, channels = sides[::-1], channels[::-1]
-    first = nn.Linear(inputs, channels[0] * sides[0] ** 2)
+    small = channels[0] * sides[0] ** 2
     return nn.Sequential(
-        first,
+        *normalise(nn.Linear(inputs, dense), dense, norm),
+        nn.ReLU(),
+        nn.Linear(dense, small),
         nn.Unflatten(1, (channels[0], sides[0], sides[0])),
-        *([nn.BatchNorm2d(channels[0])] if norm == "batch" else []),
+        *normalise(nn.Identity(), channels[0], norm),
         nn.ReLU(),
         *conv_up(sides, channels, nn.ReLU, norm),
     )
 
 
-def conv_plan(shape: Shape, width: int) -> tuple[list[int], list[int]]:
-    """List the sides of a convolutional body and the channels at each.
+def conv_plan(shape: Shape, width: int) -> tuple[list[int], list[int], int]:
+    """List the sides of a convolutional body, the channels at each, and its dense layer's units.
 
     Raises:
-        ValueError: the images are not square or too small to be halved.
+        ValueError: the images are not square or too small to be halved twice.
     """
     colours, height, side = shape
     if height != side or side <= 4:
         raise ValueError(
             f"a conv backbone needs square images of at least 5 pixels, not {height}×{side}"
         )
-    sides = halvings(side)
-    return sides, [colours, *(width * 2**level for level in range(len(sides) - 1))]
+    count = next(k for k in range(2, side) if halvings(side, k)[-1] <= 7)
+    channels = [colours, *(width * 2**level for level in range(count))]
+    return halvings(side, count), channels, 8 * width
 
 
 def resnet_translator(shape: Shape, width: int, blocks: int, downsamplings: int) -> nn.Sequential:
@@ -185,7 +198,7 @@ def resnet_translator(shape: Shape, width: int, blocks: int, downsamplings: int)
         ValueError: the images are not square or too small for so many downsamplings.
     """
     colours, height, side = shape
-    sides = halvings(side, smallest=1)[: downsamplings + 1]
+    sides = halvings(side, downsamplings)
     if height != side or sides[-1] < 4:
         raise ValueError(
             f"{downsamplings} downsamplings need square images of at least "
@@ -208,7 +221,7 @@ def resnet_translator(shape: Shape, width: int, blocks: int, downsamplings: int)
 
 def patch_discriminator(shape: Shape, width: int, downsamplings: int) -> nn.Sequential:
     """Build a PatchGAN critic (Isola et al. 2017, section 3.2.2): a map of scores, one a patch."""
-    sides = halvings(shape[1], smallest=1)[: downsamplings + 1]
+    sides = halvings(shape[1], downsamplings)
     channels = [shape[0], *(width * 2**level for level in range(downsamplings))]
     return nn.Sequential(
         Centre(),
@@ -229,6 +242,6 @@ def initialise_dcgan(network: nn.Module) -> None:
             nn.init.normal_(module.weight, 0, 0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1, 0.02)
             nn.init.zeros_(module.bias)

@@ -67,16 +67,19 @@ class CycleGAN(GenerativeModel):
     def generate(self, play: Round) -> Tensor:
         """Adversarial, cycle and identity losses of both generators (eqs. 1 to 3, section 5.2)."""
         x, y = sources(play), play.images
-        fake_x, fake_y = play.once("fakes", lambda: (self.backward(y), self.forward(x)))
-        λ = self.config.cycle
-        loss = sum(
+        λ, n = self.config.cycle, len(y)
+        # What one network maps goes through it in one pass: translations first, identities behind.
+        both = bool(self.config.identity)
+        to_y = self.forward(torch.cat([x, y]) if both else x)
+        to_x = self.backward(torch.cat([y, x]) if both else y)
+        fake_x, fake_y = play.once("fakes", lambda: (to_x[:n], to_y[:n]))
+        adversarial = sum(
             2 * generator_loss("least_squares", D(fake))
             for D, fake in ((self.D_X, fake_x), (self.D_Y, fake_y))
         )
-        loss = loss + λ * (l1(self.backward(fake_y), x) + l1(self.forward(fake_x), y))
-        if self.config.identity:
-            same = l1(self.forward(y), y) + l1(self.backward(x), x)
-            loss = loss + λ * self.config.identity * same
+        loss = adversarial + λ * (l1(self.backward(fake_y), x) + l1(self.forward(fake_x), y))
+        if both:
+            loss = loss + λ * self.config.identity * (l1(to_y[n:], y) + l1(to_x[n:], x))
         return loss
 
     def discriminate(self, play: Round) -> Tensor:

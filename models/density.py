@@ -5,6 +5,8 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
+from models.game import draw_noise
+
 
 class Mixture(nn.Module):
     """A mixture of full-covariance Gaussians over codes [N, d]; before `fit`, standard normals.
@@ -33,7 +35,9 @@ class Mixture(nn.Module):
         self.factors[:usable] = torch.from_numpy(np.linalg.cholesky(mixture.covariances_))
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n codes, [n, d]."""
-        which = torch.multinomial(self.weights, n, replacement=True, generator=rng)
-        noise = torch.randn(n, self.means.shape[1], 1, generator=rng, device=rng.device)
-        return self.means[which] + (self.factors[which] @ noise).squeeze(-1)
+        """Draw n codes, [n, d]; code i is the same for every n."""
+        noise = draw_noise(n, 1 + self.means.shape[1], rng)
+        shares = self.weights.cumsum(0)
+        # The first column, turned uniform, chooses the component.
+        which = torch.searchsorted(shares / shares[-1], torch.special.ndtr(noise[:, 0]))
+        return self.means[which] + (self.factors[which] @ noise[:, 1:, None]).squeeze(-1)

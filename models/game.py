@@ -121,3 +121,12 @@ class GenerativeModel(nn.Module):
 def map_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, size: int = 256) -> Tensor:
     """Apply `function` to `inputs` in batches, which bounds memory, and join the results."""
     return torch.cat([function(batch) for batch in inputs.split(size)])
+
+
+def draw_noise(n: int, size: int, rng: torch.Generator) -> Tensor:
+    """Draw n codes from the standard normal, [n, size]; code i is the same for every n.
+
+    So they come in blocks of a fixed size: what `torch.randn` puts where depends on the whole.
+    """
+    blocks = [torch.randn(256, size, generator=rng, device=rng.device) for _ in range(0, n, 256)]
+    return torch.cat(blocks)[:n]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones import decoder, encoder
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, draw_noise, map_batches
 
 
 class VAE(GenerativeModel):
@@ -64,8 +64,7 @@ class VAE(GenerativeModel):
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
         """Decode n codes drawn from the prior to their mean images."""
-        z = torch.randn(n, self.config.latent, generator=rng, device=rng.device)
-        return map_batches(self.decode, z)
+        return map_batches(self.decode, draw_noise(n, self.config.latent, rng))
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Decode the mean of the posterior."""

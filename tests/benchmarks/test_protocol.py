@@ -1,0 +1,107 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from own_models import Average, Overflowing
+
+from benchmarks.data import Dataset, load_dataset
+from benchmarks.images import quantise, to_float
+from benchmarks.protocol import Evaluator
+from benchmarks.training import Diverged
+from metrics import RandomExtractor
+from models.cyclegan import CycleGAN
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load_dataset("digits", data_root=Path())
+
+
+@pytest.fixture(scope="module")
+def evaluator(data: Dataset) -> Evaluator:
+    return Evaluator(data, RandomExtractor(1), samples=100, reconstructions=20)
+
+
+def average() -> Average:
+    return Average(Average.Config(), (1, 8, 8)).eval()
+
+
+def test_images_are_clamped_and_rounded_like_a_file() -> None:
+    values = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 0.999, 1.0, 7.0])
+    assert quantise(values).tolist() == [0, 0, 0, 1, 255, 255, 255]
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(quantise(to_float(levels)), levels)
+
+
+def test_every_score_says_what_it_is_of(evaluator: Evaluator) -> None:
+    model = average()
+    scores = {s.metric: s for s in evaluator.score(evaluator.generate(model, 0), model)}
+    assert set(scores) == {"fid", "reconstruction_mse", "psnr", "ssim"}
+    fid, mse = scores["fid"], scores["reconstruction_mse"]
+    assert (fid.n, mse.n) == (100, 20)
+    assert fid.extractor == str(evaluator.extractor)
+    assert mse.extractor is None
+    assert (fid.protocol, mse.protocol) == (model.generation, model.reconstruction)
+    for score in scores.values():
+        assert score.reference == "test"
+        assert score.interval is not None
+        assert score.low < score.value < score.high  # type: ignore[operator]
+
+
+def test_mse_is_of_the_copies(evaluator: Evaluator) -> None:
+    model = average()
+    scores = {s.metric: s for s in evaluator.score(evaluator.generate(model, 0), model)}
+    grey = (to_float(evaluator.originals) - 128 / 255).square().mean()
+    assert scores["reconstruction_mse"].value == pytest.approx(grey.item(), rel=1e-5)
+
+
+def test_calibration_is_a_floor_and_a_ceiling(evaluator: Evaluator) -> None:
+    made = evaluator.calibrate()
+    assert list(made) == ["real", "noise"]
+    rows = {
+        name: {s.metric: s for s in evaluator.score_calibration(name, one)}
+        for name, one in made.items()
+    }
+    real, noise = rows["real"], rows["noise"]
+    assert real["fid"].value * 5 < noise["fid"].value  # type: ignore[operator]
+    assert real["reconstruction_mse"].value == 0
+    assert noise["reconstruction_mse"].value > 0.1  # type: ignore[operator]
+    assert real["psnr"].value == math.inf or real["psnr"].value is None
+    assert len(made["real"].samples) == len(made["noise"].samples) == 100
+
+
+def test_the_real_row_scores_training_images_and_none_of_the_test(evaluator: Evaluator) -> None:
+    real = {image.numpy().tobytes() for image in evaluator.calibrate()["real"].samples}
+    train = {image.numpy().tobytes() for image in evaluator.train}
+    assert real <= train
+
+
+def test_the_same_seed_gives_the_same_scores(evaluator: Evaluator) -> None:
+    model = average()
+    first, again, other = (evaluator.score(evaluator.generate(model, s), model) for s in (0, 0, 1))
+    assert first == again
+    assert first[0].value != other[0].value
+
+
+def test_translators_start_from_held_out_sources_and_are_held_against_the_truth(
+    data: Dataset, evaluator: Evaluator
+) -> None:
+    torch.manual_seed(0)
+    config = CycleGAN.Config(width=4, critic_width=4, blocks=1)
+    model = CycleGAN(config, (1, 8, 8)).eval()
+    made = evaluator.generate(model, 0)
+    sources = torch.from_numpy(data.source_test.images[:100]).float() / 255
+    with torch.no_grad():
+        assert torch.equal(made.samples, quantise(model.forward(sources)))
+    scores = {s.metric: s for s in evaluator.score(made, model)}
+    assert data.hidden_pairs is not None
+    truth = torch.from_numpy(data.hidden_pairs.images[:100]).float() / 255
+    expected = (truth - made.samples.float() / 255).square().mean().item()
+    assert scores["paired_mse"].value == pytest.approx(expected, rel=1e-5)
+    assert made.pictures["translations"][0].rows == 3
+
+
+def test_images_that_are_no_numbers_count_as_diverged(evaluator: Evaluator) -> None:
+    with pytest.raises(Diverged, match="not finite"):
+        evaluator.validate(Overflowing(Overflowing.Config(), (1, 8, 8)), 0)

@@ -1,0 +1,234 @@
+"""The command as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from benchmarks.plots import PLOTS
+from benchmarks.run import main
+
+OWN = Path(__file__).with_name("own_models.py")
+COMMAND = (sys.executable, "-m", "benchmarks.run")
+QUICK = ("--extractor", "random", "--samples", "64", "--steps", "5", "--seeds", "1", "--jobs", "1")
+
+
+def start(*arguments: str, **options: object) -> "subprocess.Popen[str]":
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def refuse(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that cannot work; it says so in one line and writes nothing."""
+    before = sorted(folder.rglob("*"))
+    assert main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+    return error
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    for number in range(40):
+        (tmp_path / "broken" / f"{number}.png").write_bytes(b"no picture")
+    (tmp_path / "a-file").write_text("text")
+    (tmp_path / "bad.toml").write_text("[contenders.vae]\nlatent = -1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("digitz", "unknown suite 'digitz': did you mean 'digits'"),
+        ("absent.toml", "no suite file absent.toml"),
+        ("bad.toml", "bad.toml: contenders.vae: latent: "),
+        ("digits mnist", "'mnist': one suite at a time"),
+        ("--sedes 3", "unknown option '--sedes': did you mean '--seeds'"),
+        ("--seeds", "--seeds: expected one argument"),
+        ("--seeds 0", "--seeds: must be a whole number of at least 1, not '0'"),
+        ("--seeds -1", "--seeds: must be a whole number"),
+        ("--steps 0", "--steps: must be a whole number"),
+        ("--jobs 0", "--jobs: must be a whole number"),
+        ("--threads x", "--threads: must be a whole number of at least 1, not 'x'"),
+        ("--samples 10", "--samples 10: samples: "),
+        ("--samples 5000", "cyclegan generates from held-out sources, of which digits has 399"),
+        ("--channels 2", "--channels 2: channels: Input should be 1 or 3"),
+        ("--image-size 4", "--image-size 4: "),
+        ("--precision half", "--precision: invalid choice: 'half'"),
+        ("--models gna", "--models: unknown model 'gna': did you mean 'gan'"),
+        ("--models=", "--models: unknown model ''"),
+        ("--models absent.py:Mine", "there is no file absent.py"),
+        (f"--models {OWN}:Averag", "unknown class 'Averag': did you mean"),
+        (f"--models {OWN}:Broken", "own_models.py:"),
+        ("--backbone conf", "contenders.gan: backbone: Input should be 'mlp' or 'conv'"),
+        ("--set vae.betta=3", "--set vae.betta=3: contenders.vae: unknown key 'betta'"),
+        ("--set vae.beta=-3", "digits.toml with options: contenders.vae: beta: "),
+        ("--dataset mnits", "unknown data set 'mnits': did you mean 'mnist'"),
+        ("--dataset folder:absent", "no folder absent"),
+        ("--dataset folder:empty", "empty has no images"),
+        ("--dataset folder:broken", "broken"),
+        ("--source edgse", "did you mean 'edges'"),
+        ("--extractor incption", "--extractor incption: unknown extractor 'incption'"),
+        ("--extractor inception --inception-weights a-file", "cannot read Inception weights"),
+        ("--inception-weights a-file", "the extractor is 'classifier'"),
+        ("--device warp", "--device warp: this machine has cpu"),
+        ("--out a-file", "--out a-file: "),
+        ("--out a-file/below", "a-file is a file, not a folder"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line_and_leaves_nothing(
+    line: str, message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refuse(line.split(), here, capsys)
+
+
+def test_answers_do_not_wait_for_torch(here: Path) -> None:
+    program = """
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from benchmarks.run import main
+
+for line in ("--list", "--help", "digitz", "--models gna", "--set vae.betta=1", "--seeds 0"):
+    try:
+        with redirect_stdout(StringIO()) as text:
+            code = main(line.split())
+    except SystemExit as end:
+        code = end.code
+    assert code == (0 if line in {"--list", "--help"} else 2), (line, code)
+    assert "torch" not in sys.modules, line
+    if line == "--list":
+        print(text.getvalue())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert all(len(line) == 2 for line in lines)
+    names = {line[0] for line in lines}
+    assert {"smoke", "folder:PATH", "cyclegan", "fid", "classifier"} <= names
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(here.rglob("*"))
+    assert main(["--dry-run", "--models", "gan,vae", "--seeds", "2", "--steps", "77"]) == 0
+    text = capsys.readouterr().out
+    assert "4 runs" in text
+    assert "77" in text
+    assert sorted(here.rglob("*")) == before
+
+
+def test_an_own_model_goes_all_the_way_beside_one_that_fails(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = f"{OWN}:Raising,{OWN}:Average,{OWN}:Diverging"
+    assert main(["--models", models, "--set", "average.noise=0.2", *QUICK]) == 1
+    _, error = capsys.readouterr()
+    assert "failed: RuntimeError: a bug in this model" in error
+    assert "diverged: loss_mean is inf" in error
+    table = pd.read_csv(here / "results/digits/table.csv", index_col="contender")
+    assert table.index.tolist() == ["raising", "average", "diverging", "real", "noise"]
+    assert table.loc["average", "fid"] > table.loc["real", "fid"]
+    assert table.loc["diverging", "diverged"] == 1
+    (folder,) = (here / "results/digits/runs").glob("raising-*")
+    assert "own_models.py" in (folder / "traceback.txt").read_text()
+
+
+def test_finished_runs_are_kept_until_forced(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", f"{OWN}:Average", "--out", "o", *QUICK]
+    assert main(arguments) == 0
+    (record,) = (here / "o" / "runs").glob("average-*/record.json")
+    first = record.stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "1 of 1 runs are finished already" in capsys.readouterr().out
+    assert record.stat().st_mtime_ns == first
+    assert main([*arguments, "--force"]) == 0
+    assert record.stat().st_mtime_ns > first
+
+
+def test_smoke_writes_everything_and_the_same_scores_again(here: Path) -> None:
+    process = start("smoke", "--out", "first", "--jobs", "2")
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert error == ""
+    assert "Reconstruction" in out
+    first = here / "first"
+    assert main(["smoke", "--out", "second", "--jobs", "1"]) == 0
+    assert (first / "scores.csv").read_bytes() == (here / "second/scores.csv").read_bytes()
+
+    names = ("table.csv", "table.md", "table.tex", "scores.csv", "costs.csv")
+    assert all((first / name).stat().st_size for name in names)
+    for name in PLOTS:
+        assert (first / f"plots/{name}.png").is_file(), name
+        assert (first / f"plots/{name}.svg").is_file(), name
+    index = json.loads((first / "suite.json").read_text())
+    assert index["command"] == "python -m benchmarks.run smoke --out first --jobs 2"
+    for run in index["runs"]:
+        folder = first / "runs" / run
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        assert files >= {
+            *("record.json", "history.csv", "samples.png", "reconstructions.png", "samples.npz"),
+            "checkpoint/model.safetensors",
+        }
+    scores = pd.read_csv(first / "scores.csv")
+    assert list(scores) == [
+        *("suite", "dataset", "contender", "family", "seed", "status", "metric"),
+        *("value", "low", "high", "n", "reference", "extractor"),
+    ]
+    assert set(scores["contender"]) == {
+        *("gan", "wgan_gp", "autoencoder", "vae", "cyclegan", "real", "noise")
+    }
+    assert {"fid", "inception_score", "reconstruction_mse", "psnr", "ssim"} <= set(scores["metric"])
+    assert not list(first.rglob("*.tmp"))
+
+
+def test_a_folder_of_images_is_a_data_set(here: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    (here / "photos").mkdir()
+    for number, image in enumerate(load_digits().images[:400]):
+        Image.fromarray((image * 15).astype("uint8")).save(here / f"photos/{number}.png")
+    arguments = ["--dataset", "folder:photos", "--models", f"{OWN}:Average", *QUICK]
+    assert main(arguments) == 0
+    assert (here / "results/digits-folder-photos/table.csv").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")
+def test_an_interrupt_ends_every_process_without_a_traceback(here: Path) -> None:
+    arguments = ("--extractor", "random", "--samples", "64", "--steps", "1000000", "--jobs", "2")
+    process = start("--models", "gan,vae", *arguments, start_new_session=True)
+    assert process.stdout is not None
+    assert "started" in process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error.splitlines() == [
+        "interrupted; the same command goes on with the runs not finished"
+    ]
+    time.sleep(0.1)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)

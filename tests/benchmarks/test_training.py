@@ -1,0 +1,225 @@
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks.training import (
+    Average,
+    Batches,
+    Diverged,
+    Plan,
+    Trained,
+    evenly_spaced,
+    schedule_factor,
+    train,
+)
+from models.game import Adam, GenerativeModel, Player, Recipe, Round
+
+IMAGES = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator())
+
+
+class Duel(GenerativeModel):
+    """Two players with a parameter each; notes down what they are shown."""
+
+    class Config(Recipe):
+        updates: int = 1
+        scale: float = 1.0
+
+    def __init__(self, config: Any, shape: tuple[int, int, int] = (1, 8, 8)) -> None:
+        super().__init__(config, shape)
+        self.a = nn.Parameter(torch.tensor([1.0]))
+        self.b = nn.Parameter(torch.tensor([2.0]))
+        self.norm = nn.BatchNorm1d(1)
+        self.seen: list[tuple[str, Round, float, float]] = []
+
+    def players(self) -> list[Player]:
+        adam = Adam(0.1)
+        return [
+            Player("first", [self.a], self.first, adam, updates=self.config.updates),
+            Player("second", [self.b], self.second, adam),
+        ]
+
+    def first(self, play: Round) -> Tensor:
+        self.seen.append(("first", play, self.a.item(), self.b.item()))
+        self.norm(play.images.mean((2, 3)))
+        return self.config.scale * (self.a * self.b).sum()
+
+    def second(self, play: Round) -> Tensor:
+        self.seen.append(("second", play, self.a.item(), self.b.item()))
+        return -(self.a * self.b).sum()
+
+
+def fit(model: GenerativeModel, **settings: Any) -> Trained:
+    plan = Plan(**{"steps": 6, "batch": 8, "seed": 3, "evaluations": 2} | settings)
+    return train(
+        model, IMAGES, None, plan, evaluate=lambda _: 1.0, report=lambda step, losses: None
+    )
+
+
+def duel(**settings: Any) -> Duel:
+    return Duel(Duel.Config(**settings))
+
+
+def test_batches_cover_each_epoch_once_and_span_epochs() -> None:
+    stream = Batches(torch.arange(10, dtype=torch.uint8), 4, 0, torch.device("cpu"))
+    drawn = [round(x * 255) for i in range(5) for x in stream[i].tolist()]
+    assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
+    assert drawn[:10] != drawn[10:]
+    assert drawn != sorted(drawn)
+
+
+def test_a_batch_follows_from_its_number_alone() -> None:
+    stream = Batches(IMAGES, 8, 5, torch.device("cpu"))
+    forwards = [stream[i] for i in range(20)]
+    fresh = Batches(IMAGES, 8, 5, torch.device("cpu"))
+    assert all(torch.equal(fresh[i], forwards[i]) for i in reversed(range(20)))
+    other = Batches(IMAGES, 8, 6, torch.device("cpu"))
+    assert not torch.equal(other[0], forwards[0])
+
+
+def test_a_batch_larger_than_the_set_repeats_it() -> None:
+    stream = Batches(torch.arange(3, dtype=torch.uint8), 7, 0, torch.device("cpu"))
+    drawn = [round(x * 255) for x in stream[0].tolist()]
+    assert sorted(drawn[:3]) == sorted(drawn[3:6]) == [0, 1, 2]
+
+
+def test_each_player_moves_their_own_parameters_in_turn() -> None:
+    model = duel()
+    fit(model, steps=1)
+    (one, _, a, b), (two, _, moved, still) = model.seen
+    assert (one, two) == ("first", "second")
+    assert (a, b, still) == (1, 2, 2)
+    assert moved == pytest.approx(0.9)  # Adam's first step is the learning rate
+    assert model.b.item() == pytest.approx(2.1)
+
+
+def test_several_updates_see_as_many_batches_and_the_other_player_the_first() -> None:
+    model = duel(updates=3)
+    trained = fit(model, steps=2)
+    rounds = [play for _, play, _, _ in model.seen]
+    names = [name for name, *_ in model.seen]
+    assert names == ["first", "first", "first", "second"] * 2
+    assert rounds[3] is rounds[0]
+    stream = [play.images for play in (*rounds[:3], *rounds[4:7])]
+    assert not any(torch.equal(a, b) for i, a in enumerate(stream) for b in stream[:i])
+    assert [play.step for play in rounds] == [0] * 4 + [1] * 4
+    assert trained.history[-1]["images"] == 2 * 3 * 8
+
+
+def test_the_average_follows_weights_and_statistics_by_the_formula() -> None:
+    model = duel()
+    average = Average(model, 0.5)
+    expected = {"a": model.a.item(), "mean": model.norm.running_mean.item()}  # type: ignore[union-attr]
+    for step, value in enumerate([3.0, -1.0, 4.0, 8.0, 2.0, 7.0, 5.0, 1.0, 0.0]):
+        model.a.data.fill_(value)
+        model.norm.running_mean.fill_(10 * value)  # type: ignore[union-attr]
+        average.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        for key, new in (("a", value), ("mean", 10 * value)):
+            expected[key] = decay * expected[key] + (1 - decay) * new
+    averaged = average.model
+    assert averaged.a.item() == pytest.approx(expected["a"], rel=1e-5)
+    assert averaged.norm.running_mean.item() == pytest.approx(expected["mean"], rel=1e-5)
+    assert not averaged.training
+    assert model.training
+
+
+def test_no_decay_means_the_last_weights() -> None:
+    model = duel(ema=0.0)
+    trained = fit(model)
+    assert trained.model.a.item() == model.a.item() == trained.last["a"].item()
+    assert torch.equal(trained.model.norm.running_var, model.norm.running_var)
+
+
+@pytest.mark.parametrize(
+    ("name", "factors"),
+    [
+        ("constant", (1, 1, 1)),
+        ("linear", (1, 0.5, 0)),
+        ("constant_linear", (1, 1, 0)),
+        ("cosine", (1, 0.5, 0)),
+    ],
+)
+def test_schedules_at_start_half_and_end(name: str, factors: tuple[float, ...]) -> None:
+    found = [schedule_factor(name, progress) for progress in (0, 0.5, 1)]
+    assert found == pytest.approx(factors, abs=1e-12)
+
+
+def test_the_schedule_sets_the_steps() -> None:
+    model = duel(schedule="linear")
+    fit(model, steps=4)
+    values = [a for name, _, a, _ in model.seen if name == "first"] + [model.a.item()]
+    steps = [before - after for before, after in pairwise(values)]
+    assert steps == pytest.approx([0.1, 0.075, 0.05, 0.025], rel=0.05)
+
+
+def test_clipping_bounds_the_gradients_norm() -> None:
+    free, clipped = duel(scale=100.0), duel(scale=100.0, clip=1.0)
+    fit(free, steps=1)
+    fit(clipped, steps=1)
+    assert free.a.grad is not None
+    assert free.a.grad.item() == pytest.approx(200)
+    assert clipped.a.grad is not None
+    assert clipped.a.grad.item() == pytest.approx(1, rel=1e-4)
+
+
+def test_two_trainings_agree_bit_for_bit_and_seeds_matter() -> None:
+    from models.gan import GAN
+
+    states = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(0)
+        gan = GAN(GAN.Config(hidden=(16,)), (1, 8, 8))
+        states.append(fit(gan, seed=seed).model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_the_outcome_does_not_depend_on_how_often_it_is_evaluated() -> None:
+    from models.vae import VAE
+
+    states = []
+    for evaluations in (1, 5):
+        torch.manual_seed(0)
+        vae = VAE(VAE.Config(hidden=(16,)), (1, 8, 8))
+        states.append(fit(vae, evaluations=evaluations).model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_best_step_is_the_one_with_the_lowest_score() -> None:
+    scores = iter([3.0, 1.0, 2.0])
+    plan = Plan(steps=6, batch=8, seed=0, evaluations=3)
+    model = duel(ema=0.0)
+    trained = train(
+        model, IMAGES, None, plan, evaluate=lambda _: next(scores), report=lambda step, losses: None
+    )
+    assert trained.best_step == 4
+    values = [a for name, play, a, _ in model.seen if name == "first"]
+    assert trained.best["a"].item() == values[4]  # what the fifth round began with
+    shown = {row["step"]: row.get("validation_fid") for row in trained.history}
+    assert [shown[step] for step in (2, 4, 6)] == [3, 1, 2]
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e9])
+def test_losses_that_explode_are_named(scale: float) -> None:
+    with pytest.raises(Diverged, match=r"loss_first is .* at step 1"):
+        fit(duel(scale=scale))
+
+
+def test_history_has_mean_losses_and_the_report_the_same() -> None:
+    told: dict[int, dict[str, float]] = {}
+    plan = Plan(steps=200, batch=8, seed=0, evaluations=1)
+    model = duel()
+    trained = train(model, IMAGES, None, plan, evaluate=lambda _: 1.0, report=told.__setitem__)
+    assert len(trained.history) == 100
+    first = [-a * b for name, _, a, b in model.seen if name == "second"][:2]
+    assert trained.history[0]["loss_second"] == pytest.approx(sum(first) / 2, rel=1e-5)
+    assert told[2]["loss_second"] == trained.history[0]["loss_second"]
+    assert "validation_fid" not in trained.history[0]
+
+
+def test_points_are_evenly_spaced_and_end_at_the_end() -> None:
+    assert list(evenly_spaced(10, 4)) == [2, 5, 8, 10]
+    assert list(evenly_spaced(3, 100)) == [1, 2, 3]

@@ -1,0 +1,189 @@
+"""What every model promises, for each in `models/` and each choice among its hyper-parameters.
+
+A new file in `models/` is tested here without a further line.
+"""
+
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from benchmarks.catalogue import list_models, load_model
+from benchmarks.training import Plan, train
+from models.game import GenerativeModel, Round
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 27, 27)]
+SMALL = {
+    "width": 4,
+    "critic_width": 4,
+    "hidden": (16,),
+    "latent": 5,
+    "blocks": 1,
+    "components": 2,
+    "inversion_steps": 3,
+    "buffer": 5,
+}
+COUNTS = 7, 19  # products with `latent` are no multiples of what is drawn at a time
+MODELS = list(list_models())
+
+
+def choices(name: str) -> list[dict[str, Any]]:
+    """The default, and for each field of literals each of its other values."""
+    found: list[dict[str, Any]] = [{}]
+    for key, field in load_model(name).Config.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        literals = [
+            value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)
+        ]
+        found += [{key: value} for value in literals if value != field.default]
+    return found
+
+
+def combinations(name: str) -> list[dict[str, Any]]:
+    """Every choice with every backbone but its default's, too."""
+    backbones = [choice for choice in choices(name) if "backbone" in choice]
+    others = [choice for choice in choices(name) if "backbone" not in choice]
+    return [one | other for one in [{}, *backbones] for other in others]
+
+
+CASES = [(name, case) for name in MODELS for case in combinations(name)]
+BACKBONES = [(name, case) for name, case in CASES if set(case) <= {"backbone"}]
+
+
+def build(name: str, case: dict[str, Any], shape: tuple[int, int, int]) -> GenerativeModel:
+    torch.manual_seed(0)
+    kind = load_model(name)
+    small = {key: value for key, value in SMALL.items() if key in kind.Config.model_fields}
+    return kind(kind.Config(**small | case), shape)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
+    return torch.rand(n, *shape, generator=seeded(seed))
+
+
+def play(model: GenerativeModel, shape: tuple[int, int, int]) -> Round:
+    source = images(6, shape, 1) if model.uses_source else None
+    return Round(images(6, shape), source, seeded(), 0)
+
+
+def draw(model: GenerativeModel, n: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
+    source = images(n, shape, 3) if model.uses_source else None
+    return model.sample(n, seeded(seed), source)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_every_loss_is_finite_and_moves_every_parameter(name: str, case: dict[str, Any]) -> None:
+    model = build(name, case, (1, 8, 8)).train()
+    this = play(model, (1, 8, 8))
+    players = model.players()
+    assert players
+    for player in players:
+        loss = player.loss(this)
+        assert loss.shape == ()
+        assert loss.isfinite()
+        for gradient in torch.autograd.grad(loss, player.parameters):
+            assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_players_move_every_parameter_once(name: str) -> None:
+    model = build(name, {}, (1, 8, 8))
+    owned = [id(p) for player in model.players() for p in player.parameters]
+    assert sorted(owned) == sorted(id(p) for p in model.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("name", "case"), BACKBONES)
+@torch.no_grad()
+def test_shapes_ranges_and_gradients_at_every_size(
+    name: str, case: dict[str, Any], shape: tuple[int, int, int]
+) -> None:
+    model = build(name, case, shape).train()
+    this = play(model, shape)
+    with torch.enable_grad():
+        for player in model.players():
+            gradients = torch.autograd.grad(player.loss(this), player.parameters)
+            assert all(gradient.isfinite().all() for gradient in gradients)
+    model.eval()
+    originals = images(4, shape, 2)
+    for made in (draw(model, 4, shape), model.reconstruct(originals, seeded())):
+        assert made.shape == (4, *shape)
+        assert made.dtype == torch.float32
+        assert made.min() >= 0
+        assert made.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+@torch.no_grad()
+def test_outcomes_follow_from_the_generator(name: str, case: dict[str, Any]) -> None:
+    shape = (1, 8, 8)
+    model = build(name, case, shape).eval()
+    training = (images(64, shape, 4) * 255).round().to(torch.uint8)
+    model.finish(training, seeded())
+    first, again, other = (draw(model, 9, shape, seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    if not model.uses_source:
+        assert not torch.equal(first, other)
+    originals = images(4, shape, 2)
+    torch.testing.assert_close(
+        model.reconstruct(originals, seeded(5)), model.reconstruct(originals, seeded(5))
+    )
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+@torch.no_grad()
+def test_a_sample_does_not_depend_on_how_many_are_drawn(name: str, case: dict[str, Any]) -> None:
+    shape = (1, 8, 8)
+    model = build(name, case, shape).eval()
+    model.finish((images(64, shape, 4) * 255).round().to(torch.uint8), seeded())
+    many = draw(model, 300, shape)
+    for few in COUNTS:
+        torch.testing.assert_close(draw(model, few, shape), many[:few], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_a_copy_does_not_depend_on_its_neighbours(name: str) -> None:
+    shape = (1, 8, 8)
+    model = build(name, {}, shape).eval()
+    originals = images(12, shape, 2)
+    alone, together = (model.reconstruct(originals[:n], seeded()) for n in (3, 12))
+    torch.testing.assert_close(alone, together[:3], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_few_seconds_of_training_bring_samples_and_copies_nearer(name: str) -> None:
+    digits = torch.tensor(load_digits().images)[:, None]
+    data = (digits * 255 / 16).round().to(torch.uint8)
+    target, source, test = data[:800], data[800:1000] // 2 + 64, data[1000:1200].float() / 255
+    torch.manual_seed(0)
+    kind = load_model(name)
+    config: dict[str, Any] = {"ema": 0.9}
+    if "critic_width" in kind.Config.model_fields:
+        config |= {"width": 8, "critic_width": 8, "blocks": 1, "lr": 1e-3}
+    model = kind(kind.Config(**config), (1, 8, 8))
+
+    def errors(model: GenerativeModel) -> tuple[float, float]:
+        """Distance of the mean images, and error of the copies."""
+        starts = source[:200].float() / 255 if model.uses_source else None
+        with torch.no_grad():
+            model.finish(target, seeded())
+            samples = model.sample(200, seeded(), starts)
+            copies = model.reconstruct(test[:50], seeded())
+        distance = (samples.mean(0) - test.mean(0)).square().mean()
+        return distance.item(), (copies - test[:50]).square().mean().item()
+
+    before = errors(model.eval())
+    plan = Plan(steps=250, batch=32, seed=0, evaluations=1)
+    trained = train(
+        model, target, source, plan, evaluate=lambda _: 0.0, report=lambda step, losses: None
+    )
+    after = errors(trained.model)
+    assert after[0] < before[0] / 2
+    assert after[1] < before[1] / 1.5

@@ -1,0 +1,74 @@
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from models.game import Round
+from models.vae import VAE
+
+SHAPE = (1, 8, 8)
+
+
+class Fixed(nn.Module):
+    """Returns the same row for every input."""
+
+    def __init__(self, row: Tensor) -> None:
+        super().__init__()
+        self.row = row
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.row.expand(len(x), *self.row.shape)
+
+
+def vae(**settings: Any) -> VAE:
+    torch.manual_seed(0)
+    return VAE(VAE.Config(hidden=(8,), latent=3, **settings), SHAPE).eval()
+
+
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_kl_is_that_of_the_posterior_and_its_weight_is_beta() -> None:
+    μ, log_σ2 = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([0.0, -2.0, 1.0])
+    expected = kl_divergence(Normal(μ, (log_σ2 / 2).exp()), Normal(0, 1)).sum()
+    x = torch.rand(6, *SHAPE)
+    losses = {}
+    for beta in (0, 1, 4):
+        model = vae(beta=beta)
+        model.encoder, model.decoder = Fixed(torch.cat([μ, log_σ2])), Fixed(torch.zeros(SHAPE))
+        losses[beta] = model.negative_elbo(Round(x, None, seeded(), 0))
+    torch.testing.assert_close(losses[1] - losses[0], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(losses[4] - losses[0], 4 * expected, rtol=1e-4, atol=1e-4)
+
+
+def test_bernoulli_likelihood_is_torchs() -> None:
+    logits, x = torch.randn(4, *SHAPE), torch.randint(0, 2, (4, *SHAPE)).float()
+    expected = -Independent(Bernoulli(logits=logits), 3).log_prob(x)
+    torch.testing.assert_close(vae().cost(logits, x), expected)
+
+
+def test_gaussian_likelihood_is_torchs() -> None:
+    logits, x = torch.randn(4, *SHAPE), torch.rand(4, *SHAPE)
+    expected = -Independent(Normal(logits.sigmoid(), 0.3), 3).log_prob(x)
+    torch.testing.assert_close(vae(likelihood="gaussian", sigma=0.3).cost(logits, x), expected)
+
+
+def test_codes_have_the_posteriors_mean_and_deviation() -> None:
+    μ, σ = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([0.1, 1.0, 2.0])
+    model, seen = vae(), []
+    model.encoder = Fixed(torch.cat([μ, 2 * σ.log()]))
+    model.decoder = nn.Sequential(nn.Identity(), nn.Linear(3, 64), nn.Unflatten(1, SHAPE))
+    model.decoder[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.negative_elbo(Round(torch.rand(20_000, *SHAPE), None, seeded(), 0))
+    torch.testing.assert_close(seen[0].mean(0), μ, atol=0.05, rtol=0)
+    torch.testing.assert_close(seen[0].std(0), σ, atol=0.05, rtol=0)
+
+
+@torch.no_grad()
+def test_reconstruction_decodes_the_posteriors_mean() -> None:
+    model = vae()
+    x = torch.rand(3, *SHAPE)
+    μ = model.encoder(x)[:, :3]
+    assert torch.equal(model.reconstruct(x, seeded()), model.decode(μ))
