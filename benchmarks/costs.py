@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -40,36 +39,33 @@ def count_parameters(model: GenerativeModel) -> int:
     return sum(p.numel() for player in model.players() for p in player.parameters)
 
 
-def count_training_flops(model: GenerativeModel, images: Tensor, source: Tensor | None) -> int:
+def count_training_flops(model: GenerativeModel, batch: int) -> int:
     """Count the floating-point operations of one round of play, gradients included.
 
-    Those of matrix products and convolutions, a multiplication and an addition counted as two. The
-    model itself is not touched.
-
-    Args:
-        model: any model; a copy of it plays.
-        images: one batch, float32 [B, C, H, W] in [0, 1].
-        source: one batch of the source domain for a model that `uses_source`.
+    Those of matrix products and convolutions, a multiplication and an addition counted as two. A
+    copy of the model plays, on blank images, `batch` of them at a time.
     """
     twin = copy.deepcopy(model).train()
-    rng = torch.Generator(images.device).manual_seed(0)
+    images = torch.zeros(batch, *model.shape, device=model.device)
+    rng = torch.Generator(model.device).manual_seed(0)
     rounds: list[Round] = []
     with FlopCounter() as counter:
         for player in twin.players():
             for turn in range(player.updates):
                 if turn == len(rounds):
-                    rounds.append(Round(images, source, rng, 0))
+                    rounds.append(Round(images, images if model.uses_source else None, rng, 0))
                 torch.autograd.grad(player.loss(rounds[turn]), player.parameters)
     return counter.total
 
 
 @torch.no_grad()
-def count_sampling_flops(model: GenerativeModel, source: Tensor | None) -> int:
+def count_sampling_flops(model: GenerativeModel) -> int:
     """Count the floating-point operations of generating one image, as above."""
     twin = copy.deepcopy(model).eval()
+    source = torch.zeros(1, *model.shape, device=model.device) if model.uses_source else None
     rng = torch.Generator(model.device).manual_seed(0)
     with FlopCounter() as counter:
-        twin.sample(1, rng, source[:1] if source is not None else None)
+        twin.sample(1, rng, source)
     return counter.total
 
 

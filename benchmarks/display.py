@@ -100,7 +100,7 @@ class Bars:
     def __init__(self, console: Console, total: int) -> None:
         self.progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(compact=True),
             # In a narrow terminal the note alone gives way.

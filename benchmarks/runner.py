@@ -22,7 +22,6 @@ from benchmarks.catalogue import load_model
 from benchmarks.checkpoint import save_tensors
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.errors import BadInput
-from benchmarks.images import to_float
 from benchmarks.protocol import Evaluator, Generated, as_tensor
 from benchmarks.records import (
     CALIBRATION,
@@ -123,7 +122,7 @@ def perform(job: Job, report: Report) -> Record:
     )
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec, evaluator.data.shape).to(device)
-    measured = measure_flops(model, evaluator, spec)
+    measured = measure_flops(model, spec)
     plan = Plan(
         steps=count_steps(spec, model),
         batch=spec.batch,
@@ -262,9 +261,7 @@ def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
 def estimate_work(spec: RunSpec, shape: tuple[int, int, int]) -> int:
     """Count the operations of a run's whole training, to start the longest runs first."""
     model = build_model(spec, shape)
-    images = torch.zeros(spec.batch, *shape)
-    source = images if model.uses_source else None
-    return costs.count_training_flops(model, images, source) * count_steps(spec, model)
+    return costs.count_training_flops(model, spec.batch) * count_steps(spec, model)
 
 
 def busiest(model: GenerativeModel) -> int:
@@ -272,15 +269,12 @@ def busiest(model: GenerativeModel) -> int:
     return max(player.updates for player in model.players())
 
 
-def measure_flops(model: GenerativeModel, evaluator: Evaluator, spec: RunSpec) -> Costs:
+def measure_flops(model: GenerativeModel, spec: RunSpec) -> Costs:
     """Count the parameters and operations of a model before it is trained."""
-    images = to_float(evaluator.train[: spec.batch].to(model.device))
-    starts = to_float(evaluator.source_train[: spec.batch].to(model.device))
-    source = starts if model.uses_source else None
     return Costs(
         parameters=costs.count_parameters(model),
-        training_flops_per_step=costs.count_training_flops(model, images, source),
-        sampling_flops_per_image=costs.count_sampling_flops(model, source),
+        training_flops_per_step=costs.count_training_flops(model, spec.batch),
+        sampling_flops_per_image=costs.count_sampling_flops(model),
     )
 
 

@@ -88,7 +88,7 @@ class Batches:
     def __getitem__(self, number: int) -> Tensor:
         """Give batch `number`, float32 [size, C, H, W] in [0, 1] on the device."""
         chosen = self.indices(number * self.size, self.size)
-        batch = self.images[chosen.to(self.images.device)]
+        batch = self.images.index_select(0, chosen.to(self.images.device))
         return batch.to(self.device, non_blocking=True).float().div_(255)
 
 
@@ -104,7 +104,10 @@ class Opponent:
 
     def update(self, play: Round, precision: str) -> None:
         """Take one step down this player's loss; nobody else's gradients are computed."""
-        with torch.autocast(play.images.device.type, torch.bfloat16, precision == "bfloat16"):
+        if precision == "bfloat16":
+            with torch.autocast(play.images.device.type, torch.bfloat16):
+                loss = self.player.loss(play)
+        else:
             loss = self.player.loss(play)
         parameters = self.player.parameters
         for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 Shape = tuple[int, int, int]
-Norm = Literal["none", "batch", "instance", "spectral"]
+Norm = Literal["none", "batch", "instance", "layer", "spectral"]
 
 
 class Centre(nn.Module):
@@ -53,8 +53,8 @@ def halvings(side: int, count: int) -> list[int]:
 def normalise(layer: nn.Module, channels: int, norm: Norm) -> list[nn.Module]:
     """Follow `layer` by its normalisation, or constrain it spectrally (Miyato et al. 2018).
 
-    Instance normalisation is group normalisation with a group a channel (Wu & He 2018, section
-    3.1), which is the faster form on CPUs.
+    Layer and instance normalisation are group normalisation with one group, and with a group a
+    channel (Wu & He 2018, section 3.1), which is the faster form on CPUs.
     """
     if norm == "spectral":
         return [spectral_norm(layer)]
@@ -63,6 +63,8 @@ def normalise(layer: nn.Module, channels: int, norm: Norm) -> list[nn.Module]:
         return [layer, nn.BatchNorm1d(channels) if flat else nn.BatchNorm2d(channels)]
     if norm == "instance":
         return [layer, nn.GroupNorm(channels, channels)]
+    if norm == "layer":
+        return [layer, nn.GroupNorm(1, channels)]
     return [layer]
 
 

@@ -155,7 +155,8 @@ def translator(config: CycleGAN.Config, shape: Shape) -> nn.Module:
     """Build one generator, images in [0, 1] to logits."""
     if config.backbone == "resnet":
         return resnet_translator(shape, config.width, config.blocks, config.downsamplings)
-    body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "batch"}
+    # Both domains share a pass, so no statistics are taken over the batch.
+    body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "layer"}
     return nn.Sequential(
         encoder(config.backbone, shape, config.latent, activation=nn.ReLU, **body),
         nn.ReLU(),

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.backbones import Norm, decoder, encoder, initialise_dcgan, leaky_relu
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, draw_noise, map_batches
 
 
 class Defaults(NamedTuple):
@@ -133,7 +133,7 @@ class GAN(GenerativeModel):
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
         """Decode n codes drawn from the prior."""
-        return map_batches(self.decode, self.noise(n, rng))
+        return map_batches(self.decode, draw_noise(n, self.config.latent, rng))
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Invert the generator: search the code with the least squared error (Zhu et al. 2016).

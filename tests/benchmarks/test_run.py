@@ -120,7 +120,8 @@ for line in ("--list", "--help", "digitz", "--models gna", "--set vae.betta=1", 
     if line == "--list":
         print(text.getvalue())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    python = [sys.executable, "-c", program]
+    done = subprocess.run(python, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines() if line.startswith("  ")]
     assert all(len(line) == 2 for line in lines)
@@ -150,7 +151,7 @@ def test_an_own_model_goes_all_the_way_beside_one_that_fails(
     table = pd.read_csv(here / "results/digits/table.csv", index_col="contender")
     assert table.index.tolist() == ["raising", "average", "diverging", "real", "noise"]
     assert table.loc["average", "fid"] > table.loc["real", "fid"]
-    assert table.loc["diverging", "diverged"] == 1
+    assert table.loc["diverging", "diverged"] == "1/1"
     (folder,) = (here / "results/digits/runs").glob("raising-*")
     assert "own_models.py" in (folder / "traceback.txt").read_text()
 
@@ -226,9 +227,17 @@ def test_an_interrupt_ends_every_process_without_a_traceback(here: Path) -> None
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does
     _, error = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert error.splitlines() == [
-        "interrupted; the same command goes on with the runs not finished"
-    ]
-    time.sleep(0.1)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert error == "interrupted; the same command goes on with the runs not finished\n"
+    deadline = time.monotonic() + 20
+    while is_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not is_alive(process.pid)
+
+
+def is_alive(group: int) -> bool:
+    """Tell whether any process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,10 @@ from models.backbones import (
     kernel,
     leaky_relu,
     mlp,
-    patch_discriminator,
-    resnet_translator,
 )
+from models.cyclegan import CycleGAN, critic, translator
 
-BODY = {"hidden": (16,), "width": 4}
+BODY: dict[str, Any] = {"hidden": (16,), "width": 4}
 
 
 def test_images_are_centred() -> None:
@@ -57,9 +57,10 @@ def test_encoders_and_decoders_work_at_every_side(backbone: str, side: int, norm
 def test_translators_and_critics_keep_to_their_shapes(downsamplings: int) -> None:
     shape = (1, 15, 15)
     x = torch.rand(2, *shape)
-    assert resnet_translator(shape, 4, 1, downsamplings)(x).shape == (2, *shape)
-    scores = patch_discriminator(shape, 4, downsamplings)(x)
-    assert scores.shape == (2, 1, *[halvings(15, downsamplings)[-1]] * 2)
+    config = CycleGAN.Config(width=4, critic_width=4, blocks=1, downsamplings=downsamplings)
+    assert translator(config, shape)(x).shape == (2, *shape)
+    side = halvings(15, downsamplings)[-1]
+    assert critic(config, shape)(x).shape == (2, 1, side, side)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (1, 8, 9)])
@@ -67,7 +68,7 @@ def test_sizes_that_cannot_work_are_refused(shape: tuple[int, int, int]) -> None
     with pytest.raises(ValueError, match="square images of at least"):
         decoder("conv", 6, shape, **BODY)
     with pytest.raises(ValueError, match="square images of at least"):
-        resnet_translator(shape, 4, 1, 2)
+        translator(CycleGAN.Config(downsamplings=2), shape)
 
 
 def test_spectral_norm_bounds_every_layer() -> None:
