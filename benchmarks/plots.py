@@ -381,7 +381,8 @@ def _scale(axis: Axis, values: Sequence[float]) -> None:
     low, high = min(values, default=0.0), max(values, default=0.0)
     if low > 0 and high > 10 * low:
         axes.set(**{f"{letter}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
+        ticks = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0) if high < 500 * low else (1.0,)
+        axis.set_major_locator(LogLocator(subs=ticks))
         axis.set_minor_locator(NullLocator())
         pad = (high / low) ** 0.06
         ends = (low / pad, high * pad)
@@ -491,7 +492,7 @@ def _draw_players(axes: Axes, material: Material, name: str) -> None:
     _scale(axes.yaxis, [float(v) for v in np.quantile(values, [0.005, 0.98])])
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.legend(loc="upper right", fontsize=7, labelcolor="linecolor", handlelength=1)
+    axes.legend(loc="best", fontsize=7, labelcolor="linecolor", handlelength=1)
 
 
 def _smooth(curve: pd.Series, window: int) -> pd.Series:

@@ -36,7 +36,7 @@ from benchmarks.records import (
 )
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import DataSpec, RunSpec
-from benchmarks.training import Diverged, Plan, Trained, train
+from benchmarks.training import Diverged, Plan, Trained, snapshot, train
 from metrics import Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
@@ -91,14 +91,17 @@ def run(job: Job, report: Report) -> Record:
     """
     mishap = job.folder / "traceback.txt"
     mishap.unlink(missing_ok=True)
+    history: list[dict[str, float]] = []
     try:
         with fixed_threads(job.spec.threads):
-            record = perform(job, report)
+            record = perform(job, report, history)
     except Diverged as error:
         record = unfinished(job, "diverged", str(error))
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
         write_atomically(mishap, traceback.format_exc().encode())
         record = unfinished(job, "failed", f"{type(error).__name__}: {one_line(error)}")
+    if history:
+        write_atomically(job.folder / "history.csv", write_csv(history))
     write_record(job.folder, record)
     return record
 
@@ -113,8 +116,8 @@ def find_finished(job: Job) -> Record | None:
     return record if same and record.suite == job.suite else None
 
 
-def perform(job: Job, report: Report) -> Record:
-    """Train the model, score it, and write all but the record."""
+def perform(job: Job, report: Report, history: list[dict[str, float]]) -> Record:
+    """Train the model, score it, and write what it made; `history` grows while it trains."""
     spec = job.spec
     device = torch.device(spec.device)
     evaluator = load_evaluator(
@@ -142,16 +145,17 @@ def perform(job: Job, report: Report) -> Record:
         plan,
         evaluate=lambda average: evaluator.validate(average, derive_seed(job.seed, "validation")),
         report=lambda step, losses: report(step, plan.steps, step * seen, losses),
+        history=history,
     )
     measured.peak_memory_mb = costs.read_peak_memory(device)
     measured.train_seconds = trained.seconds
-    measured.images_per_second = trained.history[-1]["images"] / trained.seconds
+    measured.images_per_second = history[-1]["images"] / trained.seconds
 
     started = time.perf_counter()
     seed = derive_seed(job.seed, "evaluation")
     made = evaluator.generate(trained.model, seed)
     scores = evaluator.score(made, trained.model)
-    last = {name: tensor.cpu() for name, tensor in trained.model.state_dict().items()}
+    last = snapshot(trained.model)
     trained.model.load_state_dict(trained.best)
     scores.append(evaluator.best_score(trained.model, seed))
     measured.score_seconds = time.perf_counter() - started
@@ -165,7 +169,7 @@ def perform(job: Job, report: Report) -> Record:
         training=Training(
             steps=plan.steps,
             batch=plan.batch,
-            images=int(trained.history[-1]["images"]),
+            images=int(history[-1]["images"]),
             best_step=trained.best_step,
         ),
         pictures={name: picture for name, (picture, _) in made.pictures.items()},
@@ -176,8 +180,9 @@ def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> 
     """Score real training images and noise as if a model had made them; leave two records."""
     records = []
     for name, made in evaluator.calibrate().items():
-        fields = {"contender": name, "seed": 0, "settings": {}, "model": name, "images": 0}
-        own = spec.model_copy(update={**fields, "model_version": "", "batch": 0, "evaluations": 0})
+        fields = {"contender": name, "family": CALIBRATION, "model": name, "model_version": ""}
+        nothing = {"settings": {}, "seed": 0, "images": 0, "batch": 0, "evaluations": 0}
+        own = spec.model_copy(update=fields | nothing)
         record = Record(
             run=f"{name}-{own.hash}",
             suite=suite,
@@ -286,7 +291,6 @@ def resident(images: Tensor, device: torch.device) -> Tensor:
 def leave(folder: Path, made: Generated, trained: Trained, last: dict[str, Tensor]) -> None:
     """Write all that a run leaves but its record."""
     leave_pictures(folder, made)
-    write_atomically(folder / "history.csv", write_csv(trained.history))
     archive = io.BytesIO()
     np.savez_compressed(archive, images=made.samples.numpy())
     write_atomically(folder / "samples.npz", archive.getvalue())

@@ -209,6 +209,7 @@ def train(
     *,
     evaluate: Callable[[GenerativeModel], float],
     report: Callable[[int, dict[str, float]], None],
+    history: list[dict[str, float]] | None = None,
 ) -> Trained:
     """Train `model` by the plan and give its weight average.
 
@@ -219,6 +220,7 @@ def train(
         plan: how long and on what.
         evaluate: scores the averaged model on validation images, lower is better.
         report: is told the step and the mean losses at every log point.
+        history: a list to keep the history in, for those who want it though training fails.
 
     Raises:
         Diverged: a loss is not finite or has exploded.
@@ -239,7 +241,7 @@ def train(
     log_points = set(evenly_spaced(plan.steps, 100))
     evaluation_points = set(evenly_spaced(plan.steps, plan.evaluations))
     seen = plan.batch * max(opponent.player.updates for opponent in opponents)
-    history: list[dict[str, float]] = []
+    history = [] if history is None else history
     best: dict[str, Tensor] = {}
     best_step, best_score = 0, math.inf
     clock = Clock()
@@ -260,17 +262,17 @@ def train(
         if done not in log_points and done not in evaluation_points:
             continue
         losses = {f"loss_{o.player.name}": o.mean_loss() for o in opponents}
-        check_finite(losses, done)
         clock.pause()
         row = {"step": done, "images": done * seen, "seconds": clock.seconds, **losses}
+        history.append(row)
         report(done, losses)
+        check_finite(losses, done)
 
         # Which step is best is decided on validation images only.
         if done in evaluation_points:
             row["validation_fid"] = score = evaluate(average.model)
             if score < best_score or not best:
                 best, best_step, best_score = snapshot(average.model), done, score
-        history.append(row)
         clock.resume()
 
     clock.pause()

@@ -136,6 +136,7 @@ def test_a_run_that_diverges_says_where(plan: Plan) -> None:
     assert record.status == "diverged"
     assert record.reason == "loss_mean is inf at step 4"
     assert not record.scores
+    assert read_history(job.folder)["step"].iloc[-1] == 4
 
 
 def test_a_run_that_fails_leaves_its_traceback_until_it_goes_well(plan: Plan) -> None:
