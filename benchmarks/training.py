@@ -230,7 +230,7 @@ def train(
     opponents = [seat(player, model.config.clip) for player in model.players()]
     average = Average(model, model.config.ema)
     if plan.compile:
-        for network in model.children():
+        for network in model.compilable():
             network.compile()
     batches = Batches(images, plan.batch, derive_seed(plan.seed, "images"), device)
     sources = (

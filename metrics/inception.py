@@ -76,8 +76,9 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # what is no file of weights fails in any way
+        reason = problem.strerror if isinstance(problem, OSError) else "it holds no plain tensors"
         raise ValueError(
-            f"cannot read Inception weights from {path} ({_line(problem)}): pass "
+            f"cannot read Inception weights from {path} ({reason}): pass "
             "--inception-weights the file that torch-fidelity publishes"
         ) from problem
 

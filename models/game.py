@@ -95,6 +95,10 @@ class GenerativeModel(nn.Module):
         """Name the players in the order of play."""
         raise NotImplementedError
 
+    def compilable(self) -> list[nn.Module]:
+        """List the networks that `--compile` may compile: those differentiated only once."""
+        return list(self.children())
+
     def finish(self, images: Tensor, rng: torch.Generator) -> None:
         """Complete the model after training, e.g. fit a density to its codes; by default nothing.
 

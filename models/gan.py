@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones import Norm, decoder, encoder, initialise_dcgan, leaky_relu
@@ -83,6 +83,10 @@ class GAN(GenerativeModel):
             ),
             Player("generator", list(self.G.parameters()), self.generate, adam),
         ]
+
+    def compilable(self) -> list[nn.Module]:
+        """Leave out a discriminator whose gradient is penalised: it is differentiated twice."""
+        return [self.G] if self.penalty_weight() or self.config.r1 else [self.G, self.D]
 
     def fakes(self, play: Round) -> Tensor:
         """Generate as many images as the round has real ones, once for both players."""

@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.training import (
     train,
 )
 from models.game import Adam, GenerativeModel, Player, Recipe, Round
+from models.gan import GAN
 
 IMAGES = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator())
 
@@ -223,3 +225,19 @@ def test_history_has_mean_losses_and_the_report_the_same() -> None:
 def test_points_are_evenly_spaced_and_end_at_the_end() -> None:
     assert list(evenly_spaced(10, 4)) == [2, 5, 8, 10]
     assert list(evenly_spaced(3, 100)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("settings", [{}, {"r1": 0.1}, {"loss": "wasserstein"}])
+def test_compiled_networks_train_with_and_without_second_derivatives(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Traced and differentiated ahead of time as in earnest, but not translated to C++.
+    compiled, compile_ = [], nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda net: (compiled.append(net), compile_(net, backend="aot_eager"))
+    )
+    torch.manual_seed(0)
+    gan = GAN(GAN.Config(hidden=(16,), **settings), (1, 8, 8))
+    losses = fit(gan, steps=2, compile=True).history[-1]
+    assert compiled == gan.compilable()
+    assert math.isfinite(losses["loss_generator"])
