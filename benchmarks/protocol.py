@@ -54,7 +54,7 @@ class Evaluator:
         self.source_train = as_tensor(data.source_train.images)
         self.source_test = as_tensor(data.source_test.images)
         self.originals = self.test[:reconstructions]
-        self.reference = extractor(self.test).features
+        self.reference, self.logits = extractor(self.test)
         self.validation = extractor(as_tensor(data.validation.images)).features
 
     @torch.no_grad()
@@ -186,7 +186,18 @@ class Evaluator:
         protocols = {"real": ("training images", "identity"), "noise": ("uniform noise", "noise")}
         generation, reconstruction = protocols[name]
         scores = self.score_samples(self.extractor(made.samples), generation)
-        return scores + self.score_pairs(self.originals, made.reconstructions, reconstruction)
+        scores += self.score_pairs(self.originals, made.reconstructions, reconstruction)
+        return scores + (self.score_extractor() if name == "real" else [])
+
+    def score_extractor(self) -> list[Score]:
+        """Say how many test images the extractor puts into their class, if it knows the classes."""
+        labels, classes = self.data.test.labels, len(self.data.class_names or ())
+        if labels is None or self.logits is None or self.extractor.classes != classes:
+            return []
+        right = self.logits.argmax(1) == as_tensor(labels)
+        accuracy = mean_interval(right.double())
+        score = self.entry("extractor_accuracy", accuracy, len(right), "classes of test images")
+        return [score.model_copy(update={"extractor": str(self.extractor)})]
 
 
 def feature_interval(name: str, real: Tensor, fake: Tensor) -> Interval:

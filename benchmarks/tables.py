@@ -316,7 +316,12 @@ def _provenance(results: Results) -> str:
         return "no run has an FID"
     counts = " or ".join(f"{n:,}" for n in sorted({s.n for s in scores if s.n}))
     references = " or ".join(sorted({s.reference for s in scores if s.reference}))
-    return f"{counts} samples a run, scored against the {references} split by {extractor}"
+    right = next(
+        (s.value for r in results.records if (s := score_of(r, "extractor_accuracy", extractor))),
+        None,
+    )
+    skill = f", which puts {right:.1%} of the test images into their class" if right else ""
+    return f"{counts} samples a run, scored against the {references} split by {extractor}{skill}"
 
 
 def failures(records: Iterable[Record]) -> list[str]:

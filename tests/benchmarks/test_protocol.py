@@ -68,6 +68,7 @@ def test_calibration_is_a_floor_and_a_ceiling(evaluator: Evaluator) -> None:
     assert real["reconstruction_mse"].value == 0
     assert noise["reconstruction_mse"].value > 0.1  # type: ignore[operator]
     assert real["psnr"].value == math.inf or real["psnr"].value is None
+    assert "extractor_accuracy" not in real  # this extractor knows no classes
     assert len(made["real"].samples) == len(made["noise"].samples) == 100
 
 

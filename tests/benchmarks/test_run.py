@@ -204,6 +204,10 @@ def test_smoke_writes_everything_and_the_same_scores_again(here: Path) -> None:
         *("gan", "wgan_gp", "autoencoder", "vae", "cyclegan", "real", "noise")
     }
     assert {"fid", "inception_score", "reconstruction_mse", "psnr", "ssim"} <= set(scores["metric"])
+    accuracy = scores[scores["metric"] == "extractor_accuracy"]
+    assert accuracy["contender"].tolist() == ["real"]
+    assert 0.95 < accuracy["value"].item() < 1
+    assert "of the test images into their class" in (first / "table.md").read_text()
     assert not list(first.rglob("*.tmp"))
 
 
