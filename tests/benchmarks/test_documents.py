@@ -52,6 +52,19 @@ def test_columns_are_those_of_the_tables() -> None:
     assert f"| `table.csv` | `{','.join(COMPARISON_COLUMNS)}` |" in README
 
 
+def test_the_results_shown_are_the_published_ones() -> None:
+    def read_table(text: str) -> list[list[str]]:
+        lines = text[text.index("| contender") :].partition("\n\n")[0].splitlines()
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+    published = read_table((ROOT / "results/reference/mnist/table.md").read_text())
+    shown = read_table(README)
+    chosen = [published[0].index(name) for name in shown[0]]
+    assert shown[2:] == [[row[i] for i in chosen] for row in published[2:]]
+    for picture in re.findall(r"\]\((results/\S+\.png)\)", README):
+        assert (ROOT / picture).is_file(), picture
+
+
 def test_the_model_plays_samples_and_reconstructs(tmp_path: Path) -> None:
     path = tmp_path / "aae.py"
     path.write_text(MODEL, encoding="utf-8")
