@@ -99,7 +99,7 @@ class GAN(GenerativeModel):
     def discriminate(self, play: Round) -> Tensor:
         """The discriminator's loss, with its penalties."""
         real, fake = play.images, self.fakes(play).detach()
-        loss = discriminator_loss(self.config.loss, self.D(real), self.D(fake))
+        loss = discriminator_loss(self.config.loss, *self.judge(real, fake))
         if penalty := self.penalty_weight():
             ε = torch.rand(len(real), 1, 1, 1, generator=play.rng, device=real.device)
             slopes = self.slopes(torch.lerp(fake, real, ε)).sqrt()
@@ -107,6 +107,13 @@ class GAN(GenerativeModel):
         if self.config.r1:
             loss = loss + self.config.r1 / 2 * self.slopes(real).mean()
         return loss
+
+    def judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the discriminator's logits in one pass, or in two to keep batch statistics apart."""
+        if self.critic_norm() == "batch":
+            return self.D(real), self.D(fake)
+        on_real, on_fake = self.D(torch.cat([real, fake])).chunk(2)
+        return on_real, on_fake
 
     def generate(self, play: Round) -> Tensor:
         """The generator's loss."""
