@@ -455,7 +455,7 @@ def _curve(history: pd.DataFrame | None, column: str) -> pd.Series:
 def draw_losses(material: Material) -> Figure:
     """Each player's loss over training, smoothed: a panel a contender, a thin line a seed."""
     names = material.contenders
-    columns = min(len(names), 4 if len(names) > 4 else 2)
+    columns = min(len(names), 4 if len(names) > 6 else 3 if len(names) > 4 else 2)
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.6 * max(columns, 3), 2.3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
