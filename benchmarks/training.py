@@ -88,7 +88,7 @@ class Batches:
     def __getitem__(self, number: int) -> Tensor:
         """Give batch `number`, float32 [size, C, H, W] in [0, 1] on the device."""
         chosen = self.indices(number * self.size, self.size)
-        batch = self.images.index_select(0, chosen.to(self.images.device))
+        batch = self.images[chosen.to(self.images.device)]
         return batch.to(self.device, non_blocking=True).float().div_(255)
 
 
