@@ -12,12 +12,13 @@ from metrics.frechet import Moments, frechet_distance, frechet_interval
 from metrics.inception import InceptionExtractor
 from metrics.inception_score import inception_score
 from metrics.reconstruction import psnr, reconstruction_mse, ssim
-from metrics.score import METRICS, Metadata, Metric, metric
+from metrics.score import INTERVALS, METRICS, Metadata, Metric, interval, metric
 from metrics.uncertainty import Interval, jackknife, mean_interval
 from metrics.untrained import RandomExtractor
 
 __all__ = [
     "EXTRACTORS",
+    "INTERVALS",
     "METRICS",
     "ClassifierExtractor",
     "Extractor",
@@ -33,6 +34,7 @@ __all__ = [
     "frechet_distance",
     "frechet_interval",
     "inception_score",
+    "interval",
     "jackknife",
     "load_or_train_classifier",
     "mean_interval",

@@ -5,7 +5,11 @@ A metric is a decorated function in a module of this package; nothing else needs
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar
+
+Inputs = Literal[
+    "features", "logits", "both_logits", "training", "pairs", "modes", "log_weights", "decoder"
+]
 
 
 @dataclass(frozen=True)
@@ -14,10 +18,19 @@ class Metadata:
 
     `low` and `high` bound its values; None stands for no bound. `inputs` is one of
 
-    - `features`: `f(real [N, d], fake [M, d]) -> float`
-    - `logits`: `f(fake [M, K]) -> float`
+    - `features`: `f(real [N, d], fake [M, d])`
+    - `logits`: `f(fake [M, K])`
+    - `both_logits`: `f(real [N, K], fake [M, K])`
+    - `training`: `f(real [N, d], fake [M, d], train [T, d])`, train being the images that the model
+      has learnt from and real those it has not
+    - `modes`: `f(points [M, 2], centres [K, 2], deviation)`
     - `pairs`: `f(originals, reconstructions) -> Tensor [N]`, images float [N, C, H, W] in [0, 1],
       one value an image
+    - `log_weights`: `f(log_weights [N, K]) -> Tensor [N]`, one value an image
+    - `decoder`: `f(images, latent, ...)`, a procedure on a model's decoder
+
+    and returns, where nothing else is said, a float or a named tuple of floats of which the field
+    called `name` is this metric.
     """
 
     name: str
@@ -25,22 +38,40 @@ class Metadata:
     direction: Literal["lower", "higher"]
     low: float | None
     high: float | None
-    inputs: Literal["features", "logits", "pairs"]
+    inputs: Inputs
     source: str
     summary: str
 
 
-class Metric(Protocol):
-    """A function with its `metadata` on it."""
+@dataclass(frozen=True)
+class Metric:
+    """One score of a function that may give several; calling it gives this one."""
 
     metadata: Metadata
+    function: Callable[..., Any]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Score what `metadata.inputs` names."""
+        result = self.function(*args, **options)
+        return getattr(result, self.metadata.name) if isinstance(result, tuple) else result
+
+
+@dataclass(frozen=True)
+class IntervalOf:
+    """How the interval of a metric is found: a function of the metric's own inputs, and in words.
+
+    It returns an `uncertainty.Interval`, or a dict of them by the metrics' names.
+    """
+
+    function: Callable[..., Any]
+    words: str
 
 
 METRICS: dict[str, Metric] = {}
 """Every metric by its name, filled when the package is imported."""
+
+INTERVALS: dict[str, IntervalOf] = {}
+"""The intervals of metrics that have a better one than the jackknife over generated samples."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,14 +79,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 def metric(**about: Any) -> Callable[[F], F]:
     """Enter a function in `METRICS` under `about`, the fields of `Metadata`, given as literals.
 
-    Literals, so that the metrics can be listed from the source without importing torch.
+    Literals, so that the metrics can be listed from the source without importing torch. A function
+    that returns several scores has the decorator once for each.
     """
     metadata = Metadata(**about)
 
     def enter(function: F) -> F:
-        entry = cast("Metric", function)
-        entry.metadata = metadata
-        METRICS[metadata.name] = entry
+        METRICS[metadata.name] = Metric(metadata, function)
+        return function
+
+    return enter
+
+
+def interval(*names: str, words: str) -> Callable[[F], F]:
+    """Enter a function in `INTERVALS` for the metrics called `names`; `words` say what it gives."""
+
+    def enter(function: F) -> F:
+        for name in names:
+            INTERVALS[name] = IntervalOf(function, words)
         return function
 
     return enter
