@@ -1,9 +1,9 @@
 """How fast and how exact the metrics are, beside other packages on the same numbers.
 
-Every entry runs in a process of its own, in turns over the rounds, so that whatever else the machine
-does falls on all of them, and nobody's memory or warm caches count for another. A section's first
-entry is ours; a ratio above 1 says that ours is that many times faster, or needs that many times
-less memory (which is what the process grew by beyond its inputs).
+Every entry runs in a process of its own, in turns over the rounds, so that whatever else the
+machine does falls on all of them, and nobody's memory or warm caches count for another. A section's
+first entry is ours; a ratio above 1 says that ours is that many times faster, or needs that many
+times less memory (which is what the process grew by beyond its inputs).
 
     pip install -e ".[peers]"
     python tests/performance/metrics_vs_peers.py --threads 2
@@ -96,7 +96,8 @@ def measure_apart(key: str, name: str, threads: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--threads", str(threads), "--entry", key, name]
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     limits = dict.fromkeys(names, str(threads))
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | limits)
+    environment = os.environ | limits
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         sys.exit(f"{key}, {name} failed:\n{done.stderr}")
     outcome: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
