@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -34,12 +34,14 @@ class Entry:
         module: the module that defines it.
         attribute: its name in that module.
         fields: for a model, the names of its hyper-parameters.
+        about: for a metric or an extractor, what its decorator says.
     """
 
     summary: str
     module: str
     attribute: str
     fields: tuple[str, ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 @cache
@@ -74,6 +76,19 @@ def list_extractors() -> dict[str, Entry]:
     return decorated("extractor")
 
 
+def find_extractor(name: str) -> Entry:
+    """Find an extractor by its name; `family:NAME` in the list stands for all of a family.
+
+    Raises:
+        BadInput: there is none.
+    """
+    family, _, member = name.partition(":")
+    entry = list_extractors().get(f"{family}:NAME" if member else name)
+    if entry is None:
+        raise BadInput(unknown("extractor", name, list_extractors()))
+    return entry
+
+
 def decorated(decorator: str) -> dict[str, Entry]:
     """List the functions in `metrics/` under a decorator with literal `name` and `summary`."""
     found = {}
@@ -81,8 +96,9 @@ def decorated(decorator: str) -> dict[str, Entry]:
         for node in tree.body:
             for call in getattr(node, "decorator_list", ()):
                 if isinstance(call, ast.Call) and getattr(call.func, "id", None) == decorator:
-                    about = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-                    found[about["name"]] = Entry(about["summary"], module, node.name)  # type: ignore[attr-defined]
+                    about = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+                    entry = Entry(about["summary"], module, node.name, about=about)  # type: ignore[attr-defined]
+                    found[about["name"]] = entry
     return dict(sorted(found.items()))
 
 

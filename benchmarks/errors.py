@@ -17,3 +17,8 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     near = get_close_matches(name.lower(), valid, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"unknown {kind} {name!r}: {hint}choose from {', '.join(valid)}"
+
+
+def one_line(error: Exception) -> str:
+    """Give an error's message in one line."""
+    return " ".join(str(error).split()) or "no message"

@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from scipy.optimize import isotonic_regression
 
 from benchmarks.errors import BadInput
-from benchmarks.records import CALIBRATION, Record, Results, read_history, read_picture
+from benchmarks.records import CALIBRATION, EXTERNAL, Record, Results, read_history, read_picture
 from benchmarks.tables import comparison_frame, score_of, show_number, shown_extractor
 
 DPI = 160
@@ -34,6 +34,12 @@ SCORES = {
     "fid": "FID (lower is better)",
     "inception_score": "Inception Score (higher is better)",
     "reconstruction_mse": "Reconstruction MSE (lower is better)",
+}
+VARIETY = {
+    "precision": "Precision (higher is better)",
+    "recall": "Recall",
+    "density": "Density",
+    "coverage": "Coverage",
 }
 COSTS = {
     "parameters": "parameters",
@@ -95,6 +101,11 @@ class Material:
     def contenders(self) -> list[str]:
         """Names in the suite's order."""
         return [entry.name for entry in self.results.index.contenders]
+
+    @property
+    def trained(self) -> list[str]:
+        """Names of those that were trained here, and have more to show than samples."""
+        return [e.name for e in self.results.index.contenders if e.family != EXTERNAL]
 
     @property
     def looks(self) -> dict[str, Look]:
@@ -159,7 +170,7 @@ def draw_samples(material: Material) -> Figure:
 def draw_reconstructions(material: Material) -> Figure:
     """Held-out images over their reconstructions, with each contender's protocol."""
     panels = []
-    for name in material.contenders:
+    for name in material.trained:
         record = _first_ok(material.runs(name))
         mse = score_of(record, "reconstruction_mse", None) if record else None
         detail = _score_text(material, record, "reconstruction_mse")
@@ -178,6 +189,17 @@ def draw_translations(material: Material) -> Figure | None:
     ]
     labels = ("source", "translated", "back")
     return _draw_panels(panels, width=640, labels=labels) if panels else None
+
+
+def draw_neighbours(material: Material) -> Figure | None:
+    """The samples that come nearest to training images over those, None where nobody has them."""
+    panels = []
+    for name in material.contenders:
+        record = _first_ok(material.runs(name))
+        if record and (record.run, "neighbours") in material.pictures:
+            detail = _score_text(material, record, "near_copies")
+            panels.append(_panel(material, name, "neighbours", record, detail))
+    return _draw_panels(panels, width=640, labels=("sample", "nearest")) if panels else None
 
 
 def _first_ok(records: Iterable[Record]) -> Record | None:
@@ -202,8 +224,9 @@ def _score_text(material: Material, record: Record | None, metric: str) -> str:
     score = score_of(record, metric, extractor) if record else None
     if record is None or score is None or score.value is None:
         return ""
-    name = {"fid": "FID", "reconstruction_mse": "MSE"}[metric]
-    return f"{name} {show_number(score.value)} (seed {record.seed})"
+    name = {"fid": "FID", "reconstruction_mse": "MSE", "near_copies": "near-copies"}[metric]
+    seed = "" if record.seed is None else f" (seed {record.seed})"
+    return f"{name} {show_number(score.value)}{seed}"
 
 
 @dataclass(frozen=True)
@@ -309,22 +332,34 @@ def _break_name(name: str, width: int) -> str:
 
 def draw_scores(material: Material) -> Figure:
     """FID, Inception Score and reconstruction error: values, intervals, seeds, floor, ceiling."""
+    return _draw_metrics(material, SCORES)
+
+
+def draw_variety(material: Material) -> Figure | None:
+    """Precision, recall, density and coverage likewise; None where nobody has them."""
+    titles = {m: title for m, title in VARIETY.items() if material.frame[m].notna().any()}
+    return _draw_metrics(material, titles) if titles else None
+
+
+def _draw_metrics(material: Material, titles: dict[str, str]) -> Figure:
+    """A panel a metric: each contender's value, interval and seeds, the floor and the ceiling."""
     names = material.contenders
     labels = [_break_name(name, 26) for name in names]
     lines = sum(label.count("\n") + 2 for label in labels)
     figure = Figure(figsize=(11, 1.7 + 0.15 * lines), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, 3, sharey=True), SCORES, strict=True):
+    panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+    for axes, metric in zip(panels, titles, strict=True):
         for place, name in enumerate(names):
             _draw_score(axes, material, name, metric, place)
         _scale(axes.xaxis, _values(material, metric))
-        axes.set_title(SCORES[metric], pad=18)
+        axes.set_title(titles[metric], pad=18)
         axes.grid(visible=False, axis="y")
         _draw_calibration(axes, material, metric)
-    axes.set(yticks=range(len(names)), yticklabels=labels, ylim=(len(names) - 0.4, -0.6))
+    panels[0].set(yticks=range(len(names)), yticklabels=labels, ylim=(len(names) - 0.4, -0.6))
     features = shown_extractor(material.results.records)
     figure.supxlabel(
-        "large: mean over seeds (FID, MSE: geometric) with its 95 % interval; small: single seeds;"
-        f" features: {features}",
+        "large: mean over seeds (of FID and MSE geometric) with its 95 % interval; "
+        f"small: single seeds; features: {features}",
         fontsize=8,
         color=GREY,
     )
@@ -409,7 +444,7 @@ def _fraction(axis: Axis, value: float) -> float:
 
 def draw_training(material: Material) -> Figure:
     """FID against the validation split over training: mean over seeds, band of their range."""
-    names = material.contenders
+    names = material.trained
     figure, (axes,), height = _labelled_figure(names, panels=1, width=7.0)
     drawn = {name: _draw_course(axes, material, name) for name in names}
     _scale(axes.yaxis, [value for values in drawn.values() for value in values])
@@ -454,7 +489,7 @@ def _curve(history: pd.DataFrame | None, column: str) -> pd.Series:
 
 def draw_losses(material: Material) -> Figure:
     """Each player's loss over training, smoothed: a panel a contender, a thin line a seed."""
-    names = material.contenders
+    names = material.trained
     columns = min(len(names), 4 if len(names) > 6 else 3 if len(names) > 4 else 2)
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.6 * max(columns, 3), 2.3 * rows), layout="constrained")
@@ -502,7 +537,7 @@ def _smooth(curve: pd.Series, window: int) -> pd.Series:
 def draw_cost(material: Material) -> Figure:
     """FID against parameters, training seconds and training FLOPs, labelled on the right."""
     frame = material.frame[material.frame["fid"].notna()]
-    contenders = frame[frame["family"] != CALIBRATION]
+    contenders = frame[~frame["family"].isin([CALIBRATION, EXTERNAL])]
     floor = frame[frame["contender"] == "real"]
     shown = pd.concat([contenders, floor])
     figure, panels, height = _labelled_figure(list(shown["contender"]), panels=3, width=2.8)
@@ -595,7 +630,9 @@ PLOTS: dict[str, Callable[[Material], Figure | None]] = {
     "samples": draw_samples,
     "reconstructions": draw_reconstructions,
     "translations": draw_translations,
+    "neighbours": draw_neighbours,
     "scores": draw_scores,
+    "variety": draw_variety,
     "training": draw_training,
     "losses": draw_losses,
     "cost": draw_cost,

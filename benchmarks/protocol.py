@@ -1,21 +1,34 @@
 """The one evaluation protocol: from a trained model to its scores, the same for every family."""
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.data import Dataset
-from benchmarks.images import encode_tiles, quantise, to_float
+from benchmarks.data import Dataset, Truth
+from benchmarks.images import draw_points, encode_tiles, quantise, to_float
 from benchmarks.records import Picture, Score
+from benchmarks.reference import Reference
 from benchmarks.seeds import derive_seed
+from benchmarks.suite import Likelihoods
 from benchmarks.training import Diverged
-from metrics import METRICS, Extractor, Features, Interval, frechet_distance, frechet_interval
-from metrics.uncertainty import jackknife, mean_interval
-from models.game import GenerativeModel
+from metrics import METRICS, Extractor, Features, Interval, frechet_distance
+from metrics.likelihood import (
+    Annealing,
+    annealed_importance_sampling,
+    bidirectional_monte_carlo,
+    dequantise,
+    select_deviation,
+)
+from metrics.neighbours import nearest
+from metrics.score import NotApplicable
+from metrics.uncertainty import mean_interval
+from models.game import GenerativeModel, Latent
 
 PROTOCOL = 1
 """Raised whenever the same model would get other scores."""
@@ -27,13 +40,31 @@ GRID, PAIRS = 8, 10
 """Rows and columns of a picture of samples; columns of a picture of reconstructions."""
 
 
+PROTOCOLS = {"real": ("training images", "identity"), "noise": ("uniform noise", "noise")}
+"""How the images of the calibration rows are made, and their reconstructions."""
+
+MEMORISATION = frozenset(n for n, m in METRICS.items() if m.metadata.inputs == "training")
+"""The metrics that look for copies of training images."""
+
+Drawn = tuple[Picture, bytes]
+"""A picture and the content of its file."""
+
+
 @dataclass(frozen=True)
 class Generated:
-    """What a model makes at the end: uint8 images [N, C, S, S], and pictures as (file, content)."""
+    """What a model makes at the end, and the pictures of it.
+
+    Attributes:
+        samples: the images to be scored, uint8 [N, C, S, S].
+        features: what the extractor sees in them.
+        reconstructions: copies of the first test images.
+        pictures: by what they show.
+    """
 
     samples: Tensor
+    features: Features
     reconstructions: Tensor
-    pictures: dict[str, tuple[Picture, bytes]]
+    pictures: dict[str, Drawn]
 
 
 class Evaluator:
@@ -44,18 +75,29 @@ class Evaluator:
         extractor: what turns images into features.
         samples: how many images a model generates.
         reconstructions: how many test images it reconstructs.
+        cache: a folder where the real images' features are kept, or None.
     """
 
     def __init__(
-        self, data: Dataset, extractor: Extractor, samples: int, reconstructions: int
+        self,
+        data: Dataset,
+        extractor: Extractor,
+        samples: int,
+        reconstructions: int,
+        cache: Path | None = None,
     ) -> None:
         self.data, self.extractor, self.samples = data, extractor, samples
         self.train, self.test = as_tensor(data.train.images), as_tensor(data.test.images)
         self.source_train = as_tensor(data.source_train.images)
         self.source_test = as_tensor(data.source_test.images)
         self.originals = self.test[:reconstructions]
-        self.reference, self.logits = extractor(self.test)
-        self.validation = extractor(as_tensor(data.validation.images)).features
+        # Points lie so close that the nearest one says nothing of where a model has it from.
+        training = self.train if data.truth is None else None
+        self.reference = Reference(
+            extractor, self.test, "test", training=training, cache=cache, truth=data.truth
+        )
+        self.unseen = as_tensor(data.validation.images)
+        self.validation = self.reference.keep(self.unseen).features
 
     @torch.no_grad()
     def validate(self, model: GenerativeModel, seed: int) -> float:
@@ -83,7 +125,7 @@ class Evaluator:
         images = model.sample(n, rng("sample"), starts)
         if not images.isfinite().all():
             raise Diverged("the generated images are not finite")
-        return quantise(images).cpu()
+        return quantise(images, self.test.dtype).cpu()
 
     @torch.no_grad()
     def generate(self, model: GenerativeModel, seed: int) -> Generated:
@@ -91,22 +133,25 @@ class Evaluator:
         samples = self.draw(model, self.samples, seed, self.source_test, self.train)
         originals = to_float(self.originals.to(model.device))
         rng = seeded(seed, "reconstruct", device=model.device)
-        copies = quantise(model.reconstruct(originals, rng)).cpu()
+        copies = quantise(model.reconstruct(originals, rng), self.test.dtype).cpu()
+        features = self.extractor(samples)
         pictures = {
-            "samples": draw_samples(samples),
+            "samples": draw_samples(samples, self.data.truth),
             "reconstructions": draw_rows("reconstructions", self.originals, copies),
         }
+        if self.reference.training is not None:
+            pictures["neighbours"] = draw_neighbours(self.reference, samples, features.features)
         translate = getattr(model, "translate", None)
         if model.uses_source and translate is not None:
-            source = self.source_test[:PAIRS]
+            source = self.source_test[: PAIRS if self.data.truth is None else self.samples]
             there, back = translate(to_float(source.to(model.device)))
-            rows = (source, quantise(there).cpu(), quantise(back).cpu())
-            pictures["translations"] = draw_rows("translations", *rows)
-        return Generated(samples, copies, pictures)
+            made = (quantise(images, source.dtype).cpu() for images in (there, back))
+            pictures["translations"] = draw_rows("translations", source, *made)
+        return Generated(samples, features, copies, pictures)
 
     def score(self, made: Generated, model: GenerativeModel) -> list[Score]:
         """Score what a model has made by every metric, each with its interval over samples."""
-        scores = self.score_samples(self.extractor(made.samples), model.generation)
+        scores = self.reference.score_features(made.samples, made.features, model.generation)
         scores += self.score_pairs(self.originals, made.reconstructions, model.reconstruction)
         if model.uses_source and self.data.hidden_pairs is not None:
             truth = as_tensor(self.data.hidden_pairs.images)[: len(made.samples)]
@@ -116,43 +161,69 @@ class Evaluator:
             scores.append(self.entry("paired_mse", error, len(truth), "translation of known pairs"))
         return scores
 
-    def score_samples(self, fakes: Features, protocol: str) -> list[Score]:
-        """Score generated images by the metrics of features and of logits."""
+    def score_pairs(self, originals: Tensor, copies: Tensor, protocol: str) -> list[Score]:
+        """Score reconstructions image by image, by every metric that applies to their size."""
+        pair = to_float(originals), to_float(copies)
         scores = []
         for name, metric in METRICS.items():
-            inputs = metric.metadata.inputs
-            if inputs == "features":
-                interval = feature_interval(name, self.reference, fakes.features)
-            elif inputs == "logits" and fakes.logits is not None:
-                interval = jackknife(metric, fakes.logits, log=True)
-            else:
-                continue
-            scores.append(
-                self.entry(name, interval, len(fakes.features), protocol, jackknifed=True)
-            )
+            if metric.metadata.inputs == "pairs":
+                with suppress(NotApplicable):
+                    values = metric(*pair)
+                    scores.append(self.entry(name, mean_interval(values), len(originals), protocol))
         return scores
 
-    def score_pairs(self, originals: Tensor, copies: Tensor, protocol: str) -> list[Score]:
-        """Score reconstructions image by image."""
-        pair = to_float(originals), to_float(copies)
+    def score_likelihood(
+        self, model: GenerativeModel, wanted: Likelihoods, seed: int
+    ) -> list[Score]:
+        """Estimate how probable the model holds the first test images, as far as it can tell.
+
+        By the codes that its encoder proposes, where it has one with a likelihood, and by annealing
+        towards the posterior of its decoder, whose images are observed with Gaussian noise.
+        """
+        rng = seeded(seed, "likelihood", device=model.device)
+        images = to_float(self.test[: wanted.images].to(model.device))
+        scores = []
+        weights = model.log_weights(images, wanted.importance, rng)
+        if weights is not None:
+            protocol = f"{wanted.importance:,} codes an image from the encoder"
+            for name, metric in METRICS.items():
+                if metric.metadata.inputs == "log_weights":
+                    values = mean_interval(metric(weights))
+                    scores.append(self.entry(name, values, len(images), protocol))
+        latent = model.latent()
+        if latent is not None and wanted.chains:
+            scores += self.anneal(latent, images, wanted, rng)
+        return scores
+
+    def anneal(
+        self, latent: Latent, images: Tensor, wanted: Likelihoods, rng: torch.Generator
+    ) -> list[Score]:
+        """Estimate likelihoods by annealing, and its error on images of the model's own."""
+        work = Annealing(wanted.distributions, wanted.chains)
+        deviation, chosen = latent.deviation, "the model's own"
+        if deviation is None:
+            unseen = to_float(self.unseen[: wanted.images].to(images.device))
+            deviation = select_deviation(dequantise(unseen, rng), latent, rng, work)
+            chosen = "chosen on validation images"
+        found = annealed_importance_sampling(dequantise(images, rng), latent, deviation, rng, work)
+        gap = bidirectional_monte_carlo(images[: wanted.simulated], latent, deviation, rng, work)
+        protocol = (
+            f"annealing, {wanted.distributions:,} distributions, {wanted.chains} chains, "
+            f"observed with deviation {deviation:.3g}, {chosen}"
+        )
         return [
-            self.entry(name, mean_interval(metric(*pair)), len(originals), protocol)
-            for name, metric in METRICS.items()
-            if metric.metadata.inputs == "pairs"
+            self.entry(name, mean_interval(values), len(values), protocol)
+            for name, values in (*found._asdict().items(), ("bdmc_gap", gap.bdmc_gap))
         ]
 
     def best_score(self, model: GenerativeModel, seed: int) -> Score:
         """Give the test FID of the checkpoint that was best by validation."""
         images = self.draw(model, self.samples, seed, self.source_test, self.train)
-        fakes = self.extractor(images).features
-        interval = feature_interval("fid", self.reference, fakes)
-        score = self.entry("fid_best", interval, len(fakes), model.generation, jackknifed=True)
-        return score.model_copy(update={"checkpoint": "best"})
+        score = self.reference.score(images, model.generation, {"fid"})[0]
+        return score.model_copy(update={"metric": "fid_best", "checkpoint": "best"})
 
-    def entry(
-        self, name: str, interval: Interval, n: int, protocol: str, *, jackknifed: bool = False
-    ) -> Score:
-        """Give a score with all that is needed to read it."""
+    def entry(self, name: str, interval: Interval, n: int, protocol: str) -> Score:
+        """Give a mean over images with all that is needed to read it."""
         return Score(
             metric=name,
             value=interval.value,
@@ -160,51 +231,50 @@ class Evaluator:
             high=interval.high,
             n=n,
             reference="test",
-            extractor=str(self.extractor) if jackknifed else None,
             protocol=protocol,
-            interval="95 %, jackknife over samples"
-            if jackknifed
-            else "95 %, Student's t over images",
+            interval="95 %, Student's t over images",
         )
 
     def calibrate(self) -> dict[str, Generated]:
         """Make the calibration rows: `real` training images, and uniform `noise`."""
         rng = torch.Generator().manual_seed(derive_seed("noise", *self.test.shape[1:]))
-        shape = (self.samples, *self.test.shape[1:])
-        noise = torch.randint(0, 256, shape, generator=rng, dtype=torch.uint8)
+        noise = draw_uniform((self.samples, *self.test.shape[1:]), self.test.dtype, rng)
         n = len(self.originals)
         unrelated = noise[torch.arange(n) % len(noise)]
         real = self.train[: self.samples]
-        pictures = {"samples": draw_samples(self.test)}
+        truth = self.data.truth
+        pictures = {"samples": draw_samples(self.test[: self.samples], truth)}
         return {
-            "real": Generated(real, self.originals, pictures),
-            "noise": Generated(noise, unrelated, {"samples": draw_samples(noise)}),
+            "real": Generated(real, self.extractor(real), self.originals, pictures),
+            "noise": Generated(
+                noise, self.extractor(noise), unrelated, {"samples": draw_samples(noise, truth)}
+            ),
         }
 
     def score_calibration(self, name: str, made: Generated) -> list[Score]:
-        """Score a calibration row: the floor of each score at this sample size, or the ceiling."""
-        protocols = {"real": ("training images", "identity"), "noise": ("uniform noise", "noise")}
-        generation, reconstruction = protocols[name]
-        scores = self.score_samples(self.extractor(made.samples), generation)
-        scores += self.score_pairs(self.originals, made.reconstructions, reconstruction)
-        return scores + (self.score_extractor() if name == "real" else [])
+        """Score a calibration row: the floor of each score at this sample size, or the ceiling.
+
+        The training images would be found to be copies of themselves, so the floor of memorisation
+        is that of the validation images, which no model has learnt from.
+        """
+        generation, reconstruction = PROTOCOLS[name]
+        chosen = METRICS.keys() - MEMORISATION if name == "real" else METRICS.keys()
+        scores = self.reference.score_features(made.samples, made.features, generation, chosen)
+        if name == "real":
+            scores += self.reference.score(self.unseen, "validation images", MEMORISATION)
+            scores += self.score_extractor()
+        return scores + self.score_pairs(self.originals, made.reconstructions, reconstruction)
 
     def score_extractor(self) -> list[Score]:
         """Say how many test images the extractor puts into their class, if it knows the classes."""
         labels, classes = self.data.test.labels, len(self.data.class_names or ())
-        if labels is None or self.logits is None or self.extractor.classes != classes:
+        logits = self.reference.logits
+        if labels is None or logits is None or self.extractor.classes != classes:
             return []
-        right = self.logits.argmax(1) == as_tensor(labels)
+        right = logits.argmax(1) == as_tensor(labels)
         accuracy = mean_interval(right.double())
         score = self.entry("extractor_accuracy", accuracy, len(right), "classes of test images")
         return [score.model_copy(update={"extractor": str(self.extractor)})]
-
-
-def feature_interval(name: str, real: Tensor, fake: Tensor) -> Interval:
-    """Score features with an interval over the generated ones, the reference fixed."""
-    if name == "fid":
-        return frechet_interval(real, fake)
-    return jackknife(partial(METRICS[name], real), fake)
 
 
 def seeded(seed: int, purpose: str, device: torch.device) -> torch.Generator:
@@ -212,19 +282,39 @@ def seeded(seed: int, purpose: str, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(derive_seed(seed, purpose))
 
 
-def draw_samples(images: Tensor) -> tuple[Picture, bytes]:
-    """Draw the first images, chosen by nothing but their index, as a grid."""
+def draw_uniform(shape: tuple[int, ...], dtype: torch.dtype, rng: torch.Generator) -> Tensor:
+    """Draw noise: every value that a pixel can have is as likely as any other."""
+    if dtype == torch.uint8:
+        return torch.randint(0, 256, shape, generator=rng, dtype=dtype)
+    return torch.rand(shape, generator=rng, dtype=dtype)
+
+
+def draw_samples(images: Tensor, truth: Truth | None = None) -> Drawn:
+    """Draw the first images, chosen by nothing but their index, as a grid; points all together."""
+    if truth is not None:
+        picture = Picture(file="samples.png", rows=1, columns=1)
+        return picture, encode_tiles([draw_points(images, truth)[None]])
     columns = min(GRID, len(images))
     rows = min(GRID, len(images) // columns)
     lines = list(images[: rows * columns].split(columns))
     return Picture(file="samples.png", rows=rows, columns=columns), encode_tiles(lines)
 
 
-def draw_rows(name: str, *rows: Tensor) -> tuple[Picture, bytes]:
-    """Draw rows of images that belong together column by column."""
+def draw_rows(name: str, *rows: Tensor) -> Drawn:
+    """Draw rows of images that belong together column by column; of points one picture a row."""
+    if rows[0].dtype != torch.uint8:
+        rows = tuple(draw_points(row)[None] for row in rows)
     columns = min(PAIRS, *(len(row) for row in rows))
     content = encode_tiles([row[:columns] for row in rows])
     return Picture(file=f"{name}.png", rows=len(rows), columns=columns), content
+
+
+def draw_neighbours(reference: Reference, samples: Tensor, features: Tensor) -> Drawn:
+    """Draw the samples that come nearest to a training image, in features, over those images."""
+    assert reference.training is not None
+    distances, indices = nearest(reference.training_features, features)
+    closest = distances.argsort(stable=True)[:PAIRS]
+    return draw_rows("neighbours", samples[closest], reference.training[indices[closest]])
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

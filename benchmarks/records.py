@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 SCHEMA: Literal[1] = 1
 CALIBRATION = "calibration"
+EXTERNAL = "external"
 Model = TypeVar("Model", bound=BaseModel)
 VERSIONED = (
     *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow"),
@@ -88,6 +89,7 @@ class Score(_Schema):
         protocol: how the scored images were made, e.g. `inversion, 500 steps`.
         checkpoint: `last`, or `best` by validation.
         interval: what `low` and `high` are, in words.
+        note: what to keep in mind when reading this number, in words.
     """
 
     metric: str
@@ -100,6 +102,7 @@ class Score(_Schema):
     protocol: str | None = None
     checkpoint: Literal["last", "best"] = "last"
     interval: str | None = None
+    note: str | None = None
 
 
 class Costs(_Schema):
@@ -154,7 +157,13 @@ class Environment(_Schema):
 class Record(_Schema):
     """One run: a contender trained with one seed and scored, or the reason why it was not.
 
-    The calibration runs `real` and `noise` have family `calibration`, no seed and no training.
+    The calibration runs `real` and `noise` have family `calibration`, images that another program
+    made `external`; neither has a seed or training.
+
+    Attributes:
+        metrics: the names of all metrics there were when it was scored, applicable or not.
+        environment: of the training.
+        scored: of the scoring, where that was done again later; else None.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
@@ -171,7 +180,9 @@ class Record(_Schema):
     costs: Costs = Field(default_factory=Costs)
     training: Training | None = None
     pictures: dict[str, Picture] = Field(default_factory=dict)
+    metrics: list[str] = Field(default_factory=list)
     environment: Environment | None = None
+    scored: Environment | None = None
 
     @model_validator(mode="after")
     def _check_reason(self) -> Self:
@@ -187,6 +198,13 @@ class Entry(_Schema):
     family: str
 
 
+class Published(_Schema):
+    """What a paper reports: `scores` by contender and metric, and where they stand."""
+
+    source: str
+    scores: dict[str, dict[str, float]]
+
+
 class Index(_Schema):
     """A suite's index: contenders and runs in the order of its tables.
 
@@ -194,6 +212,7 @@ class Index(_Schema):
         runs: names of the contenders' runs.
         calibration: names of the runs `real` and `noise`.
         command: the command that made it.
+        published: a paper's scores to be shown beside the suite's own.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
@@ -203,6 +222,7 @@ class Index(_Schema):
     runs: list[RunName]
     calibration: list[RunName] = Field(default_factory=list)
     command: str = ""
+    published: Published | None = None
 
 
 @dataclass(frozen=True)
@@ -302,7 +322,7 @@ def read_history(run_folder: Path) -> "pd.DataFrame | None":
         history = pd.read_csv(path)
         numeric: pd.DataFrame = history.astype(float)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is no readable history: {_one_line(error)}") from error
+        raise BadInput(f"{path} is no readable history: {one_line(error)}") from error
     if missing := {"step", "images"} - set(numeric.columns):
         raise BadInput(f"{path} is no readable history: no column {', '.join(sorted(missing))}")
     return numeric
@@ -323,7 +343,7 @@ def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is no readable picture: {_one_line(error)}") from error
+        raise BadInput(f"{path} is no readable picture: {one_line(error)}") from error
     rows, columns = picture.rows, picture.columns
     height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
     if pixels.shape != (rows * height, columns * width, 3) or not pixels.size:
@@ -356,7 +376,7 @@ def _read_json(path: Path, schema: type[Model]) -> Model:
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing") from error
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {_one_line(error)}") from error
+        raise BadInput(f"{path} cannot be read: {one_line(error)}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -389,10 +409,6 @@ def _hint(folder: Path) -> str:
     near = get_close_matches(folder.name, [path.name for path in found], n=1, cutoff=0.0)
     nearest = next((path for path in found if [path.name] == near), None)
     return f"did you mean {nearest}?" if nearest else "name a folder written by benchmarks.run"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _version(name: str) -> str | None:

@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.data import Dataset
     from benchmarks.records import Record
-    from benchmarks.runner import Place
+    from benchmarks.runner import Job, Place
 
 DESCRIPTION = "Train, score and compare generative models side by side."
 EXAMPLES = """examples:
@@ -84,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--samples", type=whole, metavar="N", help="images that each contender generates")
     add = parser.add_argument_group("scored by what").add_argument
     add("--extractor", metavar="E", help="the feature extractor")
-    add("--inception-weights", type=Path, metavar="FILE", help="weights of the inception extractor")
+    add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
     add = parser.add_argument_group("on which machine").add_argument
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
@@ -197,7 +198,8 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
 
     name, suite, place = read_options(options)
-    if options.inception_weights and suite.extractor != "inception":
+    entry = catalogue.find_extractor(suite.extractor)
+    if options.inception_weights and not entry.about.get("weights"):
         raise BadInput(
             f"--inception-weights: the extractor is {suite.extractor!r}; add --extractor inception"
         )
@@ -337,7 +339,7 @@ def prepare(
     first = specs[0]
     extractor = load_extractor(first.extractor, data, place, first.device)
     specs = [spec.model_copy(update={"extractor": str(extractor)}) for spec in specs]
-    evaluator = Evaluator(data, extractor, first.samples, first.reconstructions)
+    evaluator = Evaluator(data, extractor, first.samples, first.reconstructions, place.cache)
     return specs, calibrate(specs[0], name, place, evaluator)
 
 
@@ -365,15 +367,11 @@ def train_all(
     """Carry out every run that has no record yet, longest first, and give all records in order."""
     from benchmarks.display import Bars, Lines
     from benchmarks.engines import choose_jobs, run_all
-    from benchmarks.runner import Job, estimate_work, find_finished
+    from benchmarks.runner import Job, estimate_work
 
     jobs = [Job(spec, name, place) for spec in specs]
-    found = {} if options.force else {job.spec.name: find_finished(job) for job in jobs}
-    finished = {run: record for run, record in found.items() if record}
-    if finished:
-        console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
+    finished, todo = ({}, jobs) if options.force else sort_out(console, jobs)
     work = {s.contender: estimate_work(s, shape) for s in specs if s.seed == 0}
-    todo = [job for job in jobs if job.spec.name not in finished]
     todo.sort(key=lambda job: -work[job.spec.contender])
     workers = options.jobs or choose_jobs(len(todo), specs[0].threads, specs[0].device)
     if console.is_terminal:
@@ -385,6 +383,31 @@ def train_all(
     return [made[job.spec.name] for job in jobs]
 
 
+def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
+    """Find what is finished, and what is to do: to train, or only to score by newer metrics."""
+    from benchmarks.runner import find_finished, find_missing, is_kept
+
+    finished, todo, stale = {}, [], 0
+    for job in jobs:
+        record = find_finished(job)
+        if record is None:
+            todo.append(job)
+        elif find_missing(record) and is_kept(job):
+            todo.append(replace(job, trained=True))
+        else:
+            finished[record.run] = record
+            stale += bool(find_missing(record))
+    if finished:
+        console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
+    if stale:
+        console.print(
+            f"{stale} of them lack newer scores and have no checkpoint to score; --force trains "
+            "them again",
+            highlight=False,
+        )
+    return finished, todo
+
+
 def write_suite(
     name: str,
     suite: Suite,
@@ -393,9 +416,10 @@ def write_suite(
     calibration: "list[Record]",
     argv: list[str],
 ) -> None:
-    """Write the index by which reports find the records."""
+    """Write the index by which reports find the records; rows that were added to it stay."""
     from benchmarks.records import Entry, Index, write_index
 
+    records = records + find_added(folder, suite.dataset)
     families = {record.contender: record.family for record in records}
     index = Index(
         suite=name,
@@ -404,8 +428,20 @@ def write_suite(
         runs=[record.run for record in records],
         calibration=[record.run for record in calibration],
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
+        published=suite.published,
     )
     write_index(folder, index)
+
+
+def find_added(folder: Path, dataset: str) -> "list[Record]":
+    """List the records of other programs' images on this data set that are in a suite's folder."""
+    from benchmarks.records import EXTERNAL, read_suite
+
+    try:
+        earlier = read_suite(folder)
+    except BadInput:
+        return []
+    return [r for r in earlier.records if r.family == EXTERNAL and r.dataset == dataset]
 
 
 def conclude(records: "list[Record]") -> int:

@@ -13,20 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks import costs
 from benchmarks.catalogue import load_model
-from benchmarks.checkpoint import save_tensors
+from benchmarks.checkpoint import load_tensors, save_tensors
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, one_line
 from benchmarks.protocol import Evaluator, Generated, as_tensor
 from benchmarks.records import (
     CALIBRATION,
     Costs,
     Record,
+    Score,
     Status,
     Training,
     environment,
@@ -36,12 +38,15 @@ from benchmarks.records import (
 )
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import DataSpec, RunSpec
-from benchmarks.training import Diverged, Plan, Trained, snapshot, train
-from metrics import Extractor, Material, build_extractor
+from benchmarks.training import Diverged, Plan, snapshot, train
+from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
 Report = Callable[[int, int, int, dict[str, float]], None]
 """Is told the step, the steps in all, the images seen and the mean losses."""
+
+WEIGHTS = ("model", "best")
+"""The files of a checkpoint that are scored."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Job:
-    """A run to do: its spec, its suite's name and where it takes place."""
+    """A run to do: its spec, its suite's name and where it takes place.
+
+    With `trained` it has been trained already, and is only to be scored anew from its checkpoint.
+    """
 
     spec: RunSpec
     suite: str
     place: Place
+    trained: bool = False
 
     @property
     def folder(self) -> Path:
@@ -94,7 +103,7 @@ def run(job: Job, report: Report) -> Record:
     history: list[dict[str, float]] = []
     try:
         with fixed_threads(job.spec.threads):
-            record = perform(job, report, history)
+            record = rescore(job, report) if job.trained else perform(job, report, history)
     except Diverged as error:
         record = unfinished(job, "diverged", str(error))
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
@@ -102,7 +111,8 @@ def run(job: Job, report: Report) -> Record:
         record = unfinished(job, "failed", f"{type(error).__name__}: {one_line(error)}")
     if history:
         write_atomically(job.folder / "history.csv", write_csv(history))
-    write_record(job.folder, record)
+    if record.status == "ok" or not job.trained:  # what was trained well stays on record
+        write_record(job.folder, record)
     return record
 
 
@@ -112,8 +122,21 @@ def find_finished(job: Job) -> Record | None:
         record = read_record(job.folder)
     except BadInput:
         return None
-    same = record.status == "ok" and record.spec == job.spec.model_dump()
-    return record if same and record.suite == job.suite else None
+    try:
+        same = RunSpec.model_validate(record.spec) == job.spec
+    except ValidationError:
+        return None
+    return record if same and record.status == "ok" and record.suite == job.suite else None
+
+
+def find_missing(record: Record) -> list[str]:
+    """List the metrics that a run has not been scored by because they came later."""
+    return sorted(METRICS.keys() - set(record.metrics))
+
+
+def is_kept(job: Job) -> bool:
+    """Tell whether a run's checkpoint is still there to be scored."""
+    return all((job.folder / "checkpoint" / f"{name}.safetensors").is_file() for name in WEIGHTS)
 
 
 def perform(job: Job, report: Report, history: list[dict[str, float]]) -> Record:
@@ -152,19 +175,16 @@ def perform(job: Job, report: Report, history: list[dict[str, float]]) -> Record
     measured.images_per_second = history[-1]["images"] / trained.seconds
 
     started = time.perf_counter()
-    seed = derive_seed(job.seed, "evaluation")
-    made = evaluator.generate(trained.model, seed)
-    scores = evaluator.score(made, trained.model)
-    last = snapshot(trained.model)
-    trained.model.load_state_dict(trained.best)
-    scores.append(evaluator.best_score(trained.model, seed))
+    made, scores, last = judge(job, evaluator, trained.model, trained.best)
     measured.score_seconds = time.perf_counter() - started
 
-    leave(job.folder, made, trained, last)
+    leave_images(job.folder, made)
+    leave_weights(job.folder, {"model": last, "best": trained.best, "unaveraged": trained.last})
     return Record(
         **identity(job),
         status="ok",
         scores=scores,
+        metrics=sorted(METRICS),
         costs=measured,
         training=Training(
             steps=plan.steps,
@@ -174,6 +194,52 @@ def perform(job: Job, report: Report, history: list[dict[str, float]]) -> Record
         ),
         pictures={name: picture for name, (picture, _) in made.pictures.items()},
     )
+
+
+def rescore(job: Job, report: Report) -> Record:
+    """Score a trained run anew by the weights in its checkpoint; its training stays on record."""
+    record = read_record(job.folder)
+    spec = job.spec
+    evaluator = load_evaluator(
+        spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
+    )
+    model = build_model(spec, evaluator.data.shape).to(spec.device).eval()
+    last, best = (load_tensors(job.folder / "checkpoint" / f"{w}.safetensors") for w in WEIGHTS)
+    model.load_state_dict(last)
+    steps = count_steps(spec, model)
+    report(steps, steps, record.training.images if record.training else 0, {})
+    started = time.perf_counter()
+    made, scores, _ = judge(job, evaluator, model, best)
+    costs = record.costs.model_copy(update={"score_seconds": time.perf_counter() - started})
+    leave_images(job.folder, made)
+    return record.model_copy(
+        update={
+            "scores": scores,
+            "metrics": sorted(METRICS),
+            "costs": costs,
+            "pictures": {name: picture for name, (picture, _) in made.pictures.items()},
+            "scored": environment(gpu_name(spec)),
+        }
+    )
+
+
+def judge(
+    job: Job, evaluator: Evaluator, model: GenerativeModel, best: dict[str, Tensor]
+) -> tuple[Generated, list[Score], dict[str, Tensor]]:
+    """Let a trained model generate, and score it and its best checkpoint.
+
+    Returns:
+        What it made, its scores, and its weights as they were completed on the training images.
+    """
+    seed = derive_seed(job.seed, "evaluation")
+    made = evaluator.generate(model, seed)
+    scores = evaluator.score(made, model)
+    if job.spec.likelihood is not None:
+        scores += evaluator.score_likelihood(model, job.spec.likelihood, seed)
+    last = snapshot(model)
+    model.load_state_dict(best)
+    scores.append(evaluator.best_score(model, seed))
+    return made, scores, last
 
 
 def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> list[Record]:
@@ -192,6 +258,7 @@ def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> 
             status="ok",
             spec=own.model_dump(),
             scores=evaluator.score_calibration(name, made),
+            metrics=sorted(METRICS),
             pictures={key: picture for key, (picture, _) in made.pictures.items()},
             environment=environment(),
         )
@@ -225,7 +292,7 @@ def load_evaluator(
     built = load_extractor(extractor.partition("@")[0], images, place, device)
     if "@" in extractor and str(built) != extractor:
         raise BadInput(f"the extractor is {built}, not {extractor} as when the run was planned")
-    return Evaluator(images, built, samples, reconstructions)
+    return Evaluator(images, built, samples, reconstructions, place.cache)
 
 
 def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
@@ -288,16 +355,18 @@ def resident(images: Tensor, device: torch.device) -> Tensor:
     return images.to(device) if device.type == "cuda" and images.nbytes < 8 * 2**30 else images
 
 
-def leave(folder: Path, made: Generated, trained: Trained, last: dict[str, Tensor]) -> None:
-    """Write all that a run leaves but its record."""
+def leave_images(folder: Path, made: Generated) -> None:
+    """Write the pictures and the scored images of a run."""
     leave_pictures(folder, made)
     archive = io.BytesIO()
     np.savez_compressed(archive, images=made.samples.numpy())
     write_atomically(folder / "samples.npz", archive.getvalue())
-    checkpoint = folder / "checkpoint"
-    save_tensors(checkpoint / "model.safetensors", last)
-    save_tensors(checkpoint / "best.safetensors", trained.best)
-    save_tensors(checkpoint / "unaveraged.safetensors", trained.last)
+
+
+def leave_weights(folder: Path, weights: dict[str, dict[str, Tensor]]) -> None:
+    """Write a run's weights, each kind to a file."""
+    for name, tensors in weights.items():
+        save_tensors(folder / "checkpoint" / f"{name}.safetensors", tensors)
 
 
 def leave_pictures(folder: Path, made: Generated) -> None:
@@ -318,7 +387,6 @@ def write_csv(rows: list[dict[str, float]]) -> bytes:
 
 def identity(job: Job) -> dict[str, Any]:
     """Give the fields of a record that say which run it is."""
-    on_gpu = job.spec.device.startswith("cuda")
     return {
         "run": job.spec.name,
         "suite": job.suite,
@@ -327,8 +395,13 @@ def identity(job: Job) -> dict[str, Any]:
         "family": job.spec.family,
         "seed": job.spec.seed,
         "spec": job.spec.model_dump(),
-        "environment": environment(torch.cuda.get_device_name(job.spec.device) if on_gpu else None),
+        "environment": environment(gpu_name(job.spec)),
     }
+
+
+def gpu_name(spec: RunSpec) -> str | None:
+    """Give the name of the GPU that a run takes place on, None for the CPU."""
+    return torch.cuda.get_device_name(spec.device) if spec.device.startswith("cuda") else None
 
 
 def unfinished(job: Job, status: Status, reason: str) -> Record:
@@ -346,8 +419,3 @@ def fixed_threads(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def one_line(error: Exception) -> str:
-    """Give an error's message in one line."""
-    return " ".join(str(error).split()) or "no message"

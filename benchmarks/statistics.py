@@ -13,10 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from benchmarks.catalogue import list_metrics
+
 LEVEL = 0.95
-LOG_SCALE = frozenset({"fid", "fid_best", "reconstruction_mse", "paired_mse"})
-# The Inception Score is exp of a divergence, hence at least 1; no interval reaches below.
-LOWER_BOUNDS = {"inception_score": 1.0}
+LOG_SCALE = frozenset(
+    ("fid", "fid_best", "fid_infinity", "reconstruction_mse", "paired_mse", "mae", "lpips")
+)
+SAME_RANGE = {"fid_best": "fid", "paired_mse": "reconstruction_mse"}
 
 
 class Interval(NamedTuple):
@@ -48,17 +51,25 @@ def interval_over_seeds(metric: str, runs: Sequence[Interval]) -> Interval:
     """Sum up a metric over the seeds' runs, each with its own interval over samples.
 
     One run keeps its own value and interval, several have Student's t over their values: on the
-    log scale for the metrics of `LOG_SCALE`, unless one of them is zero. Runs without a value
-    are left out.
+    log scale for the metrics of `LOG_SCALE`, unless one of them is zero or negative. No interval
+    leaves the metric's range. Runs without a value are left out.
     """
     scored = [run for run in runs if math.isfinite(run.value)]
-    if len(scored) < 2:
-        return scored[0] if scored else NOTHING
+    if not scored:
+        return NOTHING
     values = [run.value for run in scored]
     log = metric in LOG_SCALE and min(values) > 0
-    value, low, high = student_interval(values, log=log)
-    floor = 0.0 if metric in LOG_SCALE else LOWER_BOUNDS.get(metric, -math.inf)
-    return Interval(value, max(low, min(floor, value)), high)
+    value, low, high = student_interval(values, log=log) if len(scored) > 1 else scored[0]
+    floor, ceiling = value_range(metric)
+    # Of two numbers max and min give the first unless the second is beyond it: NaN stays NaN.
+    return Interval(value, max(low, min(floor, value)), min(high, max(ceiling, value)))
+
+
+def value_range(metric: str) -> tuple[float, float]:
+    """The smallest and the largest value that a metric can have, infinite where there is none."""
+    entry = list_metrics().get(SAME_RANGE.get(metric, metric))
+    low, high = (entry.about[end] if entry else None for end in ("low", "high"))
+    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def last_over_best(last: Sequence[float], best: Sequence[float]) -> float:

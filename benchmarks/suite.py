@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
 from benchmarks.errors import BadInput, unknown
+from benchmarks.records import Published
 
 if TYPE_CHECKING:
     from benchmarks.data import Dataset
@@ -38,6 +39,26 @@ class Contender(BaseModel):
     settings: dict[str, JsonValue]
 
 
+class Likelihoods(BaseModel):
+    """How likelihoods are estimated, and of how many test images.
+
+    Attributes:
+        images: test images that are estimated.
+        importance: codes a image for the importance-weighted bound.
+        chains: chains an image of annealed importance sampling; 0 leaves it out.
+        distributions: steps of its annealing.
+        simulated: images of the model's own by which it is validated.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    images: int = Field(100, ge=2)
+    importance: int = Field(5_000, ge=1)
+    chains: int = Field(8, ge=0)
+    distributions: int = Field(500, ge=2)
+    simulated: int = Field(16, ge=2)
+
+
 class Suite(BaseModel):
     """What a suite's file says; every key but `contenders` has a default."""
 
@@ -56,6 +77,8 @@ class Suite(BaseModel):
     reconstructions: int = Field(1_000, ge=10)
     extractor: str = "classifier"
     threads: int = Field(1, ge=1)
+    likelihood: Likelihoods | None = None
+    published: Published | None = None
     contenders: dict[str, dict[str, JsonValue]]
 
     def contestants(self) -> list[Contender]:
@@ -102,6 +125,7 @@ class RunSpec(BaseModel):
     device: str
     precision: str
     compile: bool
+    likelihood: Likelihoods | None = None
 
     @property
     def name(self) -> str:
@@ -110,8 +134,13 @@ class RunSpec(BaseModel):
 
     @property
     def hash(self) -> str:
-        """The first 8 hex digits of the SHA-256 of the spec as canonical JSON."""
-        text = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        """The first 8 hex digits of the SHA-256 of the spec as canonical JSON.
+
+        What is left at its default does not count, so that an option can be added to the specs
+        without giving the runs of before other names.
+        """
+        fields = self.model_dump(exclude_defaults=True)
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -164,10 +193,10 @@ def build_suite(table: dict[str, Any], place: str) -> Suite:
         check_contender(name, settings, place)
     suite = validate(Suite, table, place)
     validate_all(suite, place)
-    if suite.extractor not in catalogue.list_extractors():
-        raise BadInput(
-            f"{place}: {unknown('extractor', suite.extractor, catalogue.list_extractors())}"
-        )
+    try:
+        catalogue.find_extractor(suite.extractor)
+    except BadInput as error:
+        raise BadInput(f"{place}: {error}") from None
     return suite
 
 
@@ -348,6 +377,7 @@ def plan_runs(
             device=device,
             precision=precision,
             compile=compile_,
+            likelihood=suite.likelihood,
             **shared,
         )
         for seed in range(suite.seeds)

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.catalogue import list_metrics
 from benchmarks.records import CALIBRATION, Record, Results, Score
 from benchmarks.statistics import Interval, interval_over_seeds, last_over_best, spread
 
@@ -26,7 +27,10 @@ COSTS = (
     *("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds"),
 )
 PROSE = 18  # characters before a terminal's cell of words wraps
-METRICS = ("fid", "fid_best", "inception_score", "reconstruction_mse", "paired_mse", "psnr", "ssim")
+HEADLINES = (
+    *("fid", "fid_best", "inception_score", "reconstruction_mse", "paired_mse", "psnr", "ssim"),
+)
+FURTHER = ("fid_floor", *(name for name in list_metrics() if name not in HEADLINES))
 COMPARISON_COLUMNS = (
     *("contender", "family", "seeds", "fid", "fid_low", "fid_high"),
     *("inception_score", "inception_score_low", "inception_score_high"),
@@ -37,6 +41,7 @@ COMPARISON_COLUMNS = (
     *("best_step", "steps", "training_images", "training_flops_per_step", "training_flops"),
     *("sampling_flops_per_image", "score_seconds", "paired_mse", "samples", "reference"),
     *("extractor", "dataset"),
+    *(f"{name}{end}" for name in FURTHER for end in ("", "_low", "_high")),
 )
 
 
@@ -124,7 +129,7 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
     """The row of one contender from all its runs."""
     ok = [record for record in records if record.status == "ok"]
     cells: dict[str, Any] = {"seeds": len(ok)}
-    for metric in METRICS:
+    for metric in (*HEADLINES, *FURTHER):
         value, low, high = interval_over_seeds(metric, _intervals(ok, metric, extractor))
         cells |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
     for column, statuses in (("diverged", {"diverged"}), ("failed", {"failed", "skipped"})):
@@ -201,7 +206,10 @@ def show_amount(value: float) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """How a column of `comparison_frame` is shown to a person; `better` marks its best value."""
+    """How a column of `comparison_frame` is shown to a person; `better` marks its best value.
+
+    An `optional` one is left out where nobody has a value.
+    """
 
     key: str
     heading: str
@@ -209,6 +217,7 @@ class Column:
     better: str | None = None
     interval: bool = False
     prose: bool = False
+    optional: bool = False
 
     @property
     def title(self) -> str:
@@ -216,10 +225,31 @@ class Column:
         return self.heading + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
 
 
+def metric_columns(*names: str, interval: bool = False) -> tuple[Column, ...]:
+    """The columns of metrics, as their metadata has them."""
+    known = list_metrics()
+    return tuple(
+        Column(
+            name,
+            known[name].about["symbol"],
+            show_number,
+            known[name].about["direction"],
+            interval=interval,
+            optional=True,
+        )
+        for name in names
+    )
+
+
 GENERATION = (
     Column("fid", "FID", show_number, "lower", interval=True),
     Column("inception_score", "Inception Score", show_number, "higher", interval=True),
+    *metric_columns("kid"),
 )
+VARIETY = metric_columns("precision", "recall", "density", "coverage")
+COPIES = metric_columns("classes_reached", "class_kl", "authenticity", "near_copies")
+MODES = metric_columns("modes", "high_quality", "reverse_kl", interval=True)
+LIKELIHOOD = metric_columns("elbo", "iwae", "ais", "bits_per_dimension", interval=True)
 RECONSTRUCTION = (
     Column("reconstruction_mse", "MSE", show_number, "lower", interval=True),
     Column("psnr", "PSNR", show_number, "higher"),
@@ -242,12 +272,23 @@ COST = (
     Column("images_per_second", "images/s", show_amount, "higher"),
     Column("peak_memory_mb", "MB", show_number, "lower"),
 )
+SHOWN = {c.key for c in (*GENERATION, *VARIETY, *COPIES, *MODES, *LIKELIHOOD)}
 PANELS = {
     "Generation": GENERATION,
+    "Fidelity and variety": VARIETY,
+    "Classes and copies": COPIES,
+    "Modes": MODES,
+    "Likelihood": LIKELIHOOD,
     "Reconstruction": RECONSTRUCTION,
     "Training": DIFFICULTY,
     "Cost": COST,
+    "Further scores": metric_columns(*(name for name in FURTHER[1:] if name not in SHOWN)),
 }
+
+
+def present(frame: pd.DataFrame, columns: Iterable[Column]) -> list[Column]:
+    """Leave out the optional columns in which nobody has a value."""
+    return [c for c in columns if not c.optional or frame[c.key].notna().any()]
 
 
 @dataclass(frozen=True)
@@ -300,6 +341,8 @@ def caption(results: Results) -> str:
         " by validation; last/best: how many times worse the last one is.",
         "Diverged and failed runs are counted, not averaged.",
     ]
+    if len(_sample_counts(results)) > 1:
+        sentences.append("Sample counts differ, and FID falls as they grow: compare with care.")
     if "cyclegan" in families:
         sentences.append("CycleGAN starts from held-out real source images, the others from noise.")
     if CALIBRATION in families:
@@ -314,7 +357,7 @@ def _provenance(results: Results) -> str:
     scores = [s for r in results.records if (s := score_of(r, "fid", extractor))]
     if not scores:
         return "no run has an FID"
-    counts = " or ".join(f"{n:,}" for n in sorted({s.n for s in scores if s.n}))
+    counts = " or ".join(f"{n:,}" for n in _sample_counts(results))
     references = " or ".join(sorted({s.reference for s in scores if s.reference}))
     right = next(
         (s.value for r in results.records if (s := score_of(r, "extractor_accuracy", extractor))),
@@ -324,6 +367,13 @@ def _provenance(results: Results) -> str:
     return f"{counts} samples a run, scored against the {references} split by {extractor}{skill}"
 
 
+def _sample_counts(results: Results) -> list[int]:
+    """How many images FID was taken of, every number that occurs."""
+    extractor = shown_extractor(results.records)
+    scores = [score_of(record, "fid", extractor) for record in results.records]
+    return sorted({score.n for score in scores if score and score.n})
+
+
 def failures(records: Iterable[Record]) -> list[str]:
     """A line for each run that is not ok: `gan, seed 1: diverged (loss is not finite)`."""
     return [
@@ -331,6 +381,51 @@ def failures(records: Iterable[Record]) -> list[str]:
         for record in records
         if record.status != "ok"
     ]
+
+
+def remarks(results: Results) -> list[str]:
+    """A line for each run that is not ok, each note on a score, each value of a paper."""
+    return [
+        *failures(results.records),
+        *score_notes(results.records),
+        *compare_published(results),
+    ]
+
+
+def score_notes(records: Iterable[Record]) -> list[str]:
+    """A line for each note on the scores of last checkpoints, with all whom it concerns."""
+    concerned: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        for score in record.scores:
+            for note in (score.note or "").split("; ") if score.checkpoint == "last" else ():
+                concerned.setdefault((score.metric, note), []).append(record.contender)
+    return [
+        f"{metric} of {', '.join(dict.fromkeys(names))}: {note}"
+        for (metric, note), names in concerned.items()
+        if note
+    ]
+
+
+def compare_published(results: Results) -> list[str]:
+    """A line for each value that a paper reports, beside the suite's own."""
+    published = results.index.published
+    if published is None:
+        return []
+    rows = {row["contender"]: row for row in comparison_frame(results).to_dict("records")}
+    return [
+        f"{contender}: {metric}: {_beside(rows[contender], metric)}; {published.source} has "
+        f"{show_number(value)}"
+        for contender, scores in published.scores.items()
+        for metric, value in scores.items()
+        if contender in rows and metric in rows[contender]
+    ]
+
+
+def _beside(row: dict[Any, Any], metric: str) -> str:
+    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(value):
+        return "here none"
+    return f"here {show_number(value)} [{show_number(low)}, {show_number(high)}]"
 
 
 def _sample_interval(records: Iterable[Record]) -> str:
@@ -343,7 +438,7 @@ def write_markdown(results: Results) -> bytes:
     header, rows = _grid(results, _markdown_cell, escape_markdown)
     lines = [_pipes(header), _pipes(["---"] + ["---:"] * (len(header) - 1))]
     lines += [_pipes(row) for row in rows]
-    notes = [caption(results), *failures(results.records)]
+    notes = [caption(results), *remarks(results)]
     return "\n".join([*lines, *(f"\n{escape_markdown(note)}" for note in notes), ""]).encode()
 
 
@@ -372,7 +467,7 @@ def _grid(
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the one wide table, a row a contender."""
     frame = comparison_frame(results)
-    columns = [column for panel in PANELS.values() for column in panel]
+    columns = [column for panel in PANELS.values() for column in present(frame, panel)]
     shown = [[show(cell) for cell in cells(frame, column)] for column in columns]
     header = ["contender"] + [escape(column.title) for column in columns]
     names = [escape(name) for name in frame["contender"]]
@@ -423,8 +518,12 @@ def _ampersands(row: Iterable[str]) -> str:
 def show_comparison(results: Results, width: int) -> Group:
     """The table for a terminal of `width` characters: four panels, the best values starred."""
     frame = comparison_frame(results)
-    tables = [_terminal_table(frame, title, panel, width) for title, panel in PANELS.items()]
-    notes = [Text(note, style="dim") for note in (caption(results), *failures(results.records))]
+    tables = [
+        _terminal_table(frame, title, columns, width)
+        for title, panel in PANELS.items()
+        if (columns := present(frame, panel))
+    ]
+    notes = [Text(note, style="dim") for note in (caption(results), *remarks(results))]
     return Group(*tables, *notes)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from benchmarks.images import to_float
 from benchmarks.seeds import derive_seed
 from models.game import GenerativeModel, Player, Round
 
@@ -63,7 +64,9 @@ class Trained:
 
 
 class Batches:
-    """An endless stream of batches; where it stands follows from the batch's number alone.
+    """An endless stream of batches of images, uint8, or points, float32.
+
+    Where it stands follows from the batch's number alone.
 
     Each epoch is a permutation drawn from (seed, epoch); a batch may span two epochs.
     """
@@ -89,7 +92,7 @@ class Batches:
         """Give batch `number`, float32 [size, C, H, W] in [0, 1] on the device."""
         chosen = self.indices(number * self.size, self.size)
         batch = self.images[chosen.to(self.images.device)]
-        return batch.to(self.device, non_blocking=True).float().div_(255)
+        return to_float(batch.to(self.device, non_blocking=True))
 
 
 @dataclass

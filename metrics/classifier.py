@@ -2,17 +2,13 @@
 
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.features import Extractor, Material, digest, exact, extractor
+from metrics.features import Extractor, Material, exact, extractor, load_tensors, save_tensors
 
 RECIPE = (
     "classifier 1: images standardised by channel; 3x3 convolutions with batch normalisation, "
@@ -93,25 +89,8 @@ class ClassifierExtractor(Extractor):
 
     def save(self, path: Path) -> None:
         """Write the network to `path` as safetensors, whole or not at all."""
-        state = {
-            name: value.cpu().contiguous() for name, value in self.network.state_dict().items()
-        }
-        header = {
-            "shape": "x".join(map(str, self.shape)),
-            "classes": str(self.classes),
-            "sha256": digest(state, RECIPE),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(save(state, header))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        header = {"shape": "x".join(map(str, self.shape)), "classes": str(self.classes)}
+        save_tensors(path, self.network.state_dict(), RECIPE, header)
 
     @classmethod
     def load(cls, path: Path, device: str | torch.device = "cpu") -> "ClassifierExtractor":
@@ -122,15 +101,11 @@ class ClassifierExtractor(Extractor):
             OSError: where it cannot be read.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata()
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if digest(state, RECIPE) != header["sha256"]:
-                raise ValueError("its content does not match its checksum")
+            state, header = load_tensors(path, RECIPE)
             channels, side, width = map(int, header["shape"].split("x"))
             network = Network(channels, side, int(header["classes"]))
             network.load_state_dict(state)
-        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as problem:
+        except (KeyError, ValueError, RuntimeError) as problem:
             raise ValueError(f"{path} holds no classifier of this version: {problem}") from problem
         return cls(network, (channels, side, width), device)
 
@@ -287,7 +262,7 @@ def build_classifier(material: Material) -> Extractor:
     if material.labels is None or material.classes is None:
         raise ValueError(
             "the extractor 'classifier' needs labels, and these images have none: "
-            "choose 'random' or 'inception'"
+            "choose 'random', 'pixels' or 'inception'"
         )
     return load_or_train_classifier(
         material.images,

@@ -4,7 +4,10 @@ An extractor is a decorated function in a module of this package that builds one
 """
 
 import hashlib
-from collections.abc import Callable
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,7 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
+
+ROWS = 1024
+"""Images whose content is hashed at a time."""
+
+log = logging.getLogger(__name__)
 
 
 class Features(NamedTuple):
@@ -25,8 +35,11 @@ class Features(NamedTuple):
 class Extractor:
     """A fixed network in evaluation mode with a name and a hash.
 
+    `digest` is the SHA-256, in hex, of the network's weights and the recipe, and `hash` its first 8
+    digits, by which scores name the extractor.
+
     Args:
-        name: as in `EXTRACTORS`.
+        name: what it is built by, see `build_extractor`.
         network: takes uint8 images [n, C, S, S] and returns features [n, d] and logits [n, K] or
             None; whatever it does to the images is its own, and `recipe` says what.
         dimension: d.
@@ -34,6 +47,9 @@ class Extractor:
         channels: the number of channels it takes, None where it takes 1 and 3.
         recipe: the network's form and preprocessing in words, hashed together with its weights.
         device: where it runs.
+        batch: images that go through the network at a time unless the caller says otherwise.
+        state: the weights to be hashed where the network holds them in another form, None where it
+            holds them as they are.
     """
 
     def __init__(
@@ -46,32 +62,38 @@ class Extractor:
         channels: int | None,
         recipe: str,
         device: str | torch.device = "cpu",
+        batch: int = 256,
+        state: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.name = name
         self.dimension = dimension
         self.classes = classes
         self.channels = channels
         self.device = torch.device(device)
+        self.batch = batch
         self.network = network.eval().requires_grad_(False).to(self.device)
-        self.hash = digest(network.state_dict(), recipe)[:8]
+        self.digest = digest(network.state_dict() if state is None else state, recipe)
+        self.hash = self.digest[:8]
 
     def __str__(self) -> str:
         return f"{self.name}@{self.hash}"
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, batch: int = 256) -> Features:
+    def __call__(self, images: Tensor, batch: int | None = None) -> Features:
         """Extract features and logits; the batch size changes them by rounding at most.
 
         Args:
             images: uint8 [N, C, S, S], on any device.
-            batch: images that go through the network at a time.
+            batch: images that go through the network at a time, None for the extractor's own.
 
         Raises:
             ValueError: where the images are of another type, shape or number of channels.
         """
         self._check(images)
         with exact():
-            parts = [self.network(part.to(self.device)) for part in images.split(batch)]
+            parts = [
+                self.network(part.to(self.device)) for part in images.split(batch or self.batch)
+            ]
         features = torch.cat([part[0] for part in parts]).float().cpu()
         if self.classes is None:
             return Features(features, None)
@@ -96,7 +118,7 @@ def exact() -> AbstractContextManager[None]:
     return flags
 
 
-def digest(tensors: dict[str, Tensor], text: str) -> str:
+def digest(tensors: Mapping[str, Tensor], text: str) -> str:
     """Return the SHA-256, in hex, of tensors with their names, types and shapes, and of a text."""
     sha = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
@@ -105,12 +127,106 @@ def digest(tensors: dict[str, Tensor], text: str) -> str:
     return sha.hexdigest()
 
 
+def fingerprint(images: Tensor) -> str:
+    """Return the SHA-256, in hex, of a tensor [N, ...]: its type, shape and content."""
+    sha = hashlib.sha256(f"{images.dtype} {list(images.shape)}".encode())
+    for part in images.split(ROWS):
+        sha.update(part.detach().cpu().flatten().view(torch.uint8).numpy())
+    return sha.hexdigest()
+
+
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], text: str, header: dict[str, str] | None = None
+) -> None:
+    """Write tensors to `path` as safetensors with their checksum, whole or not at all.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        tensors: what it holds.
+        text: what the tensors are, which `load_tensors` must be told again.
+        header: more to be kept beside them.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    content = save(tensors, {**(header or {}), "sha256": digest(tensors, text)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def load_tensors(path: Path, text: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the header that `save_tensors` wrote.
+
+    Raises:
+        ValueError: where the file is damaged or holds something else than `text`.
+        OSError: where it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as problem:
+        raise ValueError(str(problem)) from problem
+    if digest(tensors, text) != header.get("sha256"):
+        raise ValueError("its content does not match its checksum")
+    return tensors, header
+
+
+def cached_features(extractor: "Extractor", images: Tensor, key: str, folder: Path) -> Features:
+    """Return what `extractor` makes of `images`, from `folder` where it has been kept.
+
+    The file is named after everything that the numbers depend on, down to their rounding, so what a
+    run computes does not depend on what the cache holds. A damaged file is reported in the log and
+    written again; a folder that cannot be written costs a warning and the time.
+
+    Args:
+        extractor: of the features.
+        images: as the extractor takes them.
+        key: the fingerprint of the images' content.
+        folder: where features are kept, made where it is missing.
+    """
+    parts = (key, extractor.digest, extractor.batch, *environment(extractor.device))
+    text = repr(parts)
+    path = folder / f"features-{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+    if path.exists():
+        try:
+            kept, _ = load_tensors(path, text)
+            return Features(kept["features"], kept.get("logits"))
+        except (ValueError, OSError) as problem:
+            log.warning("%s holds no features (%s); computing them again", path, problem)
+    found = extractor(images)
+    tensors = {name: part for name, part in found._asdict().items() if part is not None}
+    try:
+        save_tensors(path, tensors, text)
+    except OSError as problem:
+        log.warning("cannot keep features in %s (%s)", folder, problem)
+    return found
+
+
+def environment(device: torch.device) -> tuple[str, str, int]:
+    """Name what rounding depends on: the version of torch, the processor's kind, the threads."""
+    if device.type == "cuda":
+        return torch.__version__, torch.cuda.get_device_name(device), 0
+    return torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+
+
 @dataclass(frozen=True)
 class Material:
     """What an extractor may be built from.
 
     Attributes:
-        images: training images, uint8 [N, C, S, S].
+        images: training images, uint8 [N, C, S, S], or points of the plane, float32 [N, 2, 1, 1]
+            in [0, 1], which `pixels` alone takes.
         labels: their classes int64 [N] in [0, `classes`), None where they have none.
         classes: the number of classes.
         key: a fingerprint of images and labels that names cached weights.
@@ -128,24 +244,36 @@ class Material:
     device: str | torch.device = "cpu"
 
 
+Build = Callable[..., Extractor]
+"""Builds an extractor from `Material` and, where it stands for many, the name of one of them."""
+
+
 class Entry(NamedTuple):
-    """An extractor's one-line summary and the function that builds it."""
+    """An extractor's one-line summary, the function that builds it, and what else that reads."""
 
     summary: str
-    build: Callable[[Material], Extractor]
+    build: Build
+    weights: bool
 
 
 EXTRACTORS: dict[str, Entry] = {}
-"""Every extractor by its name, filled when the package is imported."""
+"""Every extractor by its name, filled when the package is imported.
 
-Build = Callable[[Material], Extractor]
+One called `family:NAME` stands for all whose names begin with `family:`.
+"""
 
 
-def extractor(*, name: str, summary: str) -> Callable[[Build], Build]:
-    """Enter a function that builds an extractor in `EXTRACTORS`; the arguments are literals."""
+def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[Build], Build]:
+    """Enter a function that builds an extractor in `EXTRACTORS`; the arguments are literals.
+
+    Args:
+        name: of the extractor, or `family:NAME`.
+        summary: one line about it.
+        weights: whether it reads `Material.weights`.
+    """
 
     def enter(build: Build) -> Build:
-        EXTRACTORS[name] = Entry(summary, build)
+        EXTRACTORS[name] = Entry(summary, build, weights)
         return build
 
     return enter
@@ -157,10 +285,13 @@ def build_extractor(name: str, material: Material) -> Extractor:
     Raises:
         ValueError: where there is none of that name or the material is not enough for it.
     """
-    if name not in EXTRACTORS:
-        near = get_close_matches(name.lower(), EXTRACTORS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(
-            f"unknown extractor {name!r}: {hint}choose from {', '.join(sorted(EXTRACTORS))}"
-        )
-    return EXTRACTORS[name].build(material)
+    if name in EXTRACTORS and ":" not in name:
+        return EXTRACTORS[name].build(material)
+    family, _, member = name.partition(":")
+    if member and f"{family}:NAME" in EXTRACTORS:
+        return EXTRACTORS[f"{family}:NAME"].build(material, member)
+    near = get_close_matches(name.lower(), EXTRACTORS, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(
+        f"unknown extractor {name!r}: {hint}choose from {', '.join(sorted(EXTRACTORS))}"
+    )

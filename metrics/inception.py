@@ -6,55 +6,148 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from metrics.features import Extractor, Material, extractor
 
 RECIPE = (
-    "inception 1: grey repeated to RGB; resized to 299 pixels as TensorFlow 1 does, without "
-    "anti-aliasing; (x - 128) / 128; 2048 features of the last pool, logits without bias"
+    "inception 1: 8 bits of [0, 255]; resized to 299 pixels as TensorFlow 1 does, without "
+    "anti-aliasing; grey repeated to RGB; (x - 128) / 128; 2048 features of the last pool, logits "
+    "without bias"
 )
 
 LAYERS = ("2048", "logits_unbiased")
+SIDE = 299
+
+STEM = 4
+"""Images that go through the first layers at a time on the CPU: 22 MB a map, which glibc's malloc
+keeps, where it would fetch larger ones anew from the system each time."""
 
 
 class Network(nn.Module):
-    """uint8 images [n, 1 or 3, S, S] to features [n, 2048] and logits [n, 1008]."""
+    """uint8 images [n, 1 or 3, S, S] to features [n, 2048] and logits [n, 1008].
 
-    def __init__(self, inception: nn.Module) -> None:
+    What torch-fidelity's network computes up to rounding, nearly twice as fast on the CPU: in the
+    channels-last layout, with batch normalisation folded into the convolutions, and resized by
+    matrix products.
+
+    Args:
+        inception: torch-fidelity's network, which is changed.
+        compile: whether torch compiles it, once for each batch size that it meets.
+    """
+
+    def __init__(self, inception: nn.Module, *, compile: bool = False) -> None:  # noqa: A002
         super().__init__()
-        self.inception = inception
+        fold_normalisation(inception)
+        names, layers = zip(*inception.named_children(), strict=True)
+        cut = names.index("MaxPool_2") + 1
+        self.stem = nn.Sequential(*layers[:cut])
+        self.body: nn.Module = average_last(nn.Sequential(*layers[cut:-1], nn.Flatten()))
+        self.weight = layers[-1].weight
+        self.to(memory_format=torch.channels_last)
+        if compile:
+            options: dict[str, Any] = {"freezing": True}  # weights in oneDNN's own layout
+            self.stem.compile(dynamic=False, options=options)
+            self.body.compile(dynamic=False, options=options)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return features and logits."""
-        features, logits = self.inception(images.expand(-1, 3, -1, -1))
-        return features, logits
+        part = STEM if images.device.type == "cpu" else len(images)
+        maps = torch.cat([self.stem(resize(some)) for some in images.split(part)])
+        features = self.body(maps)
+        return features, features @ self.weight.T
+
+
+def resize(images: Tensor) -> Tensor:
+    """Return images [n, 1 or 3, height, width] of [0, 255] as [n, 3, 299, 299] of [-1, 1).
+
+    Interpolation is linear in the pixels of each axis, so it is a product with a matrix from either
+    side.
+    """
+    x = (images.float() - 128) / 128
+    rows, columns = (interpolation(side, images.device) for side in images.shape[2:])
+    x = rows @ x @ columns.T
+    return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def interpolation(side: int, device: torch.device) -> Tensor:
+    """Return the matrix [299, side] that resizes an axis as `tf.image.resize_bilinear` does.
+
+    In TensorFlow 1, pixel i of the result lies at i · side / 299 between the pixels of the image,
+    as if pixels were points at their upper left corners.
+    """
+    place = torch.arange(SIDE, dtype=torch.float32) * torch.tensor(side / SIDE)
+    below = place.long()
+    above = (below + 1).clamp(max=side - 1)
+    share = (place - below)[:, None]
+    eye = torch.eye(side)
+    return ((1 - share) * eye[below] + share * eye[above]).to(device)
+
+
+def fold_normalisation(network: nn.Module) -> None:
+    """Fold each batch normalisation into the convolution before it, in float64."""
+    for block in network.modules():
+        if hasattr(block, "bn"):
+            fused = fuse_conv_bn_eval(block.conv.double(), block.bn.double())
+            block.conv, block.bn = fused.float(), nn.Identity()
+
+
+def average_last(layers: nn.Module) -> fx.GraphModule:
+    """Let the 1×1 convolutions after an average pool go before it, where there is less to average.
+
+    Both are linear, one acts on channels and the other on places, so they commute.
+    """
+    traced = fx.symbolic_trace(layers)
+    for pool in traced.graph.nodes:
+        if pool.target is F.avg_pool2d:
+            (convolution,) = pool.users
+            (rectifier,) = convolution.users
+            convolution.args = pool.args[:1]
+            pool.args = (convolution,)
+            rectifier.args = (pool, *rectifier.args[1:])
+            convolution.append(pool)
+    traced.recompile()
+    return traced
 
 
 class InceptionExtractor(Extractor):
     """Inception v3 of 2015 as ported and resized by torch-fidelity, TensorFlow's own weights.
 
-    It was made for colour photographs; on small grey images its distances say little.
+    It was made for colour photographs; on small grey images its distances say little. It computes
+    in float32 everywhere, on CUDA without TF32.
 
     Args:
         weights: a file of weights as published by torch-fidelity (a state dict in torch's format),
             None to download that file on first use into torch's hub folder.
         device: where it runs.
+        compile: whether torch compiles the network, which takes about a minute and on the CPU a C++
+            compiler; features change by rounding.
 
     Raises:
         ValueError: where the weights cannot be downloaded or read, or are of another network.
     """
 
-    def __init__(self, weights: Path | None = None, device: str | torch.device = "cpu") -> None:
-        state = _download() if weights is None else _read(weights)
+    def __init__(
+        self,
+        weights: Path | None = None,
+        device: str | torch.device = "cpu",
+        *,
+        compile: bool = False,  # noqa: A002
+    ) -> None:
+        network = _construct(_download() if weights is None else _read(weights), weights)
+        state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         super().__init__(
             "inception",
-            Network(_construct(state, weights)),
+            Network(network, compile=compile),
             dimension=2048,
             classes=1008,
             channels=None,
             recipe=RECIPE,
             device=device,
+            batch=16 if torch.device(device).type == "cpu" else 128,
+            state=state,
         )
 
 
@@ -113,6 +206,7 @@ def _line(problem: BaseException) -> str:
 @extractor(
     name="inception",
     summary="the FID network, TensorFlow's Inception v3 (2048 features, logits), downloaded once",
+    weights=True,
 )
 def build_inception(material: Material) -> Extractor:
     """Read the network's weights from `material.weights`, or download them."""

@@ -1,15 +1,30 @@
 """How near reconstructions come to their originals, image by image."""
 
-import torch
-from torch import Tensor
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
 
-from metrics.score import metric
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metrics.score import NotApplicable, metric
 
 WINDOW = 11
 """Side of SSIM's Gaussian window in pixels (Wang et al. 2004); its standard deviation is 1.5."""
 
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Multi-scale SSIM's exponents from the finest scale to the coarsest (Wang et al. 2003)."""
+
 BATCH = 64
-"""Images compared by SSIM at a time, few enough for the processor's cache."""
+"""Images compared at a time where windows or networks move over them, which bounds the memory."""
+
+ALEXNET = "alexnet-owt-7be5be79.pth"
+"""The file of torchvision's AlexNet weights in torch's hub folder; it holds tensors alone."""
+
+LPIPS_SIDE = 31
+"""The smallest side that AlexNet's strides and poolings leave anything of."""
 
 
 @metric(
@@ -30,10 +45,34 @@ def reconstruction_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
         reconstructions: images of the same shape and range.
 
     Raises:
-        ValueError: where the shapes differ or the images are not float.
+        ValueError: where the shapes differ or the images are not float or not finite.
     """
     _check(originals, reconstructions)
     return (originals - reconstructions).square().flatten(1).mean(dim=1, dtype=torch.float64)
+
+
+@metric(
+    name="mae",
+    symbol="MAE",
+    direction="lower",
+    low=0.0,
+    high=1.0,
+    inputs="pairs",
+    source="mean absolute error over the pixels and channels of an image",
+    summary="mean absolute error of reconstructed pixels in [0, 1]",
+)
+def mae(originals: Tensor, reconstructions: Tensor) -> Tensor:
+    """Return each image's mean absolute error over pixels and channels, float64 [N].
+
+    Args:
+        originals: float images [N, C, H, W] in [0, 1].
+        reconstructions: images of the same shape and range.
+
+    Raises:
+        ValueError: where the shapes differ or the images are not float or not finite.
+    """
+    _check(originals, reconstructions)
+    return (originals - reconstructions).abs().flatten(1).mean(dim=1, dtype=torch.float64)
 
 
 @metric(
@@ -57,7 +96,7 @@ def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
         reconstructions: images of the same shape and range.
 
     Raises:
-        ValueError: where the shapes differ or the images are not float.
+        ValueError: where the shapes differ or the images are not float or not finite.
     """
     return -10 * reconstruction_mse(originals, reconstructions).log10()
 
@@ -86,13 +125,14 @@ def ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
         reconstructions: images of the same shape and range.
 
     Raises:
-        ValueError: where the shapes differ, or the images are not float or too small.
+        NotApplicable: where the images are smaller than that.
+        ValueError: where the shapes differ or the images are not float or not finite.
     """
     _check(originals, reconstructions)
     side = min(originals.shape[2:])
     window = min(WINDOW, side - (side + 1) % 2)
     if window < 3:
-        raise ValueError(f"SSIM needs images of 3 x 3 pixels or more, not {side}")
+        raise NotApplicable(f"SSIM needs images of 3 x 3 pixels or more, not {side}")
     batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
     return torch.cat([_similarity(*batch, window) for batch in batches])
 
@@ -112,6 +152,133 @@ def _similarity(originals: Tensor, reconstructions: Tensor, window: int) -> Tens
     return everywhere[..., border:-border, border:-border].flatten(1).mean(dim=1)
 
 
+@metric(
+    name="ms_ssim",
+    symbol="MS-SSIM",
+    direction="higher",
+    low=0.0,
+    high=1.0,
+    inputs="pairs",
+    source="Wang, Simoncelli & Bovik 2003, eq. 7",
+    summary="structural similarity of reconstructions over five scales",
+)
+def ms_ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
+    """Return each image's structural similarity over five scales, float32 [N].
+
+    The product of the mean contrast and structure at four scales and the mean SSIM at the fifth,
+    raised to the paper's exponents; a scale is the mean over 2 x 2 pixels of the one before. A
+    negative mean counts as 0, its powers being no real numbers. All else is as in `ssim`: at the
+    fifth scale torchmetrics by itself also counts windows over a reflected border.
+
+    Args:
+        originals: float images [N, C, H, W] in [0, 1], H and W at least 176, so that the window of
+            11 pixels fits into the coarsest scale.
+        reconstructions: images of the same shape and range.
+
+    Raises:
+        NotApplicable: where the images are smaller than that.
+        ValueError: where the shapes differ or the images are not float or not finite.
+    """
+    _check(originals, reconstructions)
+    side, fewest = min(originals.shape[2:]), WINDOW * 2 ** (len(SCALES) - 1)
+    if side < fewest:
+        raise NotApplicable(
+            f"multi-scale SSIM needs images of {fewest} x {fewest} pixels or more, not {side}"
+        )
+    batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
+    return torch.cat([_similarity_over_scales(*batch) for batch in batches])
+
+
+def _similarity_over_scales(originals: Tensor, reconstructions: Tensor) -> Tensor:
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    x, y = originals.float(), reconstructions.float()
+    product = torch.ones(len(x), device=x.device)
+    for exponent in SCALES[:-1]:
+        _, contrast = structural_similarity_index_measure(
+            y, x, reduction="none", data_range=1.0, return_contrast_sensitivity=True
+        )
+        product *= contrast.clamp(min=0) ** exponent
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return product * _similarity(x, y, WINDOW).clamp(min=0) ** SCALES[-1]
+
+
+@metric(
+    name="lpips",
+    symbol="LPIPS",
+    direction="lower",
+    low=0.0,
+    high=None,
+    inputs="pairs",
+    source="Zhang et al. 2018, eq. 1, AlexNet with linear weights of version 0.1",
+    summary="learned perceptual distance of reconstructions: weighted differences inside AlexNet",
+)
+def lpips(originals: Tensor, reconstructions: Tensor) -> Tensor:
+    """Return each image's learned perceptual distance, float32 [N].
+
+    The linear weights come with torchmetrics, those of AlexNet from torch's hub folder: they are
+    never downloaded here. Grey images are repeated over three channels.
+
+    Args:
+        originals: float images [N, C, H, W] in [0, 1], C of 1 or 3, H and W at least 31.
+        reconstructions: images of the same shape and range.
+
+    Raises:
+        NotApplicable: where the images are smaller or of other channels, or AlexNet's weights are
+            not there.
+        ValueError: where the shapes differ or the images are not float or not finite.
+    """
+    _check(originals, reconstructions)
+    channels, *sides = originals.shape[1:]
+    if channels not in (1, 3) or min(sides) < LPIPS_SIDE:
+        raise NotApplicable(
+            f"LPIPS needs images of 1 or 3 channels and {LPIPS_SIDE} x {LPIPS_SIDE} pixels or "
+            f"more, not {channels} of {sides[0]} x {sides[1]}"
+        )
+    weights = Path(torch.hub.get_dir(), "checkpoints", ALEXNET)
+    if not weights.is_file():
+        raise NotApplicable(f"LPIPS needs torchvision's AlexNet weights in {weights}")
+    network = _load_perception(weights, originals.device)
+    batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
+    return torch.cat([_perceived_distance(*batch, network) for batch in batches])
+
+
+class Perception(NamedTuple):
+    """AlexNet up to each of its five rectified layers, and a weight for each of their channels."""
+
+    blocks: list[nn.Sequential]
+    weights: list[Tensor]
+
+
+@lru_cache(maxsize=1)
+def _load_perception(file: Path, device: torch.device) -> Perception:
+    import torchmetrics
+    import torchvision
+
+    with torch.random.fork_rng(devices=[]):  # initial weights, which are replaced at once
+        alexnet = torchvision.models.alexnet().eval().requires_grad_(False)
+    alexnet.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    layers = alexnet.features.to(device)
+    borders = [0, 2, 5, 8, 10, 12]  # a block ends with its ReLU
+    blocks = [layers[start:stop] for start, stop in pairwise(borders)]
+    folder = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models"
+    linear = torch.load(folder / "alex.pth", map_location=device, weights_only=True)
+    return Perception(blocks, [linear[f"lin{level}.model.1.weight"] for level in range(5)])
+
+
+@torch.no_grad()
+def _perceived_distance(originals: Tensor, reconstructions: Tensor, network: Perception) -> Tensor:
+    images = torch.cat([originals, reconstructions]).float()
+    shift, scale = images.new_tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])
+    x = (2 * images - 1 - shift[:, None, None]) / scale[:, None, None]  # repeats a grey channel
+    distance = torch.zeros(len(originals), device=images.device)
+    for block, weight in zip(*network, strict=True):
+        x = block(x)
+        a, b = F.normalize(x, dim=1, eps=1e-10).chunk(2)
+        distance += F.conv2d((a - b).square(), weight).mean(dim=(1, 2, 3))
+    return distance
+
+
 def _check(originals: Tensor, reconstructions: Tensor) -> None:
     if originals.shape != reconstructions.shape or originals.ndim != 4:
         raise ValueError(
@@ -120,3 +287,5 @@ def _check(originals: Tensor, reconstructions: Tensor) -> None:
         )
     if not (originals.is_floating_point() and reconstructions.is_floating_point()):
         raise ValueError("originals and reconstructions must be float images in [0, 1]")
+    if not (originals.isfinite().all() and reconstructions.isfinite().all()):
+        raise ValueError("originals and reconstructions must be free of NaN and infinite values")

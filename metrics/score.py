@@ -12,6 +12,10 @@ Inputs = Literal[
 ]
 
 
+class NotApplicable(ValueError):
+    """A metric that these images cannot have, and why, in one line: its row is left out."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """How to name, read and feed a metric.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.backbones import decoder, encoder
 from models.density import Mixture
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+from models.game import Adam, GenerativeModel, Latent, Player, Recipe, Round, map_batches
 
 
 class Autoencoder(GenerativeModel):
@@ -17,7 +17,7 @@ class Autoencoder(GenerativeModel):
     class Config(Recipe):
         """Defaults after Ghosh et al. (2020), whose mixture over the codes makes it generative."""
 
-        backbone: Literal["mlp", "conv"] = "mlp"
+        backbone: Literal["mlp", "conv", "tanh"] = "mlp"
         latent: int = Field(16, ge=1)
         hidden: tuple[int, ...] = (512, 256)
         width: int = Field(64, ge=1)
@@ -51,12 +51,18 @@ class Autoencoder(GenerativeModel):
     def finish(self, images: Tensor, rng: torch.Generator) -> None:
         """Fit the mixture to the codes of the training images; `normal` stays as it is."""
         if self.config.density == "mixture":
-            codes = map_batches(lambda x: self.encoder(x.to(self.device).float() / 255), images)
+            white = 255 if images.dtype == torch.uint8 else 1
+            codes = map_batches(lambda x: self.encoder(x.to(self.device).float() / white), images)
             self.density.fit(codes, rng.initial_seed() % 2**32)
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
         """Decode n codes drawn from the density."""
         return map_batches(self.decode, self.density.sample(n, rng))
+
+    def latent(self) -> Latent:
+        """Give the density of the codes, and what they are decoded to."""
+        density = self.density
+        return Latent(self.config.latent, self.decode, density.sample, density.log_prob)
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Encode and decode."""

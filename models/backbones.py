@@ -5,6 +5,9 @@ rounding up, at least twice and until it is at most 7, doubling the channels eac
 a dense layer, which gives digits their global shape much sooner than a deeper DCGAN does. The
 decoder runs the same path backwards. Kernels are 4×4 where the larger side is even and 3×3 where it
 is odd, which makes every side work.
+
+The `tanh` body is the fully connected one of Wu et al. (2017, section 5.2): tanh units in the
+decoder, which `hidden` lists from the code to the image; encoders have them in the opposite order.
 """
 
 from collections.abc import Callable
@@ -131,9 +134,10 @@ def encoder(
     activation: Callable[[], nn.Module],
 ) -> nn.Sequential:
     """Build a body from images [B, C, H, W] in [0, 1] to [B, outputs]; also the discriminator's."""
-    if backbone == "mlp":
+    if backbone in {"mlp", "tanh"}:
         pixels = shape[0] * shape[1] * shape[2]
-        layers = mlp([pixels, *hidden, outputs], activation, norm)
+        inner = hidden if backbone == "mlp" else hidden[::-1]
+        layers = mlp([pixels, *inner, outputs], activation, norm)
         return nn.Sequential(Centre(), nn.Flatten(), *layers)
     sides, channels, dense = conv_plan(shape, width)
     return nn.Sequential(
@@ -156,9 +160,10 @@ def decoder(
     norm: Norm = "batch",
 ) -> nn.Sequential:
     """Build a body from [B, inputs] to the pixels' logits [B, C, H, W]; also the generator's."""
-    if backbone == "mlp":
+    if backbone in {"mlp", "tanh"}:
         pixels = shape[0] * shape[1] * shape[2]
-        return nn.Sequential(*mlp([inputs, *hidden, pixels], nn.ReLU), nn.Unflatten(1, shape))
+        activation = nn.ReLU if backbone == "mlp" else nn.Tanh
+        return nn.Sequential(*mlp([inputs, *hidden, pixels], activation), nn.Unflatten(1, shape))
     sides, channels, dense = conv_plan(shape, width)
     sides, channels = sides[::-1], channels[::-1]
     small = channels[0] * sides[0] ** 2

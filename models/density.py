@@ -1,5 +1,7 @@
 """Densities fitted to codes, from which a plain autoencoder generates."""
 
+import math
+
 import numpy as np
 import torch
 from sklearn.mixture import GaussianMixture
@@ -33,6 +35,14 @@ class Mixture(nn.Module):
         self.weights.zero_()[:usable] = torch.from_numpy(mixture.weights_)
         self.means[:usable] = torch.from_numpy(mixture.means_)
         self.factors[:usable] = torch.from_numpy(np.linalg.cholesky(mixture.covariances_))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Give the log density [n] of codes [n, d], in nats."""
+        offsets = (z[:, None] - self.means).transpose(0, 1)
+        whitened = torch.linalg.solve_triangular(self.factors, offsets.mT, upper=False)
+        volumes = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)
+        constant = self.weights.log() - volumes - z.shape[1] / 2 * math.log(2 * math.pi)
+        return (constant - whitened.square().sum(1).T / 2).logsumexp(1)
 
     def sample(self, n: int, rng: torch.Generator) -> Tensor:
         """Draw n codes, [n, d]; code i is the same for every n."""

@@ -1,5 +1,6 @@
 """What a generative model is to the harness: a game of players, a sampler and a reconstructor."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -66,6 +67,25 @@ class Player:
     updates: int = 1
 
 
+@dataclass(frozen=True)
+class Latent:
+    """A model that decodes codes, as a density of images: what likelihoods are estimated from.
+
+    Attributes:
+        dimension: the length of a code.
+        decode: codes [n, dimension] to mean images [n, C, H, W] in [0, 1], differentiable.
+        sample: draws n codes by a generator on the model's device.
+        log_prob: the log density [n] of codes, normalised and differentiable.
+        deviation: that of the Gaussian observation which the model has learnt with, if any.
+    """
+
+    dimension: int
+    decode: Callable[[Tensor], Tensor]
+    sample: Callable[[int, torch.Generator], Tensor]
+    log_prob: Callable[[Tensor], Tensor]
+    deviation: float | None = None
+
+
 class GenerativeModel(nn.Module):
     """The base of every model; built as `Model(config, shape)` with shape (C, H, W).
 
@@ -103,7 +123,7 @@ class GenerativeModel(nn.Module):
         """Complete the model after training, e.g. fit a density to its codes; by default nothing.
 
         Args:
-            images: the training images, uint8 [N, C, H, W].
+            images: the training images, uint8 [N, C, H, W], or points, float32 in [0, 1].
             rng: the source of randomness, on the model's device.
         """
 
@@ -121,6 +141,23 @@ class GenerativeModel(nn.Module):
         """Reconstruct `images`, float32 [N, C, H, W] in [0, 1], by the class's protocol."""
         raise NotImplementedError
 
+    def latent(self) -> Latent | None:
+        """Give the codes that `sample` decodes; None for a model that generates otherwise."""
+        return None
+
+    def log_weights(self, images: Tensor, count: int, rng: torch.Generator) -> Tensor | None:
+        """Weigh `count` codes drawn for each image by an encoder; None for a model without one.
+
+        Args:
+            images: float32 [N, C, H, W] in [0, 1].
+            count: how many codes an image, K.
+            rng: the source of randomness, on the model's device.
+
+        Returns:
+            log p(x|z)p(z)/q(z|x) in nats, float64 [N, K], z from q(z|x).
+        """
+        return None
+
 
 def map_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, size: int = 256) -> Tensor:
     """Apply `function` to `inputs` in batches, which bounds memory, and join the results."""
@@ -134,3 +171,17 @@ def draw_noise(n: int, size: int, rng: torch.Generator) -> Tensor:
     """
     blocks = [torch.randn(256, size, generator=rng, device=rng.device) for _ in range(0, n, 256)]
     return torch.cat(blocks)[:n]
+
+
+def standard_normal(
+    dimension: int, decode: Callable[[Tensor], Tensor], deviation: float | None = None
+) -> Latent:
+    """Give the latent of a model that decodes standard normal codes from `draw_noise`."""
+
+    def log_prob(z: Tensor) -> Tensor:
+        return -(z.square().sum(1) + dimension * math.log(2 * math.pi)) / 2
+
+    def sample(n: int, rng: torch.Generator) -> Tensor:
+        return draw_noise(n, dimension, rng)
+
+    return Latent(dimension, decode, sample, log_prob, deviation)

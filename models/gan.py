@@ -8,7 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones import Norm, decoder, encoder, initialise_dcgan, leaky_relu
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, draw_noise, map_batches
+from models.game import (
+    Adam,
+    GenerativeModel,
+    Latent,
+    Player,
+    Recipe,
+    Round,
+    draw_noise,
+    map_batches,
+    standard_normal,
+)
 
 
 class Defaults(NamedTuple):
@@ -35,7 +45,7 @@ class GAN(GenerativeModel):
     class Config(Recipe):
         """Defaults after Goodfellow et al. (2014) for `mlp`, Radford et al. (2016) for `conv`."""
 
-        backbone: Literal["mlp", "conv"] = "mlp"
+        backbone: Literal["mlp", "conv", "tanh"] = "mlp"
         loss: Literal["nonsaturating", "minimax", "least_squares", "hinge", "wasserstein"] = (
             "nonsaturating"
         )
@@ -69,7 +79,7 @@ class GAN(GenerativeModel):
         """Choose the discriminator's normalisation: none where the loss or body rules it out."""
         if self.config.discriminator_norm is not None:
             return self.config.discriminator_norm
-        plain = self.config.backbone == "mlp" or self.config.loss == "wasserstein"
+        plain = self.config.backbone != "conv" or self.config.loss == "wasserstein"
         return "none" if plain else "batch"
 
     def players(self) -> list[Player]:
@@ -145,6 +155,10 @@ class GAN(GenerativeModel):
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
         """Decode n codes drawn from the prior."""
         return map_batches(self.decode, draw_noise(n, self.config.latent, rng))
+
+    def latent(self) -> Latent:
+        """Give the standard normal prior and the generator."""
+        return standard_normal(self.config.latent, self.decode)
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Invert the generator: search the code with the least squared error (Zhu et al. 2016).

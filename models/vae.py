@@ -9,7 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones import decoder, encoder
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, draw_noise, map_batches
+from models.game import (
+    Adam,
+    GenerativeModel,
+    Latent,
+    Player,
+    Recipe,
+    Round,
+    draw_noise,
+    map_batches,
+    standard_normal,
+)
 
 
 class VAE(GenerativeModel):
@@ -18,7 +28,7 @@ class VAE(GenerativeModel):
     class Config(Recipe):
         """Defaults after Kingma & Welling (2014); β after Higgins et al. (2017)."""
 
-        backbone: Literal["mlp", "conv"] = "mlp"
+        backbone: Literal["mlp", "conv", "tanh"] = "mlp"
         latent: int = Field(16, ge=1)
         hidden: tuple[int, ...] = (512, 256)
         width: int = Field(64, ge=1)
@@ -52,11 +62,15 @@ class VAE(GenerativeModel):
 
     def cost(self, logits: Tensor, x: Tensor) -> Tensor:
         """−log p(x|z) summed over pixels, [B]."""
+        return self.pixel_costs(logits, x).sum(1)
+
+    def pixel_costs(self, logits: Tensor, x: Tensor) -> Tensor:
+        """−log p(x|z) of each pixel, [B, C·H·W]."""
         if self.config.likelihood == "bernoulli":
-            return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+            return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1)
         σ = self.config.sigma
         squares = ((logits.sigmoid() - x) / σ).square() / 2 + math.log(σ * math.sqrt(2 * math.pi))
-        return squares.flatten(1).sum(1)
+        return squares.flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
         """Give the mean image [n, C, H, W] in [0, 1] of codes [n, latent]."""
@@ -69,3 +83,30 @@ class VAE(GenerativeModel):
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Decode the mean of the posterior."""
         return map_batches(lambda x: self.decode(self.encoder(x).chunk(2, dim=1)[0]), images)
+
+    def latent(self) -> Latent:
+        """Give the standard normal prior; a Gaussian likelihood's deviation belongs to it."""
+        gaussian = self.config.likelihood == "gaussian"
+        deviation = self.config.sigma if gaussian else None
+        return standard_normal(self.config.latent, self.decode, deviation)
+
+    def log_weights(self, images: Tensor, count: int, rng: torch.Generator) -> Tensor:
+        """Weigh codes by the model's own likelihood (Burda et al. 2016, eq. 8), in float64.
+
+        A Bernoulli likelihood gives grey values no density: its weights compare among Bernoulli
+        models alone.
+        """
+        return torch.stack([self.weigh(x, count, rng) for x in images.split(1)])
+
+    @torch.no_grad()
+    def weigh(self, x: Tensor, count: int, rng: torch.Generator) -> Tensor:
+        """Give the log weights [K] of codes drawn for one image [1, C, H, W]."""
+        μ, log_σ2 = self.encoder(x).double().chunk(2, dim=1)
+        ε = draw_noise(count, self.config.latent, rng).double()
+        z = μ + (log_σ2 / 2).exp() * ε
+
+        def cost(z: Tensor) -> Tensor:
+            costs = self.pixel_costs(self.decoder(z), x.expand(len(z), *x.shape[1:]))
+            return costs.sum(1, dtype=torch.float64)
+
+        return (ε.square() - z.square() + log_σ2).sum(1) / 2 - map_batches(cost, z.to(x.dtype))

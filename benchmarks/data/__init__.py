@@ -7,7 +7,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from benchmarks.data import registry
-from benchmarks.data.dataset import Dataset, Raw, Split, fingerprint
+from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint
 from benchmarks.data.folder import read_folder
 from benchmarks.data.pictures import check_shape, fit
 from benchmarks.data.registry import DATASETS, TRANSFORMS
@@ -19,6 +19,7 @@ __all__ = [
     "Dataset",
     "DatasetEntry",
     "Split",
+    "Truth",
     "default_data_root",
     "list_datasets",
     "load_dataset",
@@ -66,9 +67,17 @@ def list_datasets() -> dict[str, DatasetEntry]:
     return {entry.name: entry for entry in entries}
 
 
+def _is_points(name: str) -> bool:
+    return name in DATASETS and DATASETS[name].points
+
+
 def _sources(name: str) -> tuple[str, ...]:
+    """Name what may be the source of `name`: points of points, images and transforms of images."""
+    others = (n for n, entry in DATASETS.items() if n != name and entry.points == _is_points(name))
+    if _is_points(name):
+        return tuple(others)
     folder = (FOLDER_SOURCE,) if name.startswith(FOLDER) else ()
-    return (*TRANSFORMS, *(other for other in DATASETS if other != name), *folder)
+    return (*TRANSFORMS, *others, *folder)
 
 
 def load_dataset(
@@ -97,6 +106,8 @@ def load_dataset(
     """
     check_shape(image_size, channels)
     _check_names(name, source)
+    if _is_points(name) and (image_size or channels):
+        raise BadInput(f"{name}: points have no image size or channels to choose; leave them out")
     raw = _read(name, data_root, image_size, channels, download)
     parts = cut(raw, name)
     train, validation, test = (
@@ -124,6 +135,7 @@ def load_dataset(
         hidden_pairs=hidden_pairs,
         fingerprint=fingerprint(train, validation, test),
         source_fingerprint=fingerprint(source_train, source_test),
+        truth=raw.truth,
     )
 
 

@@ -1,4 +1,7 @@
-"""What a data set is: target and source images in fixed splits, named by their content."""
+"""What a data set is: target and source images in fixed splits, named by their content.
+
+Points of the plane are images too, float32 [N, 2, 1, 1] in [0, 1]; see `mixtures`.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ class Split:
     """Images of one purpose.
 
     Attributes:
-        images: uint8 [N, C, S, S], possibly a read-only memory map.
+        images: uint8 [N, C, S, S], possibly a read-only memory map, or points.
         labels: int64 [N], or None where the images have no classes.
     """
 
@@ -29,6 +32,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Truth:
+    """The mixture of equally likely isotropic Gaussians that points were drawn from.
+
+    Attributes:
+        centres: their means, float64 [K, 2], in the points' units of [0, 1].
+        deviation: their standard deviation along each axis, in the same units.
+    """
+
+    centres: np.ndarray
+    deviation: float
+
+
+@dataclass(frozen=True)
 class Raw:
     """What a data set's function returns: the images as published, not yet cut or resized.
 
@@ -37,12 +53,14 @@ class Raw:
         test: the official test images, or None.
         class_names: one name a label, or None.
         source: training and test images of a source domain that came along, or None.
+        truth: the mixture that points were drawn from; None for images.
     """
 
     train: Split
     test: Split | None = None
     class_names: tuple[str, ...] | None = None
     source: tuple[Split, Split | None] | None = None
+    truth: Truth | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,7 @@ class Dataset:
         hidden_pairs: the true targets of `source_test`, image by image; None where there are none.
         fingerprint: SHA-256 (hex) over the content of the target splits.
         source_fingerprint: SHA-256 (hex) over the content of the source splits.
+        truth: the mixture that points were drawn from; None for images.
     """
 
     name: str
@@ -77,6 +96,7 @@ class Dataset:
     hidden_pairs: Split | None
     fingerprint: str
     source_fingerprint: str
+    truth: Truth | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -196,7 +196,7 @@ def _fill(images: np.ndarray, files: Sequence[Path]) -> bool:
     return grey
 
 
-def open_picture(path: Path) -> "Image.Image":
+def open_picture(path: Path | BinaryIO) -> "Image.Image":
     """Read the first frame of an image file as 8-bit grey (L) or colour (RGB).
 
     EXIF orientation is applied, 16-bit grey is scaled to 8 bits, and what is transparent is laid on

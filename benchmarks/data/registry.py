@@ -19,18 +19,21 @@ AnyReader = TypeVar("AnyReader", bound=Reader)
 
 @dataclass(frozen=True)
 class Registered:
-    """A data set: one line about it, its default source, the function that reads it."""
+    """A data set: one line about it, its default source, what reads it, whether it is points."""
 
     summary: str
     source: str
     read: Reader
+    points: bool
 
 
 DATASETS: dict[str, Registered] = {}
 TRANSFORMS: dict[str, Transform] = {}
 
 
-def dataset(*, name: str, summary: str, source: str) -> Callable[[AnyReader], AnyReader]:
+def dataset(
+    *, name: str, summary: str, source: str, points: bool = False
+) -> Callable[[AnyReader], AnyReader]:
     """Enter a function as the data set `name`.
 
     The function gets the folder of the data files and whether it may download into it, and returns
@@ -40,10 +43,11 @@ def dataset(*, name: str, summary: str, source: str) -> Callable[[AnyReader], An
         name: what the user types.
         summary: one line on what the images are.
         source: the default source domain: a transform or another data set.
+        points: whether it holds points of the plane, whose source can only be other points.
     """
 
     def enter(read: AnyReader) -> AnyReader:
-        DATASETS[name] = Registered(summary, source, read)
+        DATASETS[name] = Registered(summary, source, read, points)
         return read
 
     return enter

@@ -25,7 +25,7 @@ class Cut:
 
 
 def content_order(images: np.ndarray) -> np.ndarray:
-    """Order uint8 images [N, ...] by SHA-256 of a fixed seed and each image's pixels.
+    """Order images [N, ...] by SHA-256 of a fixed seed and each image's bytes.
 
     The order is as good as random, depends on no library's random numbers and not on how the images
     came, and copies of one image stand side by side, so that they land in one split (but for those

@@ -100,6 +100,12 @@ def _record(suite: str, entry: tuple[str, str], seed: int, status: str, place: i
             score("reconstruction_mse", mse, **protocol),
             score("psnr", -10 * math.log10(mse), **protocol),
             score("ssim", 1 - 6 * mse, **protocol),
+            score("kid", fid / 50),
+            score("precision", 0.9 - 0.1 * (place % 4)),
+            score("recall", 0.5 + 0.1 * (place % 4)),
+            score("density", 1.1 - 0.2 * (place % 4)),
+            score("coverage", 0.8 - 0.1 * (place % 4)),
+            score("near_copies", 0.011),
         ],
         costs=Costs(
             parameters=120_000 + 31_000 * place,
@@ -123,7 +129,11 @@ def _calibration(folder: Path, suite: str, name: str, channels: int) -> str:
         contender=name,
         family="calibration",
         status="ok",
-        scores=[score("fid", fid), score("inception_score", inception)],
+        scores=[
+            score("fid", fid),
+            score("inception_score", inception),
+            score("precision", 0.95 if name == "real" else 0.0),
+        ],
     )
     run_folder = folder / "runs" / record.run
     _save_tiles(
@@ -146,6 +156,7 @@ def _write_pictures(run_folder: Path, record: Record, channels: int) -> None:
     inputs, outputs = _digits(10, 0.0), _digits(10, noise)
     pictures = {"samples": (_digits(64, noise), 8)}
     pictures["reconstructions"] = (np.concatenate([inputs, outputs]), 2)
+    pictures["neighbours"] = (np.concatenate([outputs, inputs]), 2)
     if record.family == "cyclegan":
         pictures["translations"] = (np.concatenate([255 - inputs, outputs, 255 - outputs]), 3)
     for kind, (tiles, rows) in pictures.items():

@@ -80,7 +80,7 @@ def test_import_brings_no_heavy_library() -> None:
 def test_every_entry_has_a_summary_and_an_allowed_source() -> None:
     entries = list_datasets()
     published = {"mnist", "fashion_mnist", "kmnist", "cifar10", "svhn", "usps"}
-    assert set(entries) == published | {"digits", "folder:PATH"}
+    assert set(entries) == published | {"digits", "ring", "grid", "folder:PATH"}
     for name, entry in entries.items():
         assert entry.name == name
         assert entry.summary

@@ -80,7 +80,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--models absent.py:Mine", "there is no file absent.py"),
         (f"--models {OWN}:Averag", "unknown class 'Averag': did you mean"),
         (f"--models {OWN}:Broken", "own_models.py:"),
-        ("--backbone conf", "contenders.gan: backbone: Input should be 'mlp' or 'conv'"),
+        ("--backbone conf", "contenders.gan: backbone: Input should be 'mlp', 'conv' or 'tanh'"),
         ("--set vae.betta=3", "--set vae.betta=3: contenders.vae: unknown key 'betta'"),
         ("--set vae.beta=-3", "digits.toml with options: contenders.vae: beta: "),
         ("--dataset mnits", "unknown data set 'mnits': did you mean 'mnist'"),

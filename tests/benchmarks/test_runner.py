@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,16 @@ from benchmarks.checkpoint import load_tensors
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.display import Bars, Lines
 from benchmarks.engines import choose_jobs, run_all, run_local
-from benchmarks.records import Record, read_history, read_record
-from benchmarks.runner import Job, Place, build_model, find_finished, run
+from benchmarks.records import Record, read_history, read_record, write_record
+from benchmarks.runner import (
+    Job,
+    Place,
+    build_model,
+    find_finished,
+    find_missing,
+    is_kept,
+    run,
+)
 from benchmarks.suite import build_suite, plan_runs
 from benchmarks.tables import scores_frame, write_csv
 
@@ -81,8 +90,8 @@ def test_a_run_leaves_its_record_and_files(plan: Plan) -> None:
     record = run(job, silent)
     assert record == read_record(job.folder)
     assert (record.status, record.family, record.seed) == ("ok", "vae", 0)
-    assert {s.metric for s in record.scores} == {
-        *("fid", "reconstruction_mse", "psnr", "ssim", "fid_best")
+    assert {s.metric for s in record.scores} >= {
+        *("fid", "kid", "precision", "reconstruction_mse", "psnr", "ssim", "fid_best")
     }
     assert record.training is not None
     assert (record.training.steps, record.training.images) == (10, 320)
@@ -127,6 +136,45 @@ def test_only_a_run_of_the_same_spec_that_went_well_is_finished(plan: Plan) -> N
     (bad,) = plan("Raising")
     run(bad, silent)
     assert find_finished(bad) is None
+
+
+def test_a_run_of_before_a_metric_is_scored_by_it_from_its_checkpoint(plan: Plan) -> None:
+    (job,) = plan("vae")
+    trained = run(job, silent)
+    assert not find_missing(trained)
+    assert is_kept(job)
+    earlier = trained.model_copy(update={"scores": trained.scores[:1], "metrics": ["fid"]})
+    write_record(job.folder, earlier)
+    assert "ssim" in find_missing(read_record(job.folder))
+    scored = run(replace(job, trained=True), silent)
+    assert scored == read_record(job.folder)
+    assert scored.scores == trained.scores
+    assert scored.training == trained.training
+    assert scored.costs.train_seconds == trained.costs.train_seconds
+    assert scored.scored is not None
+    assert not find_missing(scored)
+
+
+def test_a_record_outlives_scoring_that_fails(plan: Plan) -> None:
+    (job,) = plan("vae")
+    trained = run(job, silent)
+    (job.folder / "checkpoint" / "best.safetensors").write_bytes(b"torn")
+    assert run(replace(job, trained=True), silent).status == "failed"
+    assert read_record(job.folder) == trained
+    (job.folder / "checkpoint" / "best.safetensors").unlink()
+    assert not is_kept(job)
+
+
+def test_likelihoods_are_estimated_where_the_suite_asks_for_them(plan: Plan) -> None:
+    wanted = {"images": 4, "importance": 20, "chains": 2, "distributions": 5, "simulated": 3}
+    vae, cyclegan = plan("vae", "cyclegan", likelihood=wanted)
+    scores = {score.metric: score for score in run(vae, silent).scores}
+    assert {"elbo", "iwae", "ais", "bits_per_dimension", "bdmc_gap"} <= set(scores)
+    assert scores["elbo"].value < scores["iwae"].value
+    assert (scores["ais"].n, scores["bdmc_gap"].n) == (4, 3)
+    assert "chosen on validation images" in str(scores["ais"].protocol)
+    assert "ais" not in {score.metric for score in run(cyclegan, silent).scores}
+    assert vae.spec.hash != plan("vae")[0].spec.hash
 
 
 def test_a_run_that_diverges_says_where(plan: Plan) -> None:

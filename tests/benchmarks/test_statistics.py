@@ -75,3 +75,15 @@ def test_last_over_best_and_spread() -> None:
     assert spread([2.0, 2.0, 2.0]) == pytest.approx(1.0)
     assert spread([1.0, math.e]) == pytest.approx(math.exp(math.sqrt(0.5)))
     assert math.isnan(spread([2.0]))
+
+
+def test_no_interval_leaves_the_range_of_its_metric() -> None:
+    assert interval_over_seeds("precision", [Interval(0.99, 0.95, 1.03)]).high == 1
+    assert interval_over_seeds("inception_score", [Interval(1.01, 0.97, 1.05)]).low == 1
+    many = interval_over_seeds("recall", [Interval(v, v, v) for v in (0.0, 0.01, 0.2)])
+    assert many.low == 0
+    kid = interval_over_seeds("kid", [Interval(v, v, v) for v in (-0.01, 0.01, 0.0)])
+    assert kid.low < -0.01
+    unknown = interval_over_seeds("psnr", [Interval(30.0, math.nan, math.nan)])
+    assert math.isnan(unknown.low)
+    assert math.isnan(unknown.high)

@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     [
         ({"latent": -1}, r"latent: .*, not -1"),
         ({"latent": "many"}, r"latent: .*, not 'many'"),
-        ({"backbone": "conf"}, "backbone: Input should be 'mlp' or 'conv', not 'conf'"),
+        ({"backbone": "conf"}, "backbone: Input should be 'mlp', .* or 'tanh', not 'conf'"),
         ({"hidden": [16, "a"]}, r"hidden\.1: .*, not 'a'"),
     ],
 )

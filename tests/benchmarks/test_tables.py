@@ -1,6 +1,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,14 @@ from rich.console import Console
 from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
-from benchmarks.records import Entry, Results, read_suite, write_index, write_record
+from benchmarks.records import (
+    Entry,
+    Published,
+    Results,
+    read_suite,
+    write_index,
+    write_record,
+)
 from benchmarks.tables import (
     comparison_frame,
     costs_frame,
@@ -152,6 +160,25 @@ def test_names_stand_for_themselves(tmp_path: Path) -> None:
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
     assert lines[-1] == r"\end{tabular}"
     assert "booktabs" in lines[0]
+
+
+def test_notes_and_published_values_stand_under_the_table(results: Results) -> None:
+    noted = [r.model_copy(deep=True) for r in results.records]
+    for record in noted:
+        if record.scores and record.contender in {"gan", "vae"}:
+            record.scores[0].note = "few images; within its floor"
+    published = Published(source="a paper, table 1", scores={"vae": {"fid": 3.21}})
+    index = results.index.model_copy(update={"published": published})
+    text = write_markdown(replace(results, index=index, records=noted)).decode()
+    assert "fid of gan, vae: within its floor" in text
+    assert re.search(r"vae: fid: here [\d.]+ .*; a paper, table 1 has 3\.21", text)
+    assert "few images" not in write_markdown(results).decode()
+
+
+def test_optional_columns_are_shown_where_somebody_has_a_value(results: Results) -> None:
+    header = write_markdown(results).decode().splitlines()[0]
+    assert "Precision ↑" in header
+    assert "AIS" not in header
 
 
 def test_escaping() -> None:

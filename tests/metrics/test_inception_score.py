@@ -8,50 +8,115 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch_fidelity.metric_isc import isc_features_to_metric
 
-from metrics import inception_score
+from metrics import INTERVALS, METRICS, inception_score, jackknife
+
+
+def whole(logits: torch.Tensor) -> float:
+    """The score over all images at once."""
+    return inception_score(logits, splits=1).inception_score
 
 
 def test_no_information_scores_one():
-    assert inception_score(torch.zeros(50, 10)) == pytest.approx(1, abs=1e-12)
-    assert inception_score(torch.arange(7.0).repeat(20, 1)) == pytest.approx(1, abs=1e-12)
+    assert whole(torch.zeros(50, 10)) == pytest.approx(1, abs=1e-12)
+    assert whole(torch.arange(7.0).repeat(20, 1)) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 1008])
 def test_certain_and_balanced_scores_the_number_of_classes(classes):
-    assert inception_score(1e4 * torch.eye(classes)) == pytest.approx(classes, rel=1e-12)
+    assert whole(1e4 * torch.eye(classes)) == pytest.approx(classes, rel=1e-12)
 
 
 def test_probabilities_of_zero_are_no_nan():
     logits = torch.full((6, 3), -math.inf)
     logits[range(6), [0, 1, 2, 0, 1, 2]] = 0.0
-    assert inception_score(logits) == pytest.approx(3, rel=1e-12)
-    assert inception_score(logits[:1]) == 1
+    assert whole(logits) == pytest.approx(3, rel=1e-12)
+    assert inception_score(logits[:1], splits=1) == (1, 0, 1)
+    assert inception_score(logits, splits=6) == (1, 0, 6)
 
 
 def test_unbalanced_by_hand():
     """Three images certain of one class and one of another: exp of the entropy of (3/4, 1/4)."""
     logits = 1e4 * torch.eye(2)[[0, 0, 0, 1]]
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert inception_score(logits) == pytest.approx(math.exp(entropy), rel=1e-12)
+    assert whole(logits) == pytest.approx(math.exp(entropy), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 30, 1e3])
+def test_agrees_with_log_softmax(scale):
+    """The mean of Σ p (log p − log p̄), from logarithms that no small probability rounds to -inf."""
+    logits = scale * normal(300, 10)
+    log_p = logits.log_softmax(dim=1)
+    mean = log_p.logsumexp(dim=0) - math.log(300)
+    expected = (log_p.exp() * (log_p - mean)).sum(dim=1).mean().exp().item()
+    assert whole(logits) == pytest.approx(expected, rel=1e-12)
 
 
 def test_agrees_with_torch_fidelity_on_one_split():
     logits = 3 * normal(500, 10).float()
     theirs = isc_features_to_metric(logits, splits=1)["inception_score_mean"]
-    assert inception_score(logits) == pytest.approx(theirs, rel=1e-12)
+    assert whole(logits) == pytest.approx(theirs, rel=1e-12)
 
 
 def test_splits_agree_with_torch_fidelity_for_the_same_order():
+    """Mean and deviation; it shuffles by numpy's generator, so it is given our order."""
     logits = 3 * normal(500, 10)
     order = torch.randperm(500, generator=torch.Generator().manual_seed(4))
     theirs = isc_features_to_metric(logits[order], splits=10, shuffle=False)
     ours = inception_score(logits, splits=10, seed=4)
-    assert ours == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
+    assert ours.inception_score == pytest.approx(theirs["inception_score_mean"], rel=1e-12)
+    assert ours.deviation == pytest.approx(theirs["inception_score_std"], rel=1e-10)
+    assert ours.splits == 10
+
+
+@pytest.mark.filterwarnings("ignore:Metric `InceptionScore` will save")
+def test_splits_agree_with_torchmetrics_for_the_same_order():
+    """It shuffles by the global generator; its deviation is divided by one less than the splits."""
+    from torchmetrics.image.inception import InceptionScore
+
+    class Given(torch.nn.Module):
+        num_features = 10
+
+        def forward(self, logits: torch.Tensor) -> torch.Tensor:
+            return logits
+
+    logits = 3 * normal(500, 10)
+    theirs = InceptionScore(feature=Given(), splits=10)
+    theirs.update(logits)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        mean, deviation = theirs.compute()
+    ours = inception_score(logits, splits=10, seed=4)
+    assert ours.inception_score == pytest.approx(mean.item(), rel=1e-6)
+    assert ours.deviation == pytest.approx(deviation.item() * math.sqrt(9 / 10), rel=1e-6)
 
 
 def test_splits_shuffle_images_that_come_in_class_order():
     logits = 1e4 * torch.eye(10).repeat_interleave(100, dim=0)
-    assert inception_score(logits, splits=10) > 8
+    assert inception_score(logits).inception_score > 8
+
+
+def test_the_column_is_over_all_images_and_its_interval_a_jackknife():
+    logits = 3 * normal(400, 10)
+    assert METRICS["inception_score"](logits) == whole(logits)
+    interval = INTERVALS["inception_score"].function(logits)
+    assert interval == jackknife(whole, logits, log=True)
+    assert interval.value == whole(logits)
+
+
+def test_ten_splits_are_lower_and_so_is_their_interval():
+    logits = 3 * normal(400, 10)
+    score = METRICS["inception_score_10"](logits)
+    assert score == inception_score(logits, splits=10).inception_score < whole(logits)
+    interval = INTERVALS["inception_score_10"].function(logits)
+    assert interval.value == score
+    assert interval.standard_error == pytest.approx(inception_score(logits).deviation / 3)
+
+
+def test_the_interval_of_ten_splits_covers_what_they_score_on_average():
+    draws = [2 * normal(300, 10, seed=seed) for seed in range(300)]
+    intervals = [INTERVALS["inception_score_10"].function(draw) for draw in draws]
+    truth = np.mean([one.value for one in intervals])
+    assert 0.92 <= np.mean([one.low <= truth <= one.high for one in intervals]) <= 0.98
 
 
 def test_the_global_random_state_stays():
@@ -64,11 +129,11 @@ def test_the_global_random_state_stays():
 @settings(max_examples=30, deadline=None)
 def test_range_and_freedom_of_order_and_offset(rows, classes, seed):
     logits = 5 * normal(rows, classes, seed=seed)
-    value = inception_score(logits)
+    value = whole(logits)
     assert 1 - 1e-12 <= value <= classes + 1e-9
     order = np.random.default_rng(seed).permutation(rows)
     moved = logits[order] + normal(rows, 1, seed=seed + 1)
-    assert inception_score(moved) == pytest.approx(value, rel=1e-10)
+    assert whole(moved) == pytest.approx(value, rel=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +144,7 @@ def test_range_and_freedom_of_order_and_offset(rows, classes, seed):
         (torch.zeros(5, 3), 6, "6 splits"),
         (torch.zeros(5, 3), 0, "0 splits"),
         (torch.full((5, 3), math.nan), 1, "NaN"),
+        (torch.tensor([[0.0, math.inf]]), 1, r"\+inf"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error(logits, splits, words):

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from torch.nn import functional as F
+from torchmetrics.functional.image import (
+    learned_perceptual_image_patch_similarity,
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
 from metrics import mean_interval, psnr, reconstruction_mse, ssim
+from metrics.reconstruction import ALEXNET, SCALES, lpips, mae, ms_ssim
+from metrics.score import NotApplicable
 
 
 def pairs(side: int = 28, channels: int = 1, n: int = 6) -> tuple[Tensor, Tensor]:
@@ -22,6 +30,8 @@ def test_by_hand():
     reconstructions[1, 0, 0, 0] = 1.0
     mse = reconstruction_mse(originals, reconstructions)
     assert mse.tolist() == pytest.approx([0.01, 1 / 16], rel=1e-6)
+    absolute = mae(originals, reconstructions)
+    assert absolute.tolist() == pytest.approx([0.1, 1 / 16], rel=1e-6)
     assert psnr(originals, reconstructions).tolist() == pytest.approx(
         [20, 10 * math.log10(16)], rel=1e-6
     )
@@ -81,7 +91,7 @@ def test_ssim_scales_its_window_to_small_images(side, window):
     assert ssim(originals, reconstructions).tolist() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("score", [reconstruction_mse, psnr, ssim])
+@pytest.mark.parametrize("score", [reconstruction_mse, mae, psnr, ssim])
 def test_one_value_an_image_whatever_the_batch(score):
     originals, reconstructions = pairs(8, n=600)
     values = score(originals, reconstructions)
@@ -89,15 +99,139 @@ def test_one_value_an_image_whatever_the_batch(score):
     torch.testing.assert_close(values[7:8], score(originals[7:8], reconstructions[7:8]))
 
 
-@pytest.mark.parametrize("score", [reconstruction_mse, psnr, ssim])
+@pytest.mark.parametrize("score", [reconstruction_mse, mae, psnr, ssim])
 def test_what_cannot_be_compared_is_an_error(score):
     originals, reconstructions = pairs(8)
     with pytest.raises(ValueError, match="shape"):
         score(originals, reconstructions[:2])
     with pytest.raises(ValueError, match="float"):
         score(originals.to(torch.uint8), reconstructions.to(torch.uint8))
+    reconstructions[0, 0, 0, 0] = math.nan
+    with pytest.raises(ValueError, match="free of NaN"):
+        score(originals, reconstructions)
 
 
 def test_ssim_names_the_smallest_size():
-    with pytest.raises(ValueError, match="3 x 3"):
+    with pytest.raises(NotApplicable, match="3 x 3"):
         ssim(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+
+
+def smooth_pairs(side: int, channels: int = 1, n: int = 2) -> tuple[Tensor, Tensor]:
+    """Images with structure at every scale, and copies with noise and less contrast."""
+    rng = torch.Generator().manual_seed(1)
+    coarse = torch.rand(n, channels, 12, 12, generator=rng)
+    originals = F.interpolate(coarse, size=(side, side + 8), mode="bicubic").clamp(0, 1)
+    noise = 0.1 * torch.randn(originals.shape, generator=rng)
+    return originals, (0.8 * originals + 0.1 + noise).clamp(0, 1)
+
+
+def contrast_and_similarity(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Mean contrast-structure and mean SSIM over the windows of 11 x 11 that fit."""
+    from scipy.signal import fftconvolve
+
+    bell = np.exp(-((np.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
+    window = np.outer(bell, bell) / bell.sum() ** 2
+    p, q, xx, yy, xy = (fftconvolve(a, window, "valid") for a in (x, y, x * x, y * y, x * y))
+    contrast = (2 * (xy - p * q) + 9e-4) / (xx - p * p + yy - q * q + 9e-4)
+    luminance = (2 * p * q + 1e-4) / (p * p + q * q + 1e-4)
+    return float(contrast.mean()), float((luminance * contrast).mean())
+
+
+@pytest.mark.parametrize("side", [176, 190])
+def test_ms_ssim_by_hand(side):
+    """Wang et al. 2003, eq. 7, in float64 by Fourier transforms."""
+    originals, reconstructions = smooth_pairs(side)
+    expected = []
+    for pair in zip(originals.double(), reconstructions.double(), strict=True):
+        factors, scaled = [], list(pair)
+        for _ in SCALES:
+            factors.append(contrast_and_similarity(*(one[0].numpy() for one in scaled)))
+            scaled = [F.avg_pool2d(one, 2) for one in scaled]
+        contrasts, similarity = [f[0] for f in factors[:-1]], factors[-1][1]
+        expected.append(np.prod(np.array([*contrasts, similarity]) ** SCALES))
+    assert ms_ssim(originals, reconstructions).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_ms_ssim_agrees_with_torchmetrics_but_for_the_border():
+    """Its coarsest scale counts windows over a reflected border too; that alone is taken out."""
+    originals, reconstructions = smooth_pairs(200, channels=3)
+    theirs = multiscale_structural_similarity_index_measure(
+        reconstructions, originals, data_range=1.0, reduction="none"
+    )
+    a, b = (F.avg_pool2d(one, 16) for one in (originals, reconstructions))
+    bordered = structural_similarity_index_measure(b, a, data_range=1.0, reduction="none")
+    expected = theirs * (ssim(a, b) / bordered) ** SCALES[-1]
+    ours = ms_ssim(originals, reconstructions)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0)
+
+
+def test_ms_ssim_of_copies_and_of_opposites():
+    originals, _ = smooth_pairs(176)
+    torch.testing.assert_close(ms_ssim(originals, originals), torch.ones(2))
+    opposites = ms_ssim(originals, 1 - originals)
+    assert opposites.eq(0).all()
+
+
+def test_ms_ssim_needs_a_window_at_the_coarsest_scale():
+    with pytest.raises(NotApplicable, match="176 x 176 pixels or more, not 175"):
+        ms_ssim(torch.zeros(1, 1, 175, 300), torch.zeros(1, 1, 175, 300))
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A hub folder with an AlexNet whose weights are random."""
+    import torchvision
+
+    folder = tmp_path_factory.mktemp("hub")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = torchvision.models.alexnet().state_dict()
+    (folder / "checkpoints").mkdir()
+    torch.save(weights, folder / "checkpoints" / ALEXNET)
+    before = torch.hub.get_dir()
+    torch.hub.set_dir(folder)
+    yield folder
+    torch.hub.set_dir(before)
+
+
+@pytest.mark.parametrize("shape", [(3, 31, 40), (1, 64, 64)])
+def test_lpips_agrees_with_torchmetrics(hub, shape):
+    channels, height, width = shape
+    rng = torch.Generator().manual_seed(2)
+    originals = torch.rand(3, channels, height, width, generator=rng)
+    reconstructions = torch.rand(originals.shape, generator=rng)
+    colour = (3, 3, height, width)
+    theirs = learned_perceptual_image_patch_similarity(
+        originals.expand(colour),
+        reconstructions.expand(colour),
+        net_type="alex",
+        reduction="none",
+        normalize=True,
+    )
+    ours = lpips(originals, reconstructions)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert ours.min() > 0
+    assert lpips(originals, originals).eq(0).all()
+
+
+def test_lpips_is_one_value_an_image_and_leaves_the_random_state(hub):
+    originals, reconstructions = pairs(32, n=70)
+    state = torch.get_rng_state()
+    values = lpips(originals, reconstructions)
+    assert torch.equal(state, torch.get_rng_state())
+    assert values.shape == (70,)
+    torch.testing.assert_close(values[68:], lpips(originals[68:], reconstructions[68:]))
+
+
+def test_lpips_never_downloads(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_: pytest.fail("a download"))
+    with pytest.raises(NotApplicable, match=rf"AlexNet weights in {tmp_path}.*{ALEXNET}"):
+        lpips(*pairs(32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 30, 64), (2, 2, 64, 64), (2, 2, 1, 1)])
+def test_lpips_refuses_what_alexnet_cannot_see(hub, shape):
+    with pytest.raises(NotApplicable, match="31 x 31 pixels or more, not"):
+        lpips(torch.zeros(shape), torch.zeros(shape))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from models.autoencoder import Autoencoder
@@ -67,3 +68,30 @@ def test_the_fitted_density_belongs_to_the_checkpoint() -> None:
         models[0].finish(torch.randint(0, 256, (100, 1, 8, 8), dtype=torch.uint8), seeded())
     models[1].load_state_dict(models[0].state_dict())
     assert torch.equal(models[0].sample(5, seeded()), models[1].sample(5, seeded()))
+
+
+def test_the_density_of_a_mixture_is_sklearns() -> None:
+    codes = two_clusters(400)
+    mixture = Mixture(3, 2)
+    mixture.fit(codes, seed=0)
+    fitted = GaussianMixture(3, random_state=0, reg_covar=1e-4, tol=1e-2).fit(
+        codes.double().numpy()
+    )
+    expected = torch.from_numpy(fitted.score_samples(codes.double().numpy())).float()
+    torch.testing.assert_close(mixture.log_prob(codes), expected, atol=1e-3, rtol=1e-4)
+
+
+def test_unused_components_have_no_density() -> None:
+    mixture = Mixture(10, 2)
+    mixture.fit(two_clusters(7), seed=0)
+    z = two_clusters(7).requires_grad_()
+    log_prob = mixture.log_prob(z)
+    (slope,) = torch.autograd.grad(log_prob.sum(), z)
+    assert log_prob.isfinite().all()
+    assert slope.isfinite().all()
+
+
+def test_the_density_of_an_unfitted_mixture_is_standard_normal() -> None:
+    z = torch.randn(5, 2, generator=seeded())
+    expected = torch.distributions.Normal(0, 1).log_prob(z).sum(1)
+    torch.testing.assert_close(Mixture(3, 2).log_prob(z), expected)

@@ -43,8 +43,20 @@ def test_a_kernel_halves_and_doubles_its_side_exactly(side: int) -> None:
     assert up(torch.zeros(1, 1, half, half)).shape[-1] == side
 
 
+def test_the_tanh_body_is_that_of_wu_et_al() -> None:
+    body: dict[str, Any] = {"hidden": (64, 256, 256, 1024), "width": 1}
+    down = decoder("tanh", 10, (1, 28, 28), **body)
+    layers = [m for m in down if isinstance(m, nn.Linear)]
+    sizes = [(layer.in_features, layer.out_features) for layer in layers]
+    assert sizes == [(10, 64), (64, 256), (256, 256), (256, 1024), (1024, 784)]
+    assert sum(isinstance(m, nn.Tanh) for m in down) == 4
+    up = encoder("tanh", (1, 28, 28), 20, norm="none", activation=leaky_relu, **body)
+    outputs = [m.out_features for m in up if isinstance(m, nn.Linear)]
+    assert outputs == [1024, 256, 256, 64, 20]
+
+
 @pytest.mark.parametrize("norm", ["none", "batch", "spectral"])
-@pytest.mark.parametrize("backbone", ["mlp", "conv"])
+@pytest.mark.parametrize("backbone", ["mlp", "conv", "tanh"])
 @pytest.mark.parametrize("side", [5, 8, 15, 28, 64])
 def test_encoders_and_decoders_work_at_every_side(backbone: str, side: int, norm: str) -> None:
     shape = (3, side, side)

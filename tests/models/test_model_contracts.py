@@ -147,6 +147,45 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(name: str, case: dict[st
         torch.testing.assert_close(draw(model, few, shape), many[:few], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(("name", "case"), CASES)
+@torch.no_grad()
+def test_the_latent_is_what_samples_are_decoded_from(name: str, case: dict[str, Any]) -> None:
+    shape = (1, 8, 8)
+    model = build(name, case, shape).eval()
+    model.finish((images(64, shape, 4) * 255).round().to(torch.uint8), seeded())
+    latent = model.latent()
+    assert (latent is None) == model.uses_source
+    if latent is None:
+        return
+    codes = latent.sample(20, seeded())
+    assert codes.shape == (20, latent.dimension)
+    torch.testing.assert_close(latent.decode(codes), draw(model, 20, shape), atol=1e-5, rtol=0)
+    with torch.enable_grad():
+        z = codes.requires_grad_()
+        log_prob = latent.log_prob(z)
+        assert log_prob.shape == (20,)
+        for values in (log_prob, latent.decode(z)):
+            (slope,) = torch.autograd.grad(values.sum(), z)
+            assert slope.isfinite().all()
+            assert slope.any()
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+@torch.no_grad()
+def test_log_weights_are_each_images_own(name: str, case: dict[str, Any]) -> None:
+    shape = (1, 8, 8)
+    model = build(name, case, shape).eval()
+    few, many = (model.log_weights(images(n, shape), 300, seeded()) for n in (2, 5))
+    if few is None or many is None:
+        assert few is many
+        return
+    assert many.shape == (5, 300)
+    assert many.dtype == torch.float64
+    assert many.isfinite().all()
+    torch.testing.assert_close(few, many[:2])
+    assert many.std(1).min() > 0
+
+
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_a_copy_does_not_depend_on_its_neighbours(name: str) -> None:

@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
@@ -72,3 +73,31 @@ def test_reconstruction_decodes_the_posteriors_mean() -> None:
     x = torch.rand(3, *SHAPE)
     μ = model.encoder(x)[:, :3]
     assert torch.equal(model.reconstruct(x, seeded()), model.decode(μ))
+
+
+def ignorant(likelihood: str) -> tuple[VAE, Tensor, torch.distributions.Distribution]:
+    """A model whose decoder ignores the code, its exact log-likelihood and its posterior."""
+    μ, log_σ2 = torch.tensor([0.2, -0.3, 0.0]), torch.tensor([-0.2, 0.1, -0.1])
+    model, logits = vae(likelihood=likelihood, sigma=0.3), torch.randn(SHAPE)
+    model.encoder, model.decoder = Fixed(torch.cat([μ, log_σ2])), Fixed(logits)
+    return model, logits, Normal(μ, (log_σ2 / 2).exp())
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_log_weights_average_to_the_likelihood_and_their_logs_to_the_bound(likelihood: str) -> None:
+    model, logits, posterior = ignorant(likelihood)
+    x = torch.rand(2, *SHAPE)
+    log_weights = model.log_weights(x, 20_000, seeded())
+    log_likelihood = -model.cost(logits.expand(2, *SHAPE), x).double()
+    ratios = (log_weights - log_likelihood[:, None]).exp()
+    torch.testing.assert_close(
+        ratios.mean(1), torch.ones(2, dtype=torch.float64), atol=0.02, rtol=0
+    )
+    kl = kl_divergence(posterior, Normal(0, 1)).sum().double()
+    torch.testing.assert_close(log_weights.mean(1), log_likelihood - kl, atol=0.02, rtol=0)
+
+
+def test_only_a_gaussian_likelihood_fixes_the_observation() -> None:
+    gaussian, bernoulli = vae(likelihood="gaussian", sigma=0.3), vae()
+    assert gaussian.latent().deviation == 0.3
+    assert bernoulli.latent().deviation is None

@@ -21,12 +21,14 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from benchmarks import costs
+from metrics import Moments, frechet_distance
 
 PEERS = ("pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics", "prdc", "numpy", "scipy")
 QUICK = 2.0
@@ -68,6 +70,110 @@ def section(key: str, title: str) -> Callable[[Callable[[], Any]], Section]:
         return SECTIONS[key]
 
     return enter
+
+
+def draw_features(count: int, d: int, seed: int, shift: float = 0.0) -> torch.Tensor:
+    """Features like Inception's: of many scales, correlated, rectified; float32 [count, d]."""
+    mixing = torch.randn(d, d, generator=torch.Generator().manual_seed(0)) / d**0.5
+    rng = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(count, d, generator=rng) * 4 * torch.arange(1, d + 1) ** -0.75
+    return (hidden @ mixing * (1 + shift) + 0.1 + shift).clamp(min=0)
+
+
+def fid_of_statistics(real: Any, fake: Any) -> dict[str, Callable[[], float]]:
+    """Other packages' distances of (mean, covariance) in NumPy, by their names."""
+
+    def pytorch_fid() -> float:
+        from pytorch_fid.fid_score import calculate_frechet_distance
+
+        return calculate_frechet_distance(*real, *fake)
+
+    def clean_fid() -> float:
+        from cleanfid.fid import frechet_distance
+
+        return frechet_distance(*real, *fake)
+
+    def torch_fidelity() -> float:
+        from torch_fidelity.metric_fid import fid_statistics_to_metric
+
+        sides = (dict(zip(("mu", "sigma"), side, strict=True)) for side in (real, fake))
+        return fid_statistics_to_metric(*sides, verbose=False)["frechet_inception_distance"]
+
+    def torchmetrics() -> float:
+        from torchmetrics.image.fid import _compute_fid
+
+        return _compute_fid(*(torch.from_numpy(part) for part in (*real, *fake))).item()
+
+    return {
+        "pytorch-fid": pytorch_fid,
+        "clean-fid": clean_fid,
+        "torch-fidelity": torch_fidelity,
+        "torchmetrics": torchmetrics,
+    }
+
+
+def numpy_statistics(features: torch.Tensor) -> tuple[Any, Any]:
+    """The mean and covariance as pytorch-fid, clean-fid and torch-fidelity take them."""
+    return features.numpy().mean(axis=0), np.cov(features.numpy(), rowvar=False)
+
+
+@section("fid", "Fréchet distance from moments, N = M = 10,000, d = 2,048")
+def fid() -> tuple[Moments, Moments]:
+    return Moments(draw_features(10_000, 2048, 1)), Moments(draw_features(10_000, 2048, 2, 0.05))
+
+
+@fid.entry("ours")
+def ours_fid(sides: tuple[Moments, Moments]) -> float:
+    # Copies, since the factors of a living matrix are remembered.
+    states = [{name: one.clone() for name, one in side.state().items()} for side in sides]
+    return Moments.from_state(states[0]).distance(Moments.from_state(states[1]))
+
+
+@section("fid_small", "Fréchet distance from features, N = M = 1,000, d = 2,048")
+def fid_small() -> tuple[torch.Tensor, torch.Tensor]:
+    return draw_features(1000, 2048, 1), draw_features(1000, 2048, 2, 0.05)
+
+
+@fid_small.entry("ours")
+def ours_fid_small(sides: tuple[torch.Tensor, torch.Tensor]) -> float:
+    return frechet_distance(*(side.clone() for side in sides))
+
+
+for peer in ("pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics"):
+
+    @fid.entry(peer)
+    def fid_peer(sides: tuple[Moments, Moments], peer: str = peer) -> float:
+        statistics = [(side.mean.numpy(), side.covariance.numpy()) for side in sides]
+        return fid_of_statistics(*statistics)[peer]()
+
+    @fid_small.entry(peer)
+    def fid_small_peer(sides: tuple[torch.Tensor, torch.Tensor], peer: str = peer) -> float:
+        return fid_of_statistics(*map(numpy_statistics, sides))[peer]()
+
+
+@section("moments", "mean and covariance, N = 10,000, d = 2,048, float32")
+def moments() -> torch.Tensor:
+    return draw_features(10_000, 2048, 1)
+
+
+@moments.entry("ours")
+def ours_moments(features: torch.Tensor) -> float:
+    return Moments(features).covariance.trace().item()
+
+
+@moments.entry("numpy.mean, numpy.cov")
+def numpy_moments(features: torch.Tensor) -> float:
+    return numpy_statistics(features)[1].trace()
+
+
+@moments.entry("torchmetrics")
+def torchmetrics_moments(features: torch.Tensor) -> float:
+    """Its sums as `FrechetInceptionDistance.update` and `compute` take them."""
+    doubled = features.double()
+    total, square = doubled.sum(dim=0), doubled.t().mm(doubled)
+    mean = (total / len(doubled)).unsqueeze(0)
+    covariance = (square - len(doubled) * mean.t().mm(mean)) / (len(doubled) - 1)
+    return covariance.trace().item()
 
 
 def measure(key: str, name: str) -> dict[str, float]:

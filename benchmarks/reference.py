@@ -1,0 +1,202 @@
+"""The real images that generated ones are compared with, and the scores of the comparison."""
+
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.data.dataset import Truth
+from benchmarks.records import Score
+from metrics import INTERVALS, METRICS, Extractor, Features, Interval
+from metrics.features import cached_features, fingerprint
+from metrics.frechet import frechet_floor
+from metrics.score import NotApplicable
+from metrics.uncertainty import jackknife
+
+CHUNK = 4 * 256
+"""Images whose features are taken between two reports; whole batches, which set the rounding."""
+
+GENERATED = {"features": 1, "logits": 0, "both_logits": 1, "training": 1, "modes": 0}
+"""For each kind of inputs of a metric of generated images, which argument these are."""
+
+Intervals = dict[str, tuple[Interval, str]]
+
+
+class Reference:
+    """A split of real images as one extractor sees them; their features are taken once.
+
+    Args:
+        extractor: turns images into features.
+        images: the real images, uint8 [N, C, S, S] or points.
+        split: what they are called beside a score, e.g. `test`.
+        training: the images that the models have learnt from, for the scores of memorisation.
+        cache: a folder where features are kept by the content of the images, or None.
+        truth: the distribution that the images were drawn from, where it is known.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        images: Tensor,
+        split: str,
+        *,
+        training: Tensor | None = None,
+        cache: Path | None = None,
+        truth: Truth | None = None,
+    ) -> None:
+        self.extractor, self.images, self.split = extractor, images, split
+        self.training, self.cache, self.truth = training, cache, truth
+        self.features, self.logits = self.keep(images)
+
+    def keep(self, images: Tensor) -> Features:
+        """Take the features of real images, from the cache if it has them."""
+        if self.cache is None:
+            return self.extractor(images)
+        return cached_features(self.extractor, images, fingerprint(images), self.cache)
+
+    @cached_property
+    def training_features(self) -> Tensor:
+        """The features of the training images [T, d]."""
+        assert self.training is not None
+        return self.keep(self.training).features
+
+    def extract(self, images: Tensor, report: Callable[[int], None] | None = None) -> Features:
+        """Take the features of generated images; `report` is told how many are done."""
+        if report is None:
+            return self.extractor(images)
+        parts = []
+        for chunk in images.split(CHUNK):
+            parts.append(self.extractor(chunk))
+            report(sum(len(part.features) for part in parts))
+        logits = [part.logits for part in parts if part.logits is not None]
+        features = torch.cat([part.features for part in parts])
+        return Features(features, torch.cat(logits) if logits else None)
+
+    def score(
+        self,
+        images: Tensor,
+        protocol: str,
+        names: Collection[str] | None = None,
+        report: Callable[[int], None] | None = None,
+    ) -> list[Score]:
+        """Score generated images, uint8 [M, C, S, S] or points, by every metric that applies.
+
+        Args:
+            images: what is scored.
+            protocol: how they were made, in words.
+            names: metrics to score by, None for all; those of training images need `training`.
+            report: is told of how many images the features are taken.
+        """
+        return self.score_features(images, self.extract(images, report), protocol, names)
+
+    def score_features(
+        self,
+        images: Tensor,
+        fakes: Features,
+        protocol: str,
+        names: Collection[str] | None = None,
+    ) -> list[Score]:
+        """Score generated images whose features have been taken; else as `score`."""
+        chosen = [
+            name
+            for name, metric in METRICS.items()
+            if metric.metadata.inputs in GENERATED and (names is None or name in names)
+        ]
+        scores = [
+            self.entry(name, interval, len(images), protocol, words)
+            for name, (interval, words) in self.measure(chosen, images, fakes).items()
+        ]
+        return list(self.annotate(scores, len(images), protocol))
+
+    def measure(self, names: list[str], images: Tensor, fakes: Features) -> Intervals:
+        """Give the interval of each metric that applies, and what it is in words."""
+        found, known = Intervals(), dict[Callable[..., Any], Any]()
+        for name in names:
+            kind = METRICS[name].metadata.inputs
+            arguments = self.arguments(kind, images, fakes)
+            if arguments is None:
+                continue
+            try:
+                found[name] = find_interval(name, arguments, GENERATED[kind], known)
+            except NotApplicable:
+                continue
+        return found
+
+    def arguments(self, inputs: str, images: Tensor, fakes: Features) -> tuple[Any, ...] | None:
+        """Give what a metric of this kind of inputs is a function of, None where that is not there.
+
+        A reference without training images, logits or a known truth lacks it.
+        """
+        real = self.features
+        if inputs == "features":
+            return real, fakes.features
+        if inputs == "training" and self.training is not None:
+            return real, fakes.features, self.training_features
+        if inputs == "modes" and self.truth is not None:
+            return images.flatten(1), torch.as_tensor(self.truth.centres), self.truth.deviation
+        if fakes.logits is None:
+            return None
+        return {"logits": (fakes.logits,), "both_logits": (self.logits, fakes.logits)}.get(inputs)
+
+    def annotate(self, scores: list[Score], count: int, protocol: str) -> Iterator[Score]:
+        """Give the scores with the floor of FID beside it, and notes where FID says little."""
+        dimension = self.features.shape[1]
+        for score in scores:
+            if score.metric != "fid" or score.value is None:
+                yield score
+                continue
+            floor = frechet_floor(self.features, count)
+            reach = 2 * floor.deviation
+            notes = []
+            fewest = min(count, len(self.features))
+            if fewest <= dimension:
+                notes.append(f"{fewest:,} images are not more than the {dimension:,} features")
+            if score.value <= floor.mean + reach:
+                notes.append("within the spread of its floor, not told apart from real images")
+            yield score.model_copy(update={"note": "; ".join(notes) or None})
+            spread = Interval(floor.mean, max(floor.mean - reach, 0), floor.mean + reach, reach / 2)
+            words = "two standard deviations, for Gaussian features"
+            yield self.entry("fid_floor", spread, count, protocol, words)
+
+    def entry(self, name: str, interval: Interval, n: int, protocol: str, words: str) -> Score:
+        """Give a score with all that is needed to read it."""
+        return Score(
+            metric=name,
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            n=n,
+            reference=self.split,
+            extractor=str(self.extractor),
+            protocol=protocol,
+            interval=words,
+        )
+
+
+def find_interval(
+    name: str, arguments: tuple[Any, ...], generated: int, known: dict[Callable[..., Any], Any]
+) -> tuple[Interval, str]:
+    """Give a metric's interval by its own function, or else by the jackknife over generated images.
+
+    Args:
+        name: of the metric.
+        arguments: what it is a function of.
+        generated: which of them are the generated images.
+        known: what the functions have given that several metrics share.
+    """
+    own = INTERVALS.get(name)
+    if own is None:
+        metric = METRICS[name]
+
+        def score(fakes: Tensor) -> float:
+            value: float = metric(*arguments[:generated], fakes, *arguments[generated + 1 :])
+            return value
+
+        return jackknife(score, arguments[generated]), "95 %, jackknife over samples"
+    if own.function not in known:
+        known[own.function] = own.function(*arguments)
+    result = known[own.function]
+    return result[name] if isinstance(result, dict) else result, own.words

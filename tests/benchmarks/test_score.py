@@ -1,0 +1,427 @@
+"""The command that scores images of other programs, as a user meets it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from benchmarks import run
+from benchmarks.records import read_index, read_record, read_suite
+from benchmarks.score import main
+from benchmarks.tables import TIDY_COLUMNS
+
+OWN = Path(__file__).with_name("own_models.py")
+DIGITS = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
+QUICK = ("--dataset", "digits", "--extractor", "random")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    np.save("digits.npy", DIGITS[:300])
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of one model on digits, scored by the random extractor; without plots."""
+    folder = tmp_path_factory.mktemp("made") / "digits"
+    options = ("--extractor", "random", "--samples", "64", "--steps", "5", "--seeds", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.plots.render", lambda _: {})
+        assert run.main(["--models", f"{OWN}:Average", *options, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def comparison(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A copy of the comparison, to be changed."""
+    shutil.copytree(made, here / "results" / "digits")
+    capsys.readouterr()
+    return Path("results/digits")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take longer than all else."""
+    monkeypatch.setattr("benchmarks.plots.render", lambda _: {})
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that cannot work; it says so in one line and leaves all as it was."""
+    before = files(Path())
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert files(Path()) == before
+    assert not list(Path().rglob("*.tmp"))
+    return error
+
+
+def values(scores: list[dict[str, object]]) -> dict[str, float]:
+    return {str(score["metric"]): float(str(score["value"])) for score in scores}
+
+
+def test_an_array_is_scored_printed_and_written(here: Path, capsys) -> None:
+    assert main(["digits.npy", *QUICK]) == 0
+    text = capsys.readouterr().out
+    (folder,) = (here / "results" / "scores").iterdir()
+    assert folder.name.startswith("digits-")
+    assert f"{folder.relative_to(here)}/scores.csv" in text
+    assert "300 of 300 images" in text
+    assert "digits.npy against digits, seen by random@" in text
+    assert "test, 400" in text
+    assert "FID ↓" in text
+    assert "FID's floor" in text
+    assert "300 images against 400: FID is biased by both counts" in text
+
+    record = json.loads((folder / "scores.json").read_text())
+    (fid,) = (score for score in record["scores"] if score["metric"] == "fid")
+    assert fid["low"] < fid["value"] < fid["high"]
+    assert fid["n"] == 300
+    assert fid["reference"] == "test"
+    assert fid["extractor"].startswith("random@")
+    assert "95 %" in fid["interval"]
+    assert "authenticity" not in values(record["scores"])
+    assert "inception_score" not in values(record["scores"])
+    table = pd.read_csv(folder / "scores.csv")
+    assert tuple(table.columns) == TIDY_COLUMNS
+    assert dict(zip(table["metric"], table["value"], strict=True)) == values(record["scores"])
+    assert set(table["contender"]) == {"digits"}
+
+
+def test_every_way_to_keep_the_same_images_gives_the_same_scores(here: Path) -> None:
+    unit = DIGITS[:300, :, :, None].astype(np.float32) / 255
+    np.save("unit.npy", unit)
+    np.savez_compressed("symmetric.npz", fakes=2 * unit - 1, labels=np.zeros(300))
+    (here / "folder").mkdir()
+    with zipfile.ZipFile("archive.zip", "w") as archive:
+        for number, pixels in enumerate(DIGITS[:300]):
+            path = here / "folder" / f"{number:03}.png"
+            Image.fromarray(pixels).convert("RGB").save(path)
+            archive.write(path, f"sub/{number:03}.png")
+    ways = (
+        ["digits.npy"],
+        ["unit.npy", "--range", "unit"],
+        ["symmetric.npz", "--range", "symmetric", "--key", "fakes"],
+        ["folder"],
+        ["archive.zip"],
+    )
+    found = []
+    for number, way in enumerate(ways):
+        assert main([*way, *QUICK, "--metrics", "fid", "--out", f"o{number}"]) == 0
+        found.append(json.loads((here / f"o{number}" / "scores.json").read_text()))
+    assert all(record["scores"] == found[0]["scores"] for record in found)
+    assert all(record["spec"] == found[0]["spec"] for record in found)
+
+
+def test_real_digits_score_better_than_noise_and_than_few_classes(here: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save("noise.npy", rng.integers(0, 256, (300, 8, 8), dtype=np.uint8))
+    np.save("zeros.npy", np.repeat(DIGITS[load_digits().target == 0][:100], 3, axis=0))
+    found = {}
+    for name in ("digits", "zeros", "noise"):
+        assert main([f"{name}.npy", *QUICK, "--out", name, "--metrics", "fid,kid,recall"]) == 0
+        found[name] = values(json.loads(Path(name, "scores.json").read_text())["scores"])
+    assert found["digits"].keys() == {"fid", "fid_floor", "kid", "recall"}
+    for metric in ("fid", "kid"):
+        assert found["digits"][metric] < found["zeros"][metric] < found["noise"][metric]
+    assert found["digits"]["recall"] > found["zeros"]["recall"]
+
+
+def test_all_metrics_look_for_copies_of_training_images_too(here: Path) -> None:
+    from benchmarks.data import load_dataset
+
+    data = load_dataset("digits", data_root=here)
+    np.save("copies.npy", data.train.images[:200])
+    np.save("unseen.npy", data.validation.images)
+    found = {}
+    for name in ("copies", "unseen"):
+        assert main([f"{name}.npy", *QUICK, "--out", name, "--metrics", "all"]) == 0
+        found[name] = values(json.loads(Path(name, "scores.json").read_text())["scores"])
+    assert found["copies"]["near_copies"] > 0.9
+    assert found["unseen"]["near_copies"] < 0.5
+    assert found["copies"]["authenticity"] < found["unseen"]["authenticity"]
+
+
+def test_two_own_sets_compare_and_equal_ones_are_at_no_distance(here: Path, capsys) -> None:
+    np.save("other.npy", DIGITS[300:700])
+    arguments = ["digits.npy", "--against", "other.npy", "--extractor", "random", "--out", "o"]
+    assert main(arguments) == 0
+    assert "against, 400" in capsys.readouterr().out
+    record = json.loads((here / "o" / "scores.json").read_text())
+    assert {score["reference"] for score in record["scores"]} == {"against"}
+    assert record["dataset"] == "other.npy"
+    np.save("other.npy", DIGITS[:300])
+    assert main(arguments) == 0
+    found = values(json.loads((here / "o" / "scores.json").read_text())["scores"])
+    assert found["fid"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_data_set_is_brought_to_the_size_of_the_images(here: Path, capsys) -> None:
+    large = DIGITS[:80].repeat(2, axis=1).repeat(2, axis=2)
+    np.save("large.npy", large)
+    message = refuse(["large.npy", *QUICK], capsys)
+    assert "16 × 16 pixels and those of digits 8 × 8; add --image-size 16" in message
+    assert main(["large.npy", *QUICK, "--image-size", "16", "--metrics", "fid"]) == 0
+
+
+def test_grey_and_colour_are_told_apart(here: Path, capsys) -> None:
+    tinted = DIGITS[:80, :, :, None].repeat(3, axis=3)
+    tinted[..., 0] //= 2
+    np.save("tinted.npy", tinted)
+    message = refuse(["tinted.npy", *QUICK], capsys)
+    assert "in colour and those of digits grey: add --channels 3, or save them with 1" in message
+    assert main(["tinted.npy", *QUICK, "--channels", "3", "--metrics", "fid"]) == 0
+    message = refuse(["digits.npy", *QUICK, "--channels", "3"], capsys)
+    assert "are grey and those of digits in colour: add --channels 1" in message
+    against = ["tinted.npy", "--against", "digits.npy", "--extractor", "random"]
+    assert "bring both to grey or both to colour" in refuse(against, capsys)
+
+
+def test_the_training_split_is_a_reference_only_by_name(here: Path, capsys) -> None:
+    assert main(["digits.npy", *QUICK, "--split", "train", "--metrics", "fid", "--out", "o"]) == 0
+    assert "scored against the training split" in capsys.readouterr().out
+    record = json.loads((here / "o" / "scores.json").read_text())
+    assert {score["reference"] for score in record["scores"]} == {"train"}
+
+
+@pytest.fixture
+def wrong(here: Path) -> Path:
+    """Inputs that cannot work."""
+    np.save("few.npy", DIGITS[:60])
+    np.save("floats.npy", DIGITS[:80] / 255)
+    np.savez("two.npz", a=DIGITS[:80], b=DIGITS[:80])
+    Path("a-file").write_text("text")
+    Path("broken").mkdir()
+    for number in range(64):
+        Path("broken", f"{number}.png").write_bytes(b"no picture")
+    with zipfile.ZipFile("escape.zip", "w") as archive:
+        archive.writestr("../0.png", b"")
+    with zipfile.ZipFile("escape\x1b[2J\n.zip", "w") as archive:
+        archive.writestr("../0.png", b"")
+    return here
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "the following arguments are required: IMAGES"),
+        ("digits.npy", "compared with what? add --dataset NAME or --against IMAGES"),
+        ("digts.npy --dataset digits", "there is no digts.npy; did you mean digits.npy?"),
+        ("digits.npy more.npy --dataset digits", "unrecognized arguments: more.npy"),
+        ("digits.npy --datset digits", "unknown option '--datset': did you mean '--dataset'?"),
+        ("digits.npy --dataset digitz", "unknown data set 'digitz': did you mean 'digits'?"),
+        ("digits.npy --dataset folder:absent", "no folder absent"),
+        ("digits.npy --dataset ring", "--dataset ring: it holds points"),
+        ("digits.npy --dataset digits --extractor randon", "unknown extractor 'randon': did you"),
+        ("digits.npy --dataset digits --metrics fud", "unknown metric of generated images 'fud'"),
+        ("digits.npy --dataset digits --metrics psnr", "unknown metric of generated images 'psnr'"),
+        ("digits.npy --dataset digits --metrics=", "unknown metric of generated images ''"),
+        ("digits.npy --dataset digits --range units", "--range: invalid choice: 'units'"),
+        ("broken --dataset digits --range unit", "--range: is for arrays of floats"),
+        ("digits.npy --dataset digits --key a", "--key: is for .npz files"),
+        ("two.npz --dataset digits", "several arrays (a, b): choose one by --key"),
+        ("two.npz --dataset digits --key c", "--key: unknown array 'c'"),
+        ("few.npy --dataset digits", "holds 60 images; scores need at least 64"),
+        ("floats.npy --dataset digits", "add --range unit for [0, 1], or --range symmetric"),
+        ("broken --dataset digits", "0.png cannot be read"),
+        ("escape.zip --dataset digits", "escape.zip:../0.png' leads out of the archive"),
+        ("a-file --dataset digits", "images are read from a folder or a .npy, .npz or .zip file"),
+        ("digits.npy --dataset digits --against few.npy", "--dataset: --against says already"),
+        ("digits.npy --against few.npy --split test", "--split: --against says already"),
+        ("digits.npy --against few.npy --image-size 8", "--image-size: --against says already"),
+        ("digits.npy --against few.npy --into o", "--into: --against says already"),
+        ("digits.npy --against few.npy", "few.npy holds 60 images"),
+        ("digits.npy --against absent.npy", "there is no absent.npy"),
+        ("digits.npy --against digits.npy --metrics authenticity", "--metrics authenticity: "),
+        ("digits.npy --against digits.npy --extractor classifier", "extractor 'classifier': "),
+        ("digits.npy --dataset digits --into absent --label a", "absent holds no suite.json"),
+        ("digits.npy --dataset digits --into absent", "--into: add --label NAME"),
+        ("digits.npy --dataset digits --force", "--force: replaces a row, so it needs --into"),
+        ("digits.npy --dataset digits --out a-file", "--out a-file: a-file is a file"),
+        ("digits.npy --dataset digits --device warp", "--device warp: this machine has cpu"),
+        ("digits.npy --dataset digits --threads 0", "--threads: must be a whole number"),
+        ("digits.npy --dataset digits --image-size 3", "image size 3: choose from 4"),
+        ("digits.npy --dataset digits --inception-weights a-file", "the extractor is 'classifier'"),
+        (
+            "digits.npy --dataset digits --extractor random --metrics fid,inception_score",
+            "--metrics inception_score: the extractor random knows no classes",
+        ),
+        (
+            "digits.npy --dataset digits --extractor inception --inception-weights a-file",
+            "cannot read Inception weights",
+        ),
+    ],
+)
+def test_wrong_input_is_told_in_one_line_and_leaves_nothing(
+    line: str, message: str, wrong: Path, capsys
+) -> None:
+    assert message in refuse(line.split(), capsys)
+
+
+def test_a_name_does_nothing_to_the_terminal(wrong: Path, capsys) -> None:
+    message = refuse(["escape\x1b[2J\n.zip", "--dataset", "digits"], capsys)
+    assert "\x1b" not in message
+
+
+def test_answers_do_not_wait_for_torch(wrong: Path) -> None:
+    program = """
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from benchmarks.score import main
+
+for line in (
+    "--help",
+    "digits.npy --datset digits",
+    "digts.npy --dataset digits",
+    "digits.npy --dataset digitz",
+    "digits.npy --dataset digits --metrics fud",
+    "digits.npy --dataset digits --extractor randon",
+    "few.npy --dataset digits",
+    "escape.zip --dataset digits",
+    "digits.npy --into absent --label a",
+):
+    try:
+        with redirect_stdout(StringIO()) as text:
+            code = main(line.split())
+    except SystemExit as end:
+        code = end.code
+    assert code == (0 if line == "--help" else 2), (line, code)
+    assert "torch" not in sys.modules, line
+    assert line != "--help" or "--dataset mnist" in text.getvalue()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# Adding a row to a comparison
+
+
+def test_a_row_joins_the_comparison_its_tables_and_its_plots(comparison: Path, capsys) -> None:
+    before = read_index(comparison)
+    assert main(["digits.npy", "--into", str(comparison), "--label", "theirs"]) == 0
+    assert "theirs" in capsys.readouterr().out
+    index = read_index(comparison)
+    assert [(e.name, e.family) for e in index.contenders[-1:]] == [("theirs", "external")]
+    assert index.runs[:-1] == before.runs
+    assert index.calibration == before.calibration
+    assert not Path("results/scores").exists()
+
+    record = read_record(comparison / "runs" / index.runs[-1])
+    assert record.status == "ok"
+    assert record.seed is None
+    assert record.spec["samples"] == 300
+    assert record.environment is not None
+    assert {"samples", "neighbours"} == set(record.pictures)
+    assert not read_suite(comparison).warnings
+    table = pd.read_csv(comparison / "table.csv", index_col="contender")
+    assert table.index.tolist() == ["average", "theirs", "real", "noise"]
+    assert table.loc["theirs", "fid"] < table.loc["average", "fid"]
+    assert pd.isna(table.loc["theirs", "train_seconds"])
+    assert pd.notna(table.loc["theirs", "near_copies"])
+    assert "theirs" in (comparison / "table.md").read_text()
+    for name in ("samples.svg", "scores.svg", "cost.svg"):
+        assert (comparison / "plots" / name).is_file()
+
+
+def test_a_label_is_replaced_only_by_force(comparison: Path, undrawn: None, capsys) -> None:
+    into = ["--into", str(comparison), "--label", "theirs", "--metrics", "fid"]
+    assert main(["digits.npy", *into]) == 0
+    capsys.readouterr()
+    first = read_index(comparison).runs[-1]
+    np.save("digits.npy", DIGITS[300:500])
+    message = refuse(["digits.npy", *into], capsys)
+    assert "scored into results/digits before; --force replaces it" in message
+    assert main(["digits.npy", *into, "--force", "--out", "o"]) == 0
+    index = read_index(comparison)
+    assert [entry.name for entry in index.contenders].count("theirs") == 1
+    assert first not in index.runs
+    assert not (comparison / "runs" / first).exists()
+    assert read_record(comparison / "runs" / index.runs[-1]).spec["samples"] == 200
+    assert Path("o/scores.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--label average", "results/digits has a contender of that name"),
+        ("--label average --force", "results/digits has a contender of that name"),
+        ("--label real --force", "results/digits has a calibration row of that name"),
+        ("--label ../up", "--label ../up: name: "),
+        ("--label a --dataset mnist", "--dataset mnist: results/digits compares on digits"),
+        ("--label a --extractor classifier", "--extractor classifier: results/digits is scored by"),
+        ("--label a --image-size 8", "--image-size: --into says already"),
+        ("--label a --split train", "--split train: the rows of a comparison"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(
+    line: str, message: str, comparison: Path, capsys
+) -> None:
+    assert message in refuse(["digits.npy", "--into", str(comparison), *line.split()], capsys)
+
+
+def change_specs(comparison: Path, old: str, new: str) -> None:
+    """Let every run of a comparison have been made under other circumstances."""
+    for path in comparison.glob("runs/*/record.json"):
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+def test_images_extractor_and_protocol_must_be_those_of_the_comparison(
+    comparison: Path, undrawn: None, capsys
+) -> None:
+    arguments = ["digits.npy", "--into", str(comparison), "--label", "theirs"]
+    spec = read_suite(comparison).records[0].spec
+    fingerprint = spec["data"]["fingerprint"]  # type: ignore[index,call-overload]
+    for old, new, message in (
+        (str(fingerprint), "0" * 64, "the images of digits are not those that results/digits was"),
+        (str(spec["extractor"]), "random@00000000", "scores of different extractors do not comp"),
+        (f'"protocol": {spec["protocol"]},', '"protocol": 0,', "by version 0 of the protocol"),
+    ):
+        change_specs(comparison, old, new)
+        assert message in refuse(arguments, capsys)
+        change_specs(comparison, new, old)
+    assert main([*arguments, "--metrics", "fid"]) == 0
+
+
+def test_a_row_that_cannot_be_written_whole_leaves_no_trace(
+    comparison: Path, monkeypatch, capsys
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("benchmarks.comparison.write_index", fail)
+    before = files(comparison)
+    arguments = ["digits.npy", "--into", str(comparison), "--label", "theirs", "--metrics", "fid"]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == "error: the disk is full\n"
+    assert files(comparison) == before
+    assert not list((comparison / "runs").glob("theirs-*"))
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing(here: Path, monkeypatch, capsys) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.score.judge", interrupt)
+    assert main(["digits.npy", *QUICK]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert not Path("results").exists()
