@@ -36,6 +36,9 @@ PROTOCOL = 1
 FINISH = 5_000
 """Training images on which a model is completed for a validation score; all of them at the end."""
 
+SELECTION = 40
+"""Validation images by which the deviation is chosen that a decoder is observed with."""
+
 GRID, PAIRS = 8, 10
 """Rows and columns of a picture of samples; columns of a picture of reconstructions."""
 
@@ -172,6 +175,7 @@ class Evaluator:
                     scores.append(self.entry(name, mean_interval(values), len(originals), protocol))
         return scores
 
+    @torch.no_grad()
     def score_likelihood(
         self, model: GenerativeModel, wanted: Likelihoods, seed: int
     ) -> list[Score]:
@@ -182,15 +186,19 @@ class Evaluator:
         """
         rng = seeded(seed, "likelihood", device=model.device)
         images = to_float(self.test[: wanted.images].to(model.device))
+        latent = model.latent()
         scores = []
-        weights = model.log_weights(images, wanted.importance, rng)
+        # A density is of values that are not whole; what a Bernoulli likelihood gives is none.
+        gaussian = latent is not None and latent.deviation is not None
+        weights = model.log_weights(
+            dequantise(images, rng) if gaussian else images, wanted.importance, rng
+        )
         if weights is not None:
             protocol = f"{wanted.importance:,} codes an image from the encoder"
             for name, metric in METRICS.items():
                 if metric.metadata.inputs == "log_weights":
                     values = mean_interval(metric(weights))
                     scores.append(self.entry(name, values, len(images), protocol))
-        latent = model.latent()
         if latent is not None and wanted.chains:
             scores += self.anneal(latent, images, wanted, rng)
         return scores
@@ -199,12 +207,13 @@ class Evaluator:
         self, latent: Latent, images: Tensor, wanted: Likelihoods, rng: torch.Generator
     ) -> list[Score]:
         """Estimate likelihoods by annealing, and its error on images of the model's own."""
-        work = Annealing(wanted.distributions, wanted.chains)
         deviation, chosen = latent.deviation, "the model's own"
         if deviation is None:
-            unseen = to_float(self.unseen[: wanted.images].to(images.device))
-            deviation = select_deviation(dequantise(unseen, rng), latent, rng, work)
+            unseen = to_float(self.unseen[:SELECTION].to(images.device))
+            search = Annealing(wanted.distributions, chains=2)
+            deviation = select_deviation(dequantise(unseen, rng), latent, rng, search)
             chosen = "chosen on validation images"
+        work = Annealing(wanted.distributions, wanted.chains)
         found = annealed_importance_sampling(dequantise(images, rng), latent, deviation, rng, work)
         gap = bidirectional_monte_carlo(images[: wanted.simulated], latent, deviation, rng, work)
         protocol = (

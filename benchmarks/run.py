@@ -43,6 +43,9 @@ DIRECT = (
 )
 """Options that replace the suite's key of the same name."""
 
+OF_THE_DATA = ("source", "published")
+"""Keys of a suite that mean nothing on another data set."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line like all others."""
@@ -168,7 +171,7 @@ def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
     build_suite(table, path.name)
     changed = options.dataset not in {None, table.get("dataset")}
     if changed:
-        table = {key: value for key, value in table.items() if key != "source"}
+        table = {key: value for key, value in table.items() if key not in OF_THE_DATA}
     for key in DIRECT:
         if (value := getattr(options, key)) is not None:
             table = {**table, key: value}

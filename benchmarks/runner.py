@@ -207,6 +207,7 @@ def rescore(job: Job, report: Report) -> Record:
     last, best = (load_tensors(job.folder / "checkpoint" / f"{w}.safetensors") for w in WEIGHTS)
     model.load_state_dict(last)
     steps = count_steps(spec, model)
+    report(0, steps, 0, {})
     report(steps, steps, record.training.images if record.training else 0, {})
     started = time.perf_counter()
     made, scores, _ = judge(job, evaluator, model, best)

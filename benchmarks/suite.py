@@ -54,7 +54,7 @@ class Likelihoods(BaseModel):
 
     images: int = Field(100, ge=2)
     importance: int = Field(5_000, ge=1)
-    chains: int = Field(8, ge=0)
+    chains: int = Field(4, ge=0)
     distributions: int = Field(500, ge=2)
     simulated: int = Field(16, ge=2)
 

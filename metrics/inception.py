@@ -88,10 +88,10 @@ def interpolation(side: int, device: torch.device) -> Tensor:
 
 def fold_normalisation(network: nn.Module) -> None:
     """Fold each batch normalisation into the convolution before it, in float64."""
-    for block in network.modules():
-        if hasattr(block, "bn"):
-            fused = fuse_conv_bn_eval(block.conv.double(), block.bn.double())
-            block.conv, block.bn = fused.float(), nn.Identity()
+    blocks: list[Any] = [module for module in network.modules() if hasattr(module, "bn")]
+    for block in blocks:
+        fused = fuse_conv_bn_eval(block.conv.double(), block.bn.double())
+        block.conv, block.bn = fused.float(), nn.Identity()
 
 
 def average_last(layers: nn.Module) -> fx.GraphModule:

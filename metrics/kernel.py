@@ -153,6 +153,8 @@ def kernel_interval(real: Tensor, fake: Tensor) -> Interval:
     distance is most easily moved. So, as in Wilson's interval of a share, the ends are the
     distances θ that lie z = 1.96 standard errors of their own from the estimate,
     (θ̂ - θ)² = z² (V + 4c (θ - θ̂)/M), and no nearer than its second-order term allows.
+    In simulations at N = M = 400 it covers 92 to 97 % of the time; 90 % where features have one
+    direction with twelve times the spread of the others, whose sixth powers few images can tell.
 
     Args:
         real: features of the reference [N, d], N >= 4.

@@ -312,8 +312,8 @@ def select_deviation(
 ) -> float:
     """Return the deviation, at least `smallest`, that makes images most probable on average.
 
-    As Wu et al. choose their fixed variances, by annealing rather than by a kernel density, whose
-    error favours large ones (section 5.3.2). The images must be neither tested on nor trained on.
+    By annealing, as in figure 2 of Wu et al. (2017), rather than by a kernel density, whose error
+    favours large ones (section 5.3.2). The images must be neither tested on nor trained on.
 
     Args:
         images: validation images, float [N, C, H, W] in [0, 1].
@@ -333,8 +333,8 @@ def power_schedule(count: int) -> list[float]:
     """List `count` powers β from 0 to 1, growing as the fourth power of their number.
 
     Where the posterior is nearly Gaussian, the spread of log p(x|z) falls as 1/β, so that steps
-    should grow with β. On MNIST this leaves about half of the gap that the sigmoidal
-    schedule of Grosse et al. (2015, section 6.2) leaves after as much work.
+    should grow with β. On MNIST this leaves about half of the gap that the sigmoidal schedule of
+    Grosse et al. (2015, section 6.2) leaves after as much work.
     """
     return [(place / (count - 1)) ** 4 for place in range(count)]
 

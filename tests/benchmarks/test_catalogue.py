@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import catalogue
-from benchmarks.catalogue import check_model, list_extractors, list_metrics, list_models, load_model
+from benchmarks.catalogue import (
+    check_model,
+    find_extractor,
+    list_extractors,
+    list_metrics,
+    list_models,
+    load_model,
+)
 from benchmarks.errors import BadInput
 from metrics import EXTRACTORS, METRICS
 
@@ -24,6 +31,21 @@ def test_metrics_and_extractors_are_those_that_are_registered() -> None:
     assert set(list_extractors()) == set(EXTRACTORS)
     for name, entry in list_extractors().items():
         assert entry.summary == EXTRACTORS[name].summary
+        assert entry.about.get("weights", False) == EXTRACTORS[name].weights
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [("pixels", "pixels"), ("timm:test_vit", "timm:NAME"), ("timm:NAME", "timm:NAME")],
+)
+def test_an_extractor_is_found_by_its_name_or_family(name: str, listed: str) -> None:
+    assert find_extractor(name) is list_extractors()[listed]
+
+
+@pytest.mark.parametrize("name", ["", "timm", "timm:", "pixels:", "pixels:x", ":x"])
+def test_an_unknown_extractor_is_told(name: str) -> None:
+    with pytest.raises(BadInput, match=rf"unknown extractor '{name}'.*timm:NAME"):
+        find_extractor(name)
 
 
 def test_a_new_file_is_found_by_its_syntax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

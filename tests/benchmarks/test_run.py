@@ -91,6 +91,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--extractor incption", "--extractor incption: unknown extractor 'incption'"),
         ("--extractor inception --inception-weights a-file", "cannot read Inception weights"),
         ("--inception-weights a-file", "the extractor is 'classifier'"),
+        ("--extractor timm:absent --inception-weights a-file", "extractor 'timm:absent': "),
         ("--device warp", "--device warp: this machine has cpu"),
         ("--out a-file", "--out a-file: "),
         ("--out a-file/below", "a-file is a file, not a folder"),

@@ -51,6 +51,7 @@ def test_every_suite_that_ships_is_valid_and_says_what_it_is(name: str) -> None:
         ("image_size = 4\n[contenders.vae]", "image_size: .*, not 4"),
         ("dataset = 3\n[contenders.vae]", "dataset: .*valid string, not 3"),
         ("extractor = 'inceptoin'\n[contenders.vae]", "did you mean 'inception'?"),
+        ("extractor = 'timm:'\n[contenders.vae]", "did you mean 'timm:NAME'?"),
         ("[contenders.vea]", "contenders.vea: unknown model 'vea': did you mean 'vae'?"),
         ("[contenders.x]\nmodel = 'vea'", "contenders.x: unknown model 'vea': did you mean 'vae'?"),
         ("[contenders.x]\nmodel = 3", "contenders.x.model must be a string, not 3"),

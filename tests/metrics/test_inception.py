@@ -6,8 +6,13 @@ import pytest
 import torch
 import torch_fidelity
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import (
+    interpolate_bilinear_2d_like_tensorflow1x,
+)
 
 from metrics import InceptionExtractor, frechet_distance, inception_score
+from metrics.features import digest
+from metrics.inception import RECIPE, resize
 
 ALIVE = 6
 COUNT = 10
@@ -83,10 +88,76 @@ def test_agrees_with_torch_fidelity(weights, extractor):
         )
     ours = extractor(fake, batch=COUNT)
     distance = frechet_distance(extractor(real, batch=COUNT).features, ours.features)
-    assert distance == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
-    score = inception_score(ours.logits)
+    assert distance == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
+    score = inception_score(ours.logits, splits=1).inception_score
     assert score == pytest.approx(theirs["inception_score_mean"], rel=1e-6)
     assert score > 1.01
+
+
+def test_is_as_exact_as_torch_fidelity(weights, extractor):
+    """Both are float32; its network in float64 is the truth."""
+    images = pictures(3, 3)[:4]
+    network = FeatureExtractorInceptionV3("theirs", ["2048", "logits_unbiased"], str(weights))
+    theirs = network(images)
+    network.double().feature_extractor_internal_dtype = torch.float64
+    for truth, their, our in zip(network(images), theirs, extractor(images), strict=True):
+        scale = truth.abs().max()
+        assert 0 < (their - truth).abs().max() < 3e-6 * scale
+        assert 0 < (our - truth).abs().max() < 3e-6 * scale
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (28, 28), (32, 48), (299, 299), (400, 301)])
+def test_resizes_as_torch_fidelity(shape):
+    rng = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, *shape), generator=rng).to(torch.uint8)
+    theirs = interpolate_bilinear_2d_like_tensorflow1x(
+        images.float(), size=(299, 299), align_corners=False
+    )
+    torch.testing.assert_close(resize(images), (theirs - 128) / 128, rtol=0, atol=2e-6)
+
+
+def test_batch_does_not_change_the_distance(extractor):
+    real, fake = pictures(3, 0), pictures(3, 1) // 2
+    distances = [
+        frechet_distance(extractor(real, batch).features, extractor(fake, batch).features)
+        for batch in (None, 3)
+    ]
+    assert distances[1] == pytest.approx(distances[0], rel=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_does_not_change_the_distance(weights, extractor):
+    real, fake = pictures(3, 0), pictures(3, 1) // 2
+    other = InceptionExtractor(weights, "cuda")
+    assert other.hash == extractor.hash
+    distances = [
+        frechet_distance(one(real).features, one(fake).features) for one in (extractor, other)
+    ]
+    assert distances[1] == pytest.approx(distances[0], rel=1e-4)
+
+
+def test_hash_is_of_the_published_weights(weights, extractor):
+    """However the network that computes holds them."""
+    assert extractor.digest == digest(torch.load(weights, weights_only=True), RECIPE)
+
+
+def test_compiled_is_the_same(weights, extractor, monkeypatch):
+    """Every layer is compiled, though here by a backend that needs no C++ compiler."""
+    graphs = []
+
+    def backend(graph, example):
+        graphs.append(graph)
+        return graph
+
+    def compile_whole(module, *, dynamic, options):
+        original(module, backend=backend, fullgraph=True, dynamic=dynamic)
+
+    original = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_whole)
+    images = pictures(3, 4)[:2]
+    compiled = InceptionExtractor(weights, compile=True)(images)
+    torch.testing.assert_close(compiled, extractor(images))
+    assert len(graphs) == 2
 
 
 def test_grey_is_repeated_to_rgb(extractor):

@@ -92,7 +92,7 @@ def test_agrees_with_prdc(k):
 def test_identical_sets_are_within_each_other(features):
     precision, recall, density, coverage = precision_recall_density_coverage(features, features)
     assert (precision, recall, coverage) == (1, 1, 1)
-    assert density >= 1
+    assert density > 0
 
 
 def test_an_image_holds_fewer_than_k_others():
@@ -232,9 +232,9 @@ def test_a_single_generated_image_leaves_coverage_uncertain():
     real = normal(100, 3)
     far = 50 + normal(99, 3, seed=1)
     fake = torch.cat([real.mean(dim=0)[None], far])
-    scores = neighbour_intervals(real, fake, k=60)["coverage"]
-    assert 0.5 < scores.value < 1
-    assert scores.standard_error > 0.2
+    scores = neighbour_intervals(real, fake, k=15)["coverage"]
+    assert 0.1 < scores.value < 0.9
+    assert scores.low < 0.2 * scores.value
 
 
 @pytest.mark.parametrize(

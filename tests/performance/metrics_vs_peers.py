@@ -29,6 +29,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import costs
 from metrics import Moments, frechet_distance
+from metrics.kernel import kernel_distance_subsets
+from metrics.neighbours import precision_recall_density_coverage
 
 PEERS = ("pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics", "prdc", "numpy", "scipy")
 QUICK = 2.0
@@ -174,6 +176,133 @@ def torchmetrics_moments(features: torch.Tensor) -> float:
     mean = (total / len(doubled)).unsqueeze(0)
     covariance = (square - len(doubled) * mean.t().mm(mean)) / (len(doubled) - 1)
     return covariance.trace().item()
+
+
+Sides = tuple[torch.Tensor, torch.Tensor]
+
+
+@section("kid", "KID, the mean over 100 subsets of 1,000, N = M = 10,000, d = 2,048")
+def kid() -> Sides:
+    return draw_features(10_000, 2048, 1), draw_features(10_000, 2048, 2, 0.05)
+
+
+@kid.entry("ours")
+def ours_kid(sides: Sides) -> float:
+    return kernel_distance_subsets(*sides).kid_subsets
+
+
+@kid.entry("torch-fidelity")
+def torch_fidelity_kid(sides: Sides) -> float:
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    options = {"kid_subsets": 100, "kid_subset_size": 1000, "verbose": False}
+    return kid_features_to_metric(*sides, **options)["kernel_inception_distance_mean"]
+
+
+@kid.entry("torchmetrics")
+def torchmetrics_kid(sides: Sides) -> float:
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    kid = KernelInceptionDistance(feature=torch.nn.Identity())
+    kid.real_features, kid.fake_features = [sides[0]], [sides[1]]
+    return kid.compute()[0].item()
+
+
+@kid.entry("clean-fid")
+def clean_fid_kid(sides: Sides) -> float:
+    from cleanfid.fid import kernel_distance
+
+    return kernel_distance(*(side.numpy() for side in sides))
+
+
+@section("prdc", "precision, recall, density, coverage, N = M = 10,000, d = 2,048")
+def prdc() -> Sides:
+    return draw_features(10_000, 2048, 1), draw_features(10_000, 2048, 2, 0.05)
+
+
+@section("prdc_narrow", "precision, recall, density, coverage, N = M = 10,000, d = 64")
+def prdc_narrow() -> Sides:
+    return draw_features(10_000, 64, 1), draw_features(10_000, 64, 2, 0.05)
+
+
+for contest in (prdc, prdc_narrow):
+
+    @contest.entry("ours")
+    def ours_prdc(sides: Sides) -> float:
+        # A copy, since the radii of a living reference are remembered.
+        return sum(precision_recall_density_coverage(sides[0].clone(), sides[1].clone()))
+
+    @contest.entry("prdc")
+    def peer_prdc(sides: Sides) -> float:
+        from prdc import compute_prdc
+
+        # It starts eight threads whatever it is told: on as many cores as the others have.
+        if hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, cores[: torch.get_num_threads()])
+        return sum(compute_prdc(*(side.numpy() for side in sides), 5).values())
+
+
+Networks = tuple[InceptionExtractor, Any, torch.Tensor]
+
+
+def build_networks(images: int, *, compiled: bool) -> Networks:
+    """Inception with random weights, ours and torch-fidelity's, and images 32 x 32 in two halves.
+
+    The second half is darker, so that there is a distance between them.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    torch.manual_seed(0)
+    blank = io.BytesIO()
+    torch.save({}, blank)
+    blank.seek(0)
+    with patch.object(FeatureExtractorInceptionV3, "load_state_dict"):
+        theirs = FeatureExtractorInceptionV3("inception-v3-compat", list(LAYERS), blank)
+    for layer in theirs.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.pth"
+        torch.save(theirs.state_dict(), weights)
+        ours = InceptionExtractor(weights, compile=compiled)
+    coarse = torch.rand(images, 3, 5, 5)
+    shades = 255 * torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")
+    shades[images // 2 :] /= 2
+    pictures = shades.round().to(torch.uint8)
+    if compiled:
+        ours(pictures[:16])
+    return ours, theirs, pictures
+
+
+@section("inception", "Inception features and the FID of 64 and 64 images, eager")
+def inception() -> Networks:
+    return build_networks(128, compiled=False)
+
+
+@section("inception_compiled", "Inception features and the FID of 64 and 64 images, compiled")
+def inception_compiled() -> Networks:
+    return build_networks(128, compiled=True)
+
+
+def distance_of_halves(features: torch.Tensor) -> float:
+    return frechet_distance(*features.chunk(2))
+
+
+for contest in (inception, inception_compiled):
+
+    @contest.entry("ours")
+    def ours_inception(networks: Networks) -> float:
+        ours, _, images = networks
+        return distance_of_halves(ours(images).features)
+
+    for batch, words in ((64, "its default"), (16, "as ours")):
+
+        @contest.entry(f"torch-fidelity, batches of {batch}, {words}")
+        @torch.inference_mode()
+        def peer_inception(networks: Networks, batch: int = batch) -> float:
+            _, theirs, images = networks
+            return distance_of_halves(torch.cat([theirs(part)[0] for part in images.split(batch)]))
 
 
 def measure(key: str, name: str) -> dict[str, float]:
