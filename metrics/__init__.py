@@ -6,13 +6,42 @@ A new metric or extractor is one decorated function in one new module of this pa
 from importlib import import_module
 from pkgutil import iter_modules
 
+from metrics.classes import class_coverage
 from metrics.classifier import ClassifierExtractor, load_or_train_classifier, train_classifier
-from metrics.features import EXTRACTORS, Extractor, Features, Material, build_extractor
-from metrics.frechet import Moments, frechet_distance, frechet_interval
+from metrics.features import (
+    EXTRACTORS,
+    Extractor,
+    Features,
+    Material,
+    build_extractor,
+    cached_features,
+    fingerprint,
+)
+from metrics.frechet import (
+    Moments,
+    frechet_distance,
+    frechet_floor,
+    frechet_infinity,
+    frechet_interval,
+)
 from metrics.inception import InceptionExtractor
 from metrics.inception_score import inception_score
-from metrics.reconstruction import psnr, reconstruction_mse, ssim
-from metrics.score import INTERVALS, METRICS, Metadata, Metric, interval, metric
+from metrics.kernel import kernel_distance, kernel_distance_subsets
+from metrics.likelihood import (
+    Annealing,
+    annealed_importance_sampling,
+    bidirectional_monte_carlo,
+    bits_per_dimension,
+    evidence_bound,
+    importance_bound,
+    select_deviation,
+)
+from metrics.modes import mode_coverage
+from metrics.neighbours import memorisation, nearest, precision_recall_density_coverage
+from metrics.pixels import PixelsExtractor
+from metrics.pretrained import TimmExtractor
+from metrics.reconstruction import lpips, mae, ms_ssim, psnr, reconstruction_mse, ssim
+from metrics.score import INTERVALS, METRICS, Metadata, Metric, NotApplicable, interval, metric
 from metrics.uncertainty import Interval, jackknife, mean_interval
 from metrics.untrained import RandomExtractor
 
@@ -20,6 +49,7 @@ __all__ = [
     "EXTRACTORS",
     "INTERVALS",
     "METRICS",
+    "Annealing",
     "ClassifierExtractor",
     "Extractor",
     "Features",
@@ -29,18 +59,41 @@ __all__ = [
     "Metadata",
     "Metric",
     "Moments",
+    "NotApplicable",
+    "PixelsExtractor",
     "RandomExtractor",
+    "TimmExtractor",
+    "annealed_importance_sampling",
+    "bidirectional_monte_carlo",
+    "bits_per_dimension",
     "build_extractor",
+    "cached_features",
+    "class_coverage",
+    "evidence_bound",
+    "fingerprint",
     "frechet_distance",
+    "frechet_floor",
+    "frechet_infinity",
     "frechet_interval",
+    "importance_bound",
     "inception_score",
     "interval",
     "jackknife",
+    "kernel_distance",
+    "kernel_distance_subsets",
     "load_or_train_classifier",
+    "lpips",
+    "mae",
     "mean_interval",
+    "memorisation",
     "metric",
+    "mode_coverage",
+    "ms_ssim",
+    "nearest",
+    "precision_recall_density_coverage",
     "psnr",
     "reconstruction_mse",
+    "select_deviation",
     "ssim",
     "train_classifier",
 ]

@@ -267,27 +267,33 @@ def frechet_distance(real: Tensor | Moments, fake: Tensor | Moments) -> float:
         raise ValueError(f"features have {len(a.mean)} and {len(b.mean)} dimensions; they differ")
     shift = (a.mean - b.mean).square().sum().item()
     spread = a.trace() + b.trace()
-    overlap, error = _overlap(_square(a, b))
+    square, margin = _square(a, b)
+    overlap, error = _overlap(square)
     value = shift + spread - 2 * overlap
-    if 10 * (2 * error + EPSILON * spread) <= TOLERANCE * value:
+    if 10 * (2 * error + EPSILON * spread / margin) <= TOLERANCE * value:
         return value
     return shift + _procrustes(a.revealed(), b.revealed())
 
 
-def _square(a: Side, b: Side) -> Tensor:
-    """Return A₁Σ₂A₁ᵀ or the smaller square of A₁A₂ᵀ; its lower triangle, to be exact.
+def _square(a: Side, b: Side) -> tuple[Tensor, float]:
+    """Return A₁Σ₂A₁ᵀ or the smaller square of A₁A₂ᵀ, and the margin by which A₁ is not singular.
 
-    The work of two products is quartered by LAPACK's reduction of the generalised eigenproblem.
+    Of the square only the lower triangle holds: the work of two products is quartered by LAPACK's
+    reduction of the generalised eigenproblem. The margin is the smallest pivot of Σ₁ over the
+    deviation of its feature, 1 for rows; errors of Σ₁ count as much more as it is less.
     """
     if isinstance(b, Rows):
         a, b = b, a
     factor = a.factor()
     if isinstance(b, Rows):
-        return _small_gram(factor @ b.factor().T)
-    if isinstance(a, Rows) or _cholesky(a.scatter) is None or factor.device.type != "cpu":
-        return factor @ b.covariance @ factor.T
+        return _small_gram(factor @ b.factor().T), 1.0
+    if isinstance(a, Rows) or _cholesky(a.scatter) is None:
+        return factor @ b.covariance @ factor.T, 1.0
+    margin = (factor.diagonal() / a.covariance.diagonal().sqrt()).min().item()
+    if factor.device.type != "cpu":
+        return factor @ b.covariance @ factor.T, margin
     reduced, _ = lapack.dsygst(b.covariance.numpy().T, factor.numpy(), itype=2)
-    return torch.from_numpy(reduced.T)
+    return torch.from_numpy(reduced.T), margin
 
 
 def _overlap(square: Tensor) -> tuple[float, float]:
@@ -295,8 +301,8 @@ def _overlap(square: Tensor) -> tuple[float, float]:
 
     A root is exact to δ/2√λ where λ is to δ, and what δ is depends on how the matrix is graded.
     The pivots of its Cholesky factor keep their digits if it is, and give Σ log λ: by how much
-    this is missed shows what δ is. The errors of the matrix itself count as much more as the
-    smallest pivot is less than its diagonal element.
+    this is missed shows what δ is. The errors of the matrix itself count as much more as its
+    smallest pivot is less than the root of its diagonal element.
     """
     values = torch.linalg.eigvalsh(square)
     lower, failed = torch.linalg.cholesky_ex(square)

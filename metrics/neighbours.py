@@ -13,14 +13,14 @@ from torch import Tensor
 
 from metrics.classes import wilson_interval
 from metrics.memory import remember
-from metrics.products import check_features, product, tiles
+from metrics.products import ROWS, check_features, mean_row, product, tiles
 from metrics.score import interval, metric
 from metrics.uncertainty import Interval, mean_interval
 
 SPARE = 8
 """Neighbours kept beyond those asked for, among which rounding may have changed the order."""
 
-PAIRS = 1 << 21
+PAIRS = 1 << 18
 """Coordinates of pairs whose differences are taken at a time."""
 
 
@@ -76,7 +76,7 @@ class Tile(NamedTuple):
     low=0.0,
     high=1.0,
     inputs="features",
-    source="Kynkäänniemi et al. 2019, eq. 1",
+    source="Kynkäänniemi et al. 2019, eq. 2",
     summary="share of generated images within the neighbourhood of a real one",
 )
 @metric(
@@ -96,7 +96,7 @@ class Tile(NamedTuple):
     low=0.0,
     high=None,
     inputs="features",
-    source="Naeem et al. 2020, eq. 3",
+    source="Naeem et al. 2020, section 3",
     summary="mean number of real neighbourhoods around a generated image, divided by k",
 )
 @metric(
@@ -106,7 +106,7 @@ class Tile(NamedTuple):
     low=0.0,
     high=1.0,
     inputs="features",
-    source="Naeem et al. 2020, eq. 4",
+    source="Naeem et al. 2020, section 3",
     summary="share of real images whose neighbourhood holds a generated one",
 )
 def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:
@@ -117,7 +117,8 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5) ->
     for balls without radius, which that package takes to be empty: identical sets always have
     precision, recall and coverage 1.
 
-    Takes three matrices of pairs, two of them symmetric, a tile at a time.
+    Takes three matrices of pairs, two of them symmetric, a tile at a time; on one core in some
+    4e-11 N M d seconds at d = 2,048 and 3e-10 N M d at d = 64, a third of it once for a reference.
 
     Args:
         real: features of the reference [N, d], N > k.
@@ -172,7 +173,7 @@ def neighbour_intervals(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, Int
     return {
         "precision": _share(members.holders > 0),
         "recall": wilson_interval(recall * fewer, fewer),
-        "density": mean_interval(members.holders / k),
+        "density": mean_interval(members.holders.double() / k),
         "coverage": _coverage_interval(members, len(fake)),
     }
 
@@ -197,7 +198,7 @@ def _coverage_interval(members: Membership, count: int) -> Interval:
     low=0.0,
     high=1.0,
     inputs="training",
-    source="Alaa et al. 2022, section 4.3",
+    source="Alaa et al. 2022, authenticity",
     summary="share of generated images farther from a training image than another one is",
 )
 @metric(
@@ -302,7 +303,7 @@ def _radii(features: Tensor, k: int) -> Tensor:
 def _compare(real: Tensor, fake: Tensor, real_radii: Tensor, fake_radii: Tensor) -> Membership:
     """Find the members of all balls, of squared radii [N] and [M]."""
     frame = _frame(real, fake)
-    columns = [_cut(fake, frame, rows, _precisions(fake)[0]) for rows in tiles(len(fake))]
+    columns = _cut_all(fake, frame, _precisions(fake)[0])
     holders = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
     held, one_held, recalled = torch.zeros(3, len(real), dtype=torch.int64, device=real.device)
     for rows in tiles(len(real)):
@@ -354,13 +355,31 @@ def _search(x: Tensor, y: Tensor, k: int, *, within: bool) -> tuple[Tensor, Tens
         squares, index, unsure = _screen(x, y, k, dtype, within=within)
         if 64 * len(unsure) <= len(x):
             break
-    for row in unsure.tolist():
-        distances = _measure(x, y, unsure.new_full((len(y),), row), torch.arange(len(y)).to(unsure))
-        if within:
-            distances[row] = torch.inf
-        ordered = distances.sort(stable=True)
-        squares[row], index[row] = ordered.values[k - 1], ordered.indices[k - 1]
+    for rows in unsure.split(ROWS // 8):
+        squares[rows], index[rows] = _search_closely(x, y, k, rows, within=within)
     return squares, index
+
+
+def _search_closely(
+    x: Tensor, y: Tensor, k: int, rows: Tensor, *, within: bool
+) -> tuple[Tensor, Tensor]:
+    """Search for some rows of x among all that bounds in float64 do not rule out."""
+    frame = _frame(y, x)
+    tile = _cut(x[rows], frame, slice(None), torch.float64)
+    lows, highs = [], []
+    for columns in tiles(len(y)):
+        column = _cut(y, frame, columns, torch.float64)
+        lows.append(_bound(tile, column))
+        highs.append(lows[-1] + _slack(tile.norms[:, None], column.norms, tile.values))
+    low, high = torch.cat(lows, dim=1), torch.cat(highs, dim=1)
+    if within:
+        own = torch.arange(len(rows), device=rows.device)
+        low[own, rows] = high[own, rows] = torch.inf
+    i, j = (low <= high.kthvalue(k, dim=1, keepdim=True).values).nonzero(as_tuple=True)
+    distances = torch.full_like(low, torch.inf)
+    distances[i, j] = _measure(x, y, rows[i], j)
+    ordered = distances.sort(dim=1, stable=True)
+    return ordered.values[:, k - 1], ordered.indices[:, k - 1]
 
 
 def _screen(
@@ -368,7 +387,7 @@ def _screen(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Search among the nearest by lower bounds, and say of which rows that may not be enough."""
     frame = _frame(y, x)
-    columns = [_cut(y, frame, rows, dtype) for rows in tiles(len(y))]
+    columns = _cut_all(y, frame, dtype)
     others = len(y) - within
     width = min(k + SPARE, others)
     low = torch.full((len(x), width), torch.inf, dtype=dtype, device=x.device)
@@ -436,12 +455,22 @@ def _frame(features: Tensor, others: Tensor) -> Frame:
     """Centre on `features`, and let no coordinate of either set exceed 1."""
     extent = max(one.abs().item() for x in (features, others) for one in x.aminmax())
     scale = 2.0 ** -math.ceil(math.log2(2 * extent)) if extent > 0 else 1.0
-    return Frame(features.mean(dim=0, dtype=torch.float64), scale)
+    return Frame(mean_row(features), scale)
 
 
 def _cut(features: Tensor, frame: Frame, rows: slice, dtype: torch.dtype) -> Tile:
-    values = ((features[rows].double() - frame.centre) * frame.scale).to(dtype)
-    return Tile(rows, values, values.double().square().sum(dim=1))
+    values = (features[rows].double() - frame.centre).mul_(frame.scale).to(dtype)
+    return Tile(rows, values, torch.linalg.vector_norm(values, dim=1, dtype=torch.float64).square())
+
+
+def _cut_all(features: Tensor, frame: Frame, dtype: torch.dtype) -> list[Tile]:
+    """Cut all rows into tiles, in memory of one piece."""
+    values = torch.empty_like(features, dtype=dtype)
+    norms = torch.empty_like(features[:, 0], dtype=torch.float64)
+    for rows in tiles(len(features)):
+        tile = _cut(features, frame, rows, dtype)
+        values[rows], norms[rows] = tile.values, tile.norms
+    return [Tile(rows, values[rows], norms[rows]) for rows in tiles(len(features))]
 
 
 def _bound(a: Tile, b: Tile) -> Tensor:
@@ -474,12 +503,11 @@ def _measure(x: Tensor, y: Tensor, i: Tensor, j: Tensor) -> Tensor:
     Squares are added by folding rows in half, so that a pair's distance has the same bits wherever
     it is computed, and equal distances are found equal.
     """
-    size = max(PAIRS // x.shape[1], 1)
-    parts = [
-        _fold((x[rows].double() - y[columns].double()).square_())
-        for rows, columns in zip(i.split(size), j.split(size), strict=True)
-    ]
-    return torch.cat(parts) if parts else x.new_zeros(0, dtype=torch.float64)
+    squares = torch.empty(len(i), dtype=torch.float64, device=x.device)
+    for pairs in torch.arange(len(i), device=x.device).split(max(PAIRS // x.shape[1], 1)):
+        differences = x[i[pairs]].double() - y[j[pairs]].double()
+        squares[pairs] = _fold(differences.square_())
+    return squares
 
 
 def _fold(values: Tensor) -> Tensor:

@@ -37,6 +37,14 @@ def tiles(rows: int) -> Iterator[slice]:
     return (slice(start, min(start + ROWS, rows)) for start in range(0, rows, ROWS))
 
 
+def mean_row(features: Tensor) -> Tensor:
+    """Return the mean of the rows in float64 [d], without a copy of all of them."""
+    total = features.new_zeros(features.shape[1], dtype=torch.float64)
+    for rows in tiles(len(features)):
+        total += features[rows].double().sum(dim=0)
+    return total / len(features)
+
+
 def check_features(*sets: Tensor, least: int) -> None:
     """Refuse what cannot be compared.
 

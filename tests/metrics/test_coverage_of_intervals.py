@@ -51,7 +51,7 @@ def test_frechet_interval_covers(count, d, factor, shift, rectify):
         errors.append(math.sqrt(np.mean([one.standard_error**2 for one in intervals])))
         spreads.append(values.std(ddof=1))
     assert 0.92 <= np.mean(covered) <= 0.98
-    assert np.mean(errors) == pytest.approx(np.mean(spreads), rel=0.15)
+    assert np.mean(errors) == pytest.approx(np.mean(spreads), rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_frechet_interval_covers(count, d, factor, shift, rectify):
 )
 def test_infinity_interval_covers_the_distance_of_the_distributions(factor, shift, least, most):
     rng = torch.Generator().manual_seed(0)
-    many = features(200_000, 8, rng, rectify=True)
+    many = features(200_000, 16, rng, rectify=True)
     truth = Moments(many).distance(Moments(factor * many + shift))
     intervals = [
         frechet_infinity_interval(
-            features(200, 8, rng, rectify=True), factor * features(200, 8, rng, True) + shift
+            features(300, 16, rng, rectify=True), factor * features(300, 16, rng, True) + shift
         )
-        for _ in range(200)
+        for _ in range(300)
     ]
     assert least <= cover(intervals, truth) <= most
 
@@ -101,7 +101,8 @@ def test_interval_is_about_its_distance(rows):
     assert 0 <= interval.low < interval.value < interval.high
     same = frechet_interval(real, real.clone())
     assert same.value <= 1e-9
-    assert same.low == pytest.approx(0, abs=1e-9) and same.high > 0
+    assert same.low == pytest.approx(0, abs=1e-9)
+    assert same.high > 0
 
 
 def test_interval_of_features_that_do_not_vary():

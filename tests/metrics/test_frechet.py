@@ -19,7 +19,7 @@ from metrics.score import NotApplicable
 
 def by_square_root(real: Tensor, fake: Tensor) -> float:
     a, b = real.numpy(), fake.numpy()
-    s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    s, t = (np.atleast_2d(np.cov(side, rowvar=False)) for side in (a, b))
     shift = a.mean(axis=0) - b.mean(axis=0)
     return float(shift @ shift + np.trace(s + t - 2 * linalg.sqrtm(s @ t).real))
 

@@ -212,6 +212,15 @@ def test_subsets_have_the_mean_of_the_whole():
     assert draws.deviation > full.standard_error
 
 
+def test_interval_of_the_subsets_is_at_least_that_of_the_whole():
+    """And covers it: draws of subsets are all that is between the two."""
+    real, fake = pair(rows=1500)
+    subsets, full = kernel.kernel_subsets_interval(real, fake), kernel_interval(real, fake)
+    assert subsets.value == kernel_distance_subsets(real, fake).kid_subsets != full.value
+    assert subsets.standard_error > full.standard_error
+    assert subsets.low < full.value < subsets.high
+
+
 def test_features_of_any_precision_and_the_random_state():
     real, fake = (side.half() for side in pair())
     state = torch.get_rng_state()

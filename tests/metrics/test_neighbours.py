@@ -66,6 +66,7 @@ CASES = {
     "collapsed": (collapse(240, 0), collapse(200, 1)),
     "constant": (normal(50, 3), torch.ones(40, 3)),
     "scales": tuple(side * torch.logspace(-6, 6, 8, dtype=torch.float64) for side in pair()),
+    "half": tuple(side.half() for side in pair()),
     "tiny": tuple(1e-30 * side for side in pair(100)),
     "one dimension": (normal(80, 1), normal(70, 1, seed=1)),
     "few": (normal(6, 4), normal(7, 4, seed=1)),

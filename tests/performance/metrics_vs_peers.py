@@ -10,16 +10,20 @@ times less memory (which is what the process grew by beyond its inputs).
 """
 
 import argparse
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -28,7 +32,8 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from benchmarks import costs
-from metrics import Moments, frechet_distance
+from metrics import InceptionExtractor, Moments, frechet_distance
+from metrics.inception import LAYERS
 from metrics.kernel import kernel_distance_subsets
 from metrics.neighbours import precision_recall_density_coverage
 
@@ -229,8 +234,8 @@ for contest in (prdc, prdc_narrow):
 
     @contest.entry("ours")
     def ours_prdc(sides: Sides) -> float:
-        # A copy, since the radii of a living reference are remembered.
-        return sum(precision_recall_density_coverage(sides[0].clone(), sides[1].clone()))
+        # Views of their own, since the radii of a living tensor are remembered.
+        return sum(precision_recall_density_coverage(*(side[:] for side in sides)))
 
     @contest.entry("prdc")
     def peer_prdc(sides: Sides) -> float:
