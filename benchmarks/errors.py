@@ -21,4 +21,5 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
 
 def one_line(error: Exception) -> str:
     """Give an error's message in one line."""
-    return " ".join(str(error).split()) or "no message"
+    text = str(error).encode(errors="replace").decode()
+    return " ".join(text.split()) or "no message"

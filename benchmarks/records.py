@@ -8,9 +8,13 @@ Layout of a suite's folder:
     runs/<run>/*.png            pictures, tiles packed without borders
 """
 
+import errno
+import hashlib
+import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import uuid
@@ -32,6 +36,7 @@ from pydantic import (
 )
 
 from benchmarks.errors import BadInput, one_line
+from benchmarks.interruption import in_hand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +46,9 @@ SCHEMA: Literal[1] = 1
 CALIBRATION = "calibration"
 EXTERNAL = "external"
 Model = TypeVar("Model", bound=BaseModel)
+RESERVE = 16 * 2**20
+"""Bytes of a disk that are left to files smaller than this, so that it can be told that it is full.
+"""
 VERSIONED = (
     *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow"),
     *("torchmetrics", "torch-fidelity", "safetensors", "generative-benchmarks"),
@@ -68,7 +76,7 @@ def _check_name(name: str) -> str:
 Number = Annotated[float | None, BeforeValidator(_null_unless_finite)]
 InsidePath = Annotated[str, AfterValidator(_check_inside)]
 RunName = Annotated[str, AfterValidator(_check_name)]
-Status = Literal["ok", "diverged", "failed", "skipped"]
+Status = Literal["ok", "diverged", "collapsed", "failed", "skipped"]
 
 
 class _Schema(BaseModel):
@@ -157,8 +165,9 @@ class Environment(_Schema):
 class Record(_Schema):
     """One run: a contender trained with one seed and scored, or the reason why it was not.
 
-    The calibration runs `real` and `noise` have family `calibration`, images that another program
-    made `external`; neither has a seed or training.
+    One that `collapsed` is scored as well, but its samples are all alike. The calibration runs
+    `real` and `noise` have family `calibration`, images that another program made `external`;
+    neither has a seed or training.
 
     Attributes:
         metrics: the names of all metrics there were when it was scored, applicable or not.
@@ -189,6 +198,23 @@ class Record(_Schema):
         if self.status != "ok" and not self.reason:
             raise ValueError(f"a run that is {self.status} needs a reason")
         return self
+
+
+class TrainedRecord(_Schema):
+    """What is known of a trained model beside its weights, until and after it is scored.
+
+    Attributes:
+        key: of all that determines the training, `RunSpec.training_key`.
+        history: the rows of `history.csv`.
+        chosen_by: the extractor by whose validation scores the best checkpoint was chosen.
+    """
+
+    key: str
+    training: Training
+    costs: Costs
+    history: list[dict[str, Number]]
+    chosen_by: str
+    environment: Environment
 
 
 class Entry(_Schema):
@@ -240,22 +266,29 @@ class Results:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: beside it first, flushed to the disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all: beside it first, flushed to the disk, then renamed.
+
+    Raises:
+        OSError: it cannot be written, or the disk would be all but full with it.
+    """
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with in_hand():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < len(content) + RESERVE * (len(content) > RESERVE):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        try:
+            with beside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def write_record(run_folder: Path, record: Record) -> Path:
-    """Write `record.json` into the folder of its run and return its path."""
-    return _write_json(run_folder / "record.json", record)
+    """Write `record.json` with its checksum into the folder of its run and return its path."""
+    return write_sealed(run_folder / "record.json", record)
 
 
 def write_index(folder: Path, index: Index) -> Path:
@@ -269,7 +302,7 @@ def read_record(run_folder: Path) -> Record:
     Raises:
         BadInput: if it is missing, damaged or of another schema.
     """
-    return _read_json(run_folder / "record.json", Record)
+    return read_sealed(run_folder / "record.json", Record)
 
 
 def read_index(folder: Path) -> Index:
@@ -365,6 +398,39 @@ def environment(gpu: str | None = None) -> Environment:
     )
 
 
+def write_sealed(path: Path, model: BaseModel) -> Path:
+    """Write a model as JSON with the checksum of its content, and return its path."""
+    # What is not finite becomes null in JSON, and the checksum is that of what is written.
+    fields = json.loads(model.model_dump_json(by_alias=True))
+    text = json.dumps(fields | {"sha256": seal(fields)}, indent=2, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
+    return path
+
+
+def read_sealed(path: Path, schema: type[Model]) -> Model:
+    """Read what `write_sealed` wrote.
+
+    Raises:
+        BadInput: it is missing, damaged or of another schema.
+    """
+    try:
+        fields = json.loads(_read_bytes(path))
+        found = fields.pop("sha256", None) if isinstance(fields, dict) else None
+        model = schema.model_validate(fields)
+    except ValidationError as error:
+        raise _foreign(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is damaged or foreign: {one_line(error)}") from error
+    if found != seal(fields):
+        raise BadInput(f"{path} is damaged or foreign: its content does not match its checksum")
+    return model
+
+
+def seal(fields: JsonValue) -> str:
+    """Give the SHA-256 of JSON's content, however it is laid out."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
 def _write_json(path: Path, model: BaseModel) -> Path:
     write_atomically(path, (model.model_dump_json(by_alias=True, indent=2) + "\n").encode())
     return path
@@ -372,15 +438,24 @@ def _write_json(path: Path, model: BaseModel) -> Path:
 
 def _read_json(path: Path, schema: type[Model]) -> Model:
     try:
-        return schema.model_validate_json(path.read_bytes())
+        return schema.model_validate_json(_read_bytes(path))
+    except ValidationError as error:
+        raise _foreign(path, error) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {one_line(error)}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise BadInput(f"{path} is damaged or foreign: {where}: {first['msg']}") from error
+
+
+def _foreign(path: Path, error: ValidationError) -> BadInput:
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "the file"
+    return BadInput(f"{path} is damaged or foreign: {where}: {first['msg']}")
 
 
 def _check_belongs(record: Record, run: str, index: Index) -> None:

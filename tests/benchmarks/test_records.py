@@ -1,6 +1,8 @@
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from synthetic import write_suite
 from benchmarks import records
 from benchmarks.errors import BadInput
 from benchmarks.records import (
+    RESERVE,
     Picture,
     Record,
     Score,
@@ -23,6 +26,7 @@ from benchmarks.records import (
     read_picture,
     read_record,
     read_suite,
+    seal,
     write_atomically,
     write_index,
     write_record,
@@ -35,7 +39,10 @@ def suite(tmp_path: Path) -> Path:
 
 
 def change(path: Path, **fields: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    """Change a record as one that knows of its checksum would."""
+    content = json.loads(path.read_text()) | fields
+    content.pop("sha256", None)
+    path.write_text(json.dumps(content | {"sha256": seal(content)}))
 
 
 def record_path(suite: Path, contender: str) -> Path:
@@ -118,6 +125,43 @@ def test_a_record_of_another_place_is_foreign(suite: Path, fields: dict[str, str
     change(record_path(suite, "gan"), **fields)
     (warning,) = read_suite(suite).warnings
     assert re.search(f"foreign.*{next(iter(fields.values()))!r}", warning)
+
+
+@pytest.mark.parametrize("how", ["altered", "cut short", "without its checksum"])
+def test_a_record_that_is_not_what_was_written_is_refused(suite: Path, how: str) -> None:
+    path = record_path(suite, "gan")
+    text = path.read_text()
+    content = json.loads(text)
+    if how == "altered":
+        content["scores"][0]["value"] = 0.1
+        path.write_text(json.dumps(content))
+    elif how == "cut short":
+        path.write_text(text[: len(text) // 2])
+    else:
+        del content["sha256"]
+        path.write_text(json.dumps(content))
+    with pytest.raises(BadInput, match=r"gan-s0.*record\.json is damaged or foreign"):
+        read_record(path.parent)
+    assert [r.contender for r in read_suite(suite).records][0] == "autoencoder"
+
+
+def test_a_record_laid_out_anew_is_the_same(suite: Path) -> None:
+    path = record_path(suite, "gan")
+    record = read_record(path.parent)
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert read_record(path.parent) == record
+
+
+def test_a_disk_that_is_nearly_full_is_left_to_small_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=RESERVE))
+    write_atomically(tmp_path / "small", b"1")
+    with pytest.raises(OSError, match="No space left") as raised:
+        write_atomically(tmp_path / "large", bytes(RESERVE + 1))
+    assert raised.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
 def test_a_folder_without_an_index_names_the_nearest_that_has_one(suite: Path) -> None:
