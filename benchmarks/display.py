@@ -24,6 +24,9 @@ class Display(Protocol):
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
         """A run has played `step` rounds and seen so many images."""
 
+    def notice(self, run: str, text: str) -> None:
+        """A run, or with no name the engine, has something to say."""
+
     def finish(self, run: str, record: Record) -> None:
         """A run has left its record."""
 
@@ -84,6 +87,10 @@ class Lines:
             f"{describe_losses(losses)}  {left:.0f} s left"
         )
 
+    def notice(self, run: str, text: str) -> None:
+        """Print a line."""
+        self.say(f"{run}  {text}" if run else text)
+
     def finish(self, run: str, record: Record) -> None:
         """Say how a run ended."""
         self.finished += 1
@@ -133,6 +140,10 @@ class Bars:
         done = "scoring" if step == pace.steps else f"step {step:,}"
         note = f"{done}  {pace.rate(images):,.0f} img/s  {describe_losses(losses)}"
         self.progress.update(self.tasks[run], completed=step, note=note)
+
+    def notice(self, run: str, text: str) -> None:
+        """Print a line above the bars."""
+        self.console.print(Text(f"{run}  {text}" if run else text), soft_wrap=True)
 
     def finish(self, run: str, record: Record) -> None:
         """Replace a run's bar by a line on how it ended."""

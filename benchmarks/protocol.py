@@ -3,7 +3,6 @@
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,37 +102,42 @@ class Evaluator:
         self.validation = self.reference.keep(self.unseen).features
 
     @torch.no_grad()
-    def validate(self, model: GenerativeModel, seed: int) -> float:
-        """Give the FID of a model against the validation images, by a quarter of the samples.
+    def validate(self, model: GenerativeModel, seed: int) -> tuple[float, Drawn]:
+        """Give a model's FID against the validation images, by a quarter of the samples; draw them.
 
         At least 64 are drawn, or as many as there are sources. Those are training sources: held-out
         ones are for reported scores alone.
         """
         n = min(len(self.source_train), max(64, self.samples // 4))
-        fakes = self.draw(model, n, seed, self.source_train, self.train[:FINISH])
-        return frechet_distance(self.validation, self.extractor(fakes).features)
+        self.complete(model, seed, self.train[:FINISH])
+        fakes = self.draw(model, n, seed, self.source_train)
+        distance = frechet_distance(self.validation, self.extractor(fakes).features)
+        return distance, draw_samples(fakes, self.data.truth)
 
     @torch.no_grad()
-    def draw(
-        self, model: GenerativeModel, n: int, seed: int, source: Tensor, train: Tensor
-    ) -> Tensor:
-        """Complete a model on training images and generate n images by it, as uint8.
+    def complete(self, model: GenerativeModel, seed: int, train: Tensor | None = None) -> None:
+        """Let a model that has been trained learn what it generates by, from training images."""
+        rng = seeded(seed, "finish", device=model.device)
+        model.finish(self.train if train is None else train, rng)
+
+    @torch.no_grad()
+    def draw(self, model: GenerativeModel, n: int, seed: int, source: Tensor) -> Tensor:
+        """Generate n images by a model, as uint8.
 
         Raises:
             Diverged: some pixel is not a number.
         """
-        rng = partial(seeded, seed, device=model.device)
-        model.finish(train, rng("finish"))
+        rng = seeded(seed, "sample", device=model.device)
         starts = to_float(source[:n].to(model.device)) if model.uses_source else None
-        images = model.sample(n, rng("sample"), starts)
+        images = model.sample(n, rng, starts)
         if not images.isfinite().all():
             raise Diverged("the generated images are not finite")
         return quantise(images, self.test.dtype).cpu()
 
     @torch.no_grad()
     def generate(self, model: GenerativeModel, seed: int) -> Generated:
-        """Let a model generate and reconstruct all that will be scored or shown."""
-        samples = self.draw(model, self.samples, seed, self.source_test, self.train)
+        """Let a completed model generate and reconstruct all that will be scored or shown."""
+        samples = self.draw(model, self.samples, seed, self.source_test)
         originals = to_float(self.originals.to(model.device))
         rng = seeded(seed, "reconstruct", device=model.device)
         copies = quantise(model.reconstruct(originals, rng), self.test.dtype).cpu()
@@ -225,11 +229,19 @@ class Evaluator:
             for name, values in (*found._asdict().items(), ("bdmc_gap", gap.bdmc_gap))
         ]
 
-    def best_score(self, model: GenerativeModel, seed: int) -> Score:
-        """Give the test FID of the checkpoint that was best by validation."""
-        images = self.draw(model, self.samples, seed, self.source_test, self.train)
+    def best_score(self, model: GenerativeModel, seed: int, chosen_by: str) -> Score:
+        """Give the test FID of the checkpoint that was best by validation with some extractor."""
+        self.complete(model, seed)
+        images = self.draw(model, self.samples, seed, self.source_test)
         score = self.reference.score(images, model.generation, {"fid"})[0]
-        return score.model_copy(update={"metric": "fid_best", "checkpoint": "best"})
+        note = f"the checkpoint was chosen by {chosen_by}"
+        return score.model_copy(
+            update={
+                "metric": "fid_best",
+                "checkpoint": "best",
+                "note": note if chosen_by != str(self.extractor) else score.note,
+            }
+        )
 
     def entry(self, name: str, interval: Interval, n: int, protocol: str) -> Score:
         """Give a mean over images with all that is needed to read it."""

@@ -3,13 +3,16 @@
 import argparse
 import os
 import shlex
+import signal
 import sys
-from dataclasses import replace
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from benchmarks import catalogue
 from benchmarks.errors import BadInput, unknown
+from benchmarks.interruption import Interrupted, interruptible
+from benchmarks.lock import hold
 from benchmarks.suite import (
     RunSpec,
     Suite,
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.data import Dataset
+    from benchmarks.display import Display
+    from benchmarks.protocol import Evaluator
     from benchmarks.records import Record
     from benchmarks.runner import Job, Place
 
@@ -62,6 +67,28 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Read a part of one."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, not {text!r}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Read a duration."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0, not {text!r}")
+    return value
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = Parser(
@@ -94,11 +121,17 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
-    add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores)")
+    add("--engine", default="local", choices=("inline", "local", "ray"), help="see the README")
+    add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores and memory)")
+    add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")
+    add("--address", metavar="ADDR", help="of a Ray cluster, for --engine ray")
     add = parser.add_argument_group("what is left").add_argument
     add("--out", type=Path, metavar="DIR", help="results folder (default: results/<suite>)")
+    add("--checkpoint-seconds", type=seconds, default=30.0, metavar="S", help="between checkpoints")
     add("--force", action="store_true", help="train again what is finished already")
-    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--only", metavar="RUN", help="do this run alone, whatever became of it before")
+    add("--dry-run", action="store_true", help="print what is done and what is to do, and stop")
+    add("--clean", type=Path, metavar="DIR", help="remove runs that DIR's suite does not name")
     add("--list", action="store_true", help="print what there is to choose from and stop")
     return parser
 
@@ -107,25 +140,34 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 where a run diverged or failed, or the results could not be written; 2 where the input
-        is wrong; 130 after Ctrl-C.
+        0; 1 where a run diverged, collapsed or failed, or the results could not be written; 2 where
+        the input is wrong; 130 after Ctrl-C, 143 after SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        options = read_arguments(argv)
-        if options.list:
-            print(describe_choices())
-            return 0
-        return compare(options, argv)
+        with interruptible():
+            return obey(read_arguments(argv), argv)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (Interrupted, KeyboardInterrupt) as wish:
         print("interrupted; the same command goes on with the runs not finished", file=sys.stderr)
-        return 130
+        return 128 + (wish.number if isinstance(wish, Interrupted) else signal.SIGINT)
+
+
+def obey(options: argparse.Namespace, argv: list[str]) -> int:
+    """Do what the options ask for."""
+    if options.list:
+        print(describe_choices())
+        return 0
+    if options.clean:
+        from benchmarks.cleaning import clean
+
+        return clean(options.clean, argv, dry=options.dry_run)
+    return compare(options, argv)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
@@ -211,10 +253,41 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     console = Console()
     with console.status("loading"):
         specs, data = make_plan(options, suite, place)
+    check_only(options.only, specs)
     if options.dry_run:
-        describe_plan(console, name, suite, data, specs)
+        describe_plan(console, name, suite, data, find_jobs(options, specs, name, folder))
         return 0
-    return carry_out(console, options, argv, name, folder, suite, data, specs)
+    from benchmarks.runner import fixed_threads
+
+    with fixed_threads(suite.threads), console.status(f"preparing the {suite.extractor} features"):
+        specs, evaluator = prepare(data, specs, find_place(options, folder))
+    with hold(folder, ["python", "-m", "benchmarks.run", *argv]) as dead:
+        if dead:
+            console.print(f"{dead} has died; going on from what it left", highlight=False)
+        return carry_out(console, options, argv, name, folder, suite, evaluator, specs)
+
+
+def check_only(only: str | None, specs: list[RunSpec]) -> None:
+    """Refuse a run to be done alone that the suite does not have.
+
+    Raises:
+        BadInput: naming the nearest that it has.
+    """
+    valid = [spec.name.rpartition("-")[0] for spec in specs]
+    if only is not None and not {only, only.rpartition("-")[0]} & set(valid):
+        raise BadInput(f"--only: {unknown('run', only, valid)}")
+
+
+def find_jobs(
+    options: argparse.Namespace, specs: list[RunSpec], name: str, folder: Path
+) -> "list[Job]":
+    """Make a job of every spec."""
+    from benchmarks.runner import Job
+
+    place = find_place(options, folder)
+    return [
+        Job(spec, name, place, options.checkpoint_seconds, afresh=options.force) for spec in specs
+    ]
 
 
 def make_plan(
@@ -238,6 +311,13 @@ def make_plan(
         suite, data, place, device=device, precision=precision, compile_=options.compile
     )
     return specs, data
+
+
+def find_place(options: argparse.Namespace, folder: Path) -> "Place":
+    """Say where runs find what they need and leave what they make."""
+    from benchmarks.runner import Place
+
+    return Place(folder, find_data_root(options), find_cache(), options.inception_weights)
 
 
 def find_data_root(options: argparse.Namespace) -> Path:
@@ -273,9 +353,9 @@ def choose_device(name: str) -> str:
 
 
 def describe_plan(
-    console: "Console", name: str, suite: Suite, data: "Dataset", specs: list[RunSpec]
+    console: "Console", name: str, suite: Suite, data: "Dataset", jobs: "list[Job]"
 ) -> None:
-    """Print what would be trained."""
+    """Print what would be trained, and how much of it is done already."""
     from rich.table import Table
 
     from benchmarks.costs import count_parameters
@@ -288,24 +368,58 @@ def describe_plan(
         f"{data.source}, {len(data.source_train):,} training, {len(data.source_test):,} held out",
         highlight=False,
     )
-    table = Table("contender", "model", "steps", "batch", "parameters", "seeds", box=None)
-    for spec in specs:
-        if spec.seed == 0:
-            model = build_model(spec, data.shape)
-            table.add_row(
-                spec.contender,
-                spec.model,
-                f"{count_steps(spec, model):,}",
-                str(spec.batch),
-                f"{count_parameters(model):,}",
-                str(suite.seeds),
-            )
+    table = Table("contender", "model", "steps", "batch", "parameters", *STAGES, box=None)
+    stages = survey(jobs)
+    for spec in {job.spec.contender: job.spec for job in reversed(jobs)}.values():
+        model = build_model(spec, data.shape)
+        table.add_row(
+            spec.contender,
+            spec.model,
+            f"{count_steps(spec, model):,}",
+            str(spec.batch),
+            f"{count_parameters(model):,}",
+            *(str(stages[spec.contender, stage]) for stage in STAGES),
+        )
     console.print(table)
+    spec = jobs[0].spec
     console.print(
-        f"{len(specs)} runs, {specs[0].images:,} training images each, scored by "
-        f"{suite.extractor} on {specs[0].samples:,} samples, on {specs[0].device}",
+        f"{len(jobs)} runs, {spec.images:,} training images each, scored by "
+        f"{suite.extractor} on {spec.samples:,} samples, on {spec.device}",
         highlight=False,
     )
+
+
+STAGES = ("finished", "partial", "to do")
+
+
+def survey(jobs: "list[Job]") -> "Counter[tuple[str, str]]":
+    """Count each contender's runs that are finished, trained in part or whole, or to do."""
+    from benchmarks.runner import is_begun, is_done, list_folders
+
+    folders = list_folders(jobs[0].place.folder)
+    stages: Counter[tuple[str, str]] = Counter()
+    for job in jobs:
+        own = [] if job.afresh else folders.get(job.spec.name.rpartition("-")[0], [])
+        if any(is_done(job, folder) for folder in own):
+            stages[job.spec.contender, "finished"] += 1
+        elif any(is_begun(job, folder) for folder in own):
+            stages[job.spec.contender, "partial"] += 1
+        else:
+            stages[job.spec.contender, "to do"] += 1
+    return stages
+
+
+def prepare(
+    data: "Dataset", specs: list[RunSpec], place: "Place"
+) -> "tuple[list[RunSpec], Evaluator]":
+    """Build the extractor, and name it with its hash in every spec."""
+    from benchmarks.protocol import Evaluator
+    from benchmarks.runner import load_extractor
+
+    first = specs[0]
+    extractor = load_extractor(first.extractor, data, place, first.device)
+    specs = [spec.model_copy(update={"extractor": str(extractor)}) for spec in specs]
+    return specs, Evaluator(data, extractor, first.samples, first.reconstructions, place.cache)
 
 
 def carry_out(
@@ -315,35 +429,22 @@ def carry_out(
     name: str,
     folder: Path,
     suite: Suite,
-    data: "Dataset",
+    evaluator: "Evaluator",
     specs: list[RunSpec],
 ) -> int:
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
     from benchmarks.report import build_report, show_report
-    from benchmarks.runner import Place, fixed_threads
+    from benchmarks.runner import calibrate, fixed_threads
 
-    place = Place(folder, find_data_root(options), find_cache(), options.inception_weights)
-    with fixed_threads(suite.threads), console.status(f"preparing the {suite.extractor} features"):
-        specs, calibration = prepare(data, specs, name, place)
-    records = train_all(console, options, name, place, specs, data.shape)
-    write_suite(name, suite, folder, records, calibration, argv)
+    jobs = find_jobs(options, specs, name, folder)
+    with fixed_threads(suite.threads), console.status("scoring real images and noise"):
+        calibration = calibrate(specs[0], name, jobs[0].place, evaluator)
+    if options.only is None or not (folder / "suite.json").exists():
+        write_suite(name, suite, folder, specs, calibration, argv)
+    records = train_all(console, options, jobs, evaluator.data.shape)
     paths = build_report(folder)
     show_report(folder, paths)
-    return conclude(records)
-
-
-def prepare(
-    data: "Dataset", specs: list[RunSpec], name: str, place: "Place"
-) -> "tuple[list[RunSpec], list[Record]]":
-    """Build the extractor, name it in every spec, and score the calibration rows."""
-    from benchmarks.protocol import Evaluator
-    from benchmarks.runner import calibrate, load_extractor
-
-    first = specs[0]
-    extractor = load_extractor(first.extractor, data, place, first.device)
-    specs = [spec.model_copy(update={"extractor": str(extractor)}) for spec in specs]
-    evaluator = Evaluator(data, extractor, first.samples, first.reconstructions, place.cache)
-    return specs, calibrate(specs[0], name, place, evaluator)
+    return conclude(records, folder, argv)
 
 
 def check_folder(folder: Path) -> None:
@@ -360,46 +461,78 @@ def check_folder(folder: Path) -> None:
 
 
 def train_all(
-    console: "Console",
-    options: argparse.Namespace,
-    name: str,
-    place: "Place",
-    specs: list[RunSpec],
-    shape: tuple[int, int, int],
+    console: "Console", options: argparse.Namespace, jobs: "list[Job]", shape: tuple[int, int, int]
 ) -> "list[Record]":
-    """Carry out every run that has no record yet, longest first, and give all records in order."""
+    """Carry out every run that is not finished, longest first, and give all records in order."""
     from benchmarks.display import Bars, Lines
-    from benchmarks.engines import choose_jobs, run_all
-    from benchmarks.runner import Job, estimate_work
+    from benchmarks.runner import estimate_work
 
-    jobs = [Job(spec, name, place) for spec in specs]
-    finished, todo = ({}, jobs) if options.force else sort_out(console, jobs)
-    work = {s.contender: estimate_work(s, shape) for s in specs if s.seed == 0}
+    finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
+    specs = {job.spec.contender: job.spec for job in todo}
+    work = {name: estimate_work(spec, shape) for name, spec in specs.items()}
     todo.sort(key=lambda job: -work[job.spec.contender])
-    workers = options.jobs or choose_jobs(len(todo), specs[0].threads, specs[0].device)
     if console.is_terminal:
         with Bars(console, len(todo)) as display:
-            new = run_all(todo, workers, display)
+            new = engage(options, todo, display)
     else:
-        new = run_all(todo, workers, Lines(console, len(todo)))
+        new = engage(options, todo, Lines(console, len(todo)))
     made = finished | {record.run: record for record in new}
-    return [made[job.spec.name] for job in jobs]
+    return [made[job.spec.name] for job in jobs if job.spec.name in made]
+
+
+def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -> "list[Record]":
+    """Carry out jobs by the engine of the user's choice."""
+    from benchmarks.engines import choose_jobs, run_all
+
+    if not jobs:
+        return []
+    if options.engine == "ray":
+        from benchmarks.cluster import run_cluster
+
+        return run_cluster(jobs, display, options.address, options.gpu_share)
+    spec = jobs[0].spec
+    wanted = options.jobs or choose_jobs(len(jobs), spec.threads, spec.device, options.gpu_share)
+    return run_all(jobs, 1 if options.engine == "inline" else wanted, display)
+
+
+def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
+    """Find the one run that is to be done, and the records of those others that have one.
+
+    Raises:
+        BadInput: the options make another run of that contender and seed.
+    """
+    from benchmarks.runner import find_finished
+
+    todo = [job for job in jobs if only in {job.spec.name, job.spec.name.rpartition("-")[0]}]
+    if not todo:
+        near = next(j for j in jobs if j.spec.name.rpartition("-")[0] == only.rpartition("-")[0])
+        raise BadInput(f"--only {only}: with these options that run is {near.spec.name}")
+    others = (find_finished(job) for job in jobs if job not in todo)
+    return {record.run: record for record in others if record}, todo
 
 
 def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
-    """Find what is finished, and what is to do: to train, or only to score by newer metrics."""
-    from benchmarks.runner import find_finished, find_missing, is_kept
+    """Find what is finished, and what is to do: to train, to go on with, or only to score."""
+    from benchmarks.runner import (
+        adopt,
+        find_finished,
+        find_missing,
+        is_begun,
+        is_kept,
+        list_folders,
+    )
 
+    folders = list_folders(jobs[0].place.folder)
     finished, todo, stale = {}, [], 0
     for job in jobs:
-        record = find_finished(job)
-        if record is None:
-            todo.append(job)
-        elif find_missing(record) and is_kept(job):
-            todo.append(replace(job, trained=True))
-        else:
+        record = None if job.afresh else find_finished(job)
+        if record is not None and not (find_missing(record) and is_kept(job)):
             finished[record.run] = record
             stale += bool(find_missing(record))
+            continue
+        todo.append(job)
+        if not job.afresh and not is_begun(job):
+            adopt(job, folders.get(job.spec.name.rpartition("-")[0], []))
     if finished:
         console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
     if stale:
@@ -415,20 +548,21 @@ def write_suite(
     name: str,
     suite: Suite,
     folder: Path,
-    records: "list[Record]",
+    specs: list[RunSpec],
     calibration: "list[Record]",
     argv: list[str],
 ) -> None:
     """Write the index by which reports find the records; rows that were added to it stay."""
     from benchmarks.records import Entry, Index, write_index
 
-    records = records + find_added(folder, suite.dataset)
-    families = {record.contender: record.family for record in records}
+    added = find_added(folder, suite.dataset)
+    families = {spec.contender: spec.family for spec in specs}
+    families |= {record.contender: record.family for record in added}
     index = Index(
         suite=name,
         dataset=suite.dataset,
         contenders=[Entry(name=c, family=f) for c, f in families.items()],
-        runs=[record.run for record in records],
+        runs=[spec.name for spec in specs] + [record.run for record in added],
         calibration=[record.run for record in calibration],
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),
         published=suite.published,
@@ -447,12 +581,29 @@ def find_added(folder: Path, dataset: str) -> "list[Record]":
     return [r for r in earlier.records if r.family == EXTERNAL and r.dataset == dataset]
 
 
-def conclude(records: "list[Record]") -> int:
-    """Name the runs that did not go well, and give the exit code."""
+def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
+    """Name the runs that did not go well and how to repeat them, and give the exit code."""
     bad = [record for record in records if record.status != "ok"]
     for record in bad:
         print(f"{record.run} {record.status}: {record.reason}", file=sys.stderr)
+        trouble = folder / "runs" / record.run / "traceback.txt"
+        if trouble.exists():
+            print(f"  traceback: {trouble}", file=sys.stderr)
+        again = [*without_engine(argv), "--only", record.run, "--engine", "inline"]
+        command = shlex.join(["python", "-m", "benchmarks.run", *again])
+        print(f"  alone, in the foreground: {command}", file=sys.stderr)
     return 1 if bad else 0
+
+
+def without_engine(argv: list[str]) -> list[str]:
+    """Leave out of a command line what `--only RUN --engine inline` replaces."""
+    kept, skip = [], False
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if not skip and name not in {"--only", "--engine", "--address", "--force"}:
+            kept.append(word)
+        skip = not skip and not equals and name in {"--only", "--engine", "--address"}
+    return kept
 
 
 if __name__ == "__main__":

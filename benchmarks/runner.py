@@ -1,12 +1,15 @@
 """One run: a spec becomes a record on disk, whatever happens on the way."""
 
 import csv
+import errno
 import io
+import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,33 +23,47 @@ from torch import Tensor
 
 from benchmarks import costs
 from benchmarks.catalogue import load_model
-from benchmarks.checkpoint import load_tensors, save_tensors
+from benchmarks.checkpoint import Damaged, load_all, read_about, save_tensors
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.errors import BadInput, one_line
+from benchmarks.images import to_float
+from benchmarks.interruption import give_way, in_hand, is_wanted
+from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved, Started
 from benchmarks.protocol import Evaluator, Generated, as_tensor
 from benchmarks.records import (
     CALIBRATION,
     Costs,
+    Picture,
     Record,
-    Score,
     Status,
+    TrainedRecord,
     Training,
     environment,
     read_record,
+    read_sealed,
     write_atomically,
     write_record,
+    write_sealed,
 )
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import DataSpec, RunSpec
-from benchmarks.training import Diverged, Plan, snapshot, train
+from benchmarks.training import Diverged, Misfit, Plan, State, snapshot, train
 from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
-Report = Callable[[int, int, int, dict[str, float]], None]
-"""Is told the step, the steps in all, the images seen and the mean losses."""
+Tell = Callable[[Message], None]
+"""Is told how a run gets on."""
 
-WEIGHTS = ("model", "best")
-"""The files of a checkpoint that are scored."""
+WEIGHTS = ("model", "best", "unaveraged")
+"""The files of weights that a trained model leaves."""
+
+FINISHED = ("ok", "collapsed", "diverged")
+"""What a run that is done again would come to again."""
+
+ALIKE = 0.05
+"""Samples that vary by less than this share of what the test images do count as all alike."""
+
+FULL = "no space left on the disk"
 
 
 @dataclass(frozen=True)
@@ -70,13 +87,16 @@ class Place:
 class Job:
     """A run to do: its spec, its suite's name and where it takes place.
 
-    With `trained` it has been trained already, and is only to be scored anew from its checkpoint.
+    Attributes:
+        checkpoint_seconds: after how long the state of training is written down again.
+        afresh: whether nothing of an earlier training counts.
     """
 
     spec: RunSpec
     suite: str
     place: Place
-    trained: bool = False
+    checkpoint_seconds: float = 30.0
+    afresh: bool = False
 
     @property
     def folder(self) -> Path:
@@ -84,40 +104,94 @@ class Job:
         return self.place.folder / "runs" / self.spec.name
 
     @property
+    def checkpoint(self) -> Path:
+        """The folder of its weights, and of its training while that goes on."""
+        return self.folder / "checkpoint"
+
+    @property
     def seed(self) -> int:
         """The base of all the run's randomness."""
         return derive_seed(self.spec.seed, self.spec.data.name, self.spec.contender)
 
 
-def run(job: Job, report: Report) -> Record:
+@dataclass
+class Progress:
+    """How far a run has come, for its record should it come no further."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A trained model, completed on the training images, its best weights, and what is known."""
+
+    model: GenerativeModel
+    best: dict[str, Tensor]
+    known: TrainedRecord
+
+
+def run(job: Job, tell: Tell) -> Record:
     """Train and score by the job's spec, and leave the record in the run's folder.
 
-    A run that diverges or fails is a record as well, with its reason, and its traceback in a file.
+    Training goes on where an earlier one of the same key was interrupted, and one that was finished
+    is only scored. A run that diverges or fails is a record as well, with its reason, and its
+    traceback in a file.
 
     Args:
         job: what to do.
-        report: is told how training gets on.
+        tell: is told how it gets on.
+
+    Raises:
+        Interrupted: Ctrl-C or the like; what was trained is on disk.
     """
-    mishap = job.folder / "traceback.txt"
-    mishap.unlink(missing_ok=True)
-    history: list[dict[str, float]] = []
+    progress, mishap = Progress(), b""
     try:
         with fixed_threads(job.spec.threads):
-            record = rescore(job, report) if job.trained else perform(job, report, history)
+            record = perform(job, tell, progress)
     except Diverged as error:
-        record = unfinished(job, "diverged", str(error))
+        record = unfinished(job, "diverged", str(error), progress.pictures)
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
-        write_atomically(mishap, traceback.format_exc().encode())
-        record = unfinished(job, "failed", f"{type(error).__name__}: {one_line(error)}")
-    if history:
-        write_atomically(job.folder / "history.csv", write_csv(history))
-    if record.status == "ok" or not job.trained:  # what was trained well stays on record
-        write_record(job.folder, record)
+        mishap = traceback.format_exc().encode(errors="replace")
+        record = unfinished(job, "failed", describe_failure(error), progress.pictures)
+    try:
+        leave_outcome(job, record, progress, mishap)
+    except OSError as error:
+        reason = f"its record cannot be written: {describe_failure(error)}"
+        return unfinished(job, "failed", record.reason or reason)
     return record
 
 
+def leave_outcome(job: Job, record: Record, progress: Progress, mishap: bytes) -> None:
+    """Write what a run has come to; what once went well stays on record though scoring fails."""
+    trouble = job.folder / "traceback.txt"
+    trouble.unlink(missing_ok=True)
+    if mishap:
+        write_atomically(trouble, mishap)
+    if progress.history:
+        write_atomically(job.folder / "history.csv", write_csv(progress.history))
+    if record.status != "failed" or find_finished(job) is None:
+        write_record(job.folder, record)
+    if record.status == "diverged":
+        (job.checkpoint / "state.safetensors").unlink(missing_ok=True)
+
+
+def describe_failure(error: Exception) -> str:
+    """Say in one line what went wrong, the user's own limits first."""
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    ):
+        return f"out of memory: {one_line(error)}; try a smaller batch, or fewer runs side by side"
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"{FULL} of {error.filename}"
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def find_finished(job: Job) -> Record | None:
-    """Give the record of an earlier run of the same spec that went well, if there is one."""
+    """Give the record of an earlier run of the same spec, if one has come to its end.
+
+    One that has diverged would do so again; one that has failed may not.
+    """
     try:
         record = read_record(job.folder)
     except BadInput:
@@ -126,121 +200,299 @@ def find_finished(job: Job) -> Record | None:
         same = RunSpec.model_validate(record.spec) == job.spec
     except ValidationError:
         return None
-    return record if same and record.status == "ok" and record.suite == job.suite else None
+    finished = record.status in FINISHED and record.suite == job.suite
+    return record if same and finished else None
 
 
 def find_missing(record: Record) -> list[str]:
     """List the metrics that a run has not been scored by because they came later."""
-    return sorted(METRICS.keys() - set(record.metrics))
+    return sorted(METRICS.keys() - set(record.metrics)) if record.scores else []
 
 
 def is_kept(job: Job) -> bool:
-    """Tell whether a run's checkpoint is still there to be scored."""
-    return all((job.folder / "checkpoint" / f"{name}.safetensors").is_file() for name in WEIGHTS)
+    """Tell whether a run's trained model is still there to be scored."""
+    return find_key(job.checkpoint / "training.json") == job.spec.training_key
 
 
-def perform(job: Job, report: Report, history: list[dict[str, float]]) -> Record:
-    """Train the model, score it, and write what it made; `history` grows while it trains."""
+def is_begun(job: Job, folder: Path | None = None) -> bool:
+    """Tell whether the training of a run, its own or in another's folder, has been begun."""
+    checkpoint = (folder or job.folder) / "checkpoint"
+    names = ("training.json", "state.safetensors")
+    return any(find_key(checkpoint / name) == job.spec.training_key for name in names)
+
+
+def is_done(job: Job, folder: Path) -> bool:
+    """Tell whether a folder has the finished record of a run, whatever its extractor's hash is.
+
+    A plan knows the extractor's name alone.
+    """
+    try:
+        record = read_record(folder)
+        spec = RunSpec.model_validate(record.spec)
+    except (BadInput, ValidationError):
+        return False
+    named = spec.model_copy(update={"extractor": spec.extractor.partition("@")[0]})
+    return named == job.spec and record.status in FINISHED and record.suite == job.suite
+
+
+def list_folders(folder: Path) -> dict[str, list[Path]]:
+    """List the folders of runs in a suite's folder by contender and seed."""
+    found: dict[str, list[Path]] = {}
+    runs = folder / "runs"
+    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
+        found.setdefault(path.name.rpartition("-")[0], []).append(path)
+    return found
+
+
+def find_key(path: Path) -> str | None:
+    """Tell which training a file says it is of; None where it says nothing."""
+    if path.suffix != ".json":
+        return read_about(path).get("key")
+    try:
+        return read_sealed(path, TrainedRecord).key
+    except BadInput:
+        return None
+
+
+def adopt(job: Job, others: list[Path]) -> bool:
+    """Take over the training of a run in one of the folders `others`, if it is the same training.
+
+    The files are shared by links where the disk allows it; none is ever written in place.
+    """
+    for name in ("training.json", "state.safetensors"):
+        for folder in others:
+            if find_key(folder / "checkpoint" / name) == job.spec.training_key:
+                job.checkpoint.mkdir(parents=True, exist_ok=True)
+                files = [f"{kind}.safetensors" for kind in WEIGHTS] if name[0] == "t" else []
+                for file in (*files, name):
+                    link(folder / "checkpoint" / file, job.checkpoint / file)
+                return True
+    return False
+
+
+def link(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`, or a copy of it."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def perform(job: Job, tell: Tell, progress: Progress) -> Record:
+    """Train the model unless it is trained already, score it, and write what it made."""
     spec = job.spec
-    device = torch.device(spec.device)
+    if job.afresh:
+        shutil.rmtree(job.checkpoint, ignore_errors=True)
     evaluator = load_evaluator(
         spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
     )
+    found = find_trained(job, evaluator, tell)
+    trained = found or fit(job, evaluator, tell, progress)
+    progress.history[:] = [
+        {key: value for key, value in row.items() if value is not None}
+        for row in trained.known.history
+    ]
+    return judge(job, evaluator, trained, again=found is not None)
+
+
+def find_trained(job: Job, evaluator: Evaluator, tell: Tell) -> Contender | None:
+    """Load what an earlier training has left, if it was this one and nothing of it is damaged."""
+    if not (job.checkpoint / "training.json").exists():
+        return None
+    try:
+        known = read_sealed(job.checkpoint / "training.json", TrainedRecord)
+        if known.key != job.spec.training_key:
+            return None
+        last, best, _ = (load_weights(job, name) for name in WEIGHTS)
+    except (BadInput, Damaged, OSError) as error:
+        set_aside(job, tell, one_line(error), "training.json", *map(weights_file, WEIGHTS))
+        return None
+    model = build_model(job.spec, evaluator.data.shape).to(job.spec.device).eval()
+    model.load_state_dict(last)
+    tell(Started(job.spec.name, known.training.steps))
+    tell(Advanced(job.spec.name, known.training.steps, known.training.images, {}))
+    return Contender(model, best, known)
+
+
+def load_weights(job: Job, name: str) -> dict[str, Tensor]:
+    """Read weights of the job's own training.
+
+    Raises:
+        Damaged: they are another's, or the file is cut short or altered.
+    """
+    path = job.checkpoint / weights_file(name)
+    tensors, about = load_all(path)
+    if about.get("key") != job.spec.training_key:
+        raise Damaged(f"{path} is of another training")
+    return tensors
+
+
+def weights_file(name: str) -> str:
+    """Give the name of a file of weights."""
+    return f"{name}.safetensors"
+
+
+def find_state(job: Job, tell: Tell) -> State | None:
+    """Read where an earlier training was interrupted, if it was this one."""
+    path = job.checkpoint / "state.safetensors"
+    try:
+        tensors, about = load_all(path)
+    except FileNotFoundError:
+        return None
+    except (Damaged, OSError) as error:
+        set_aside(job, tell, one_line(error), path.name)
+        return None
+    known = about.pop("key", None) == job.spec.training_key
+    return State(about.pop("step"), tensors, about) if known else None
+
+
+def set_aside(job: Job, tell: Tell, why: str, *files: str) -> None:
+    """Rename files that cannot be used, and say so; what they were to save is done again."""
+    for file in files:
+        path = job.checkpoint / file
+        with suppress(FileNotFoundError):
+            path.replace(path.with_name(f"{file}.damaged"))
+    tell(Noticed(job.spec.name, f"{why}; set aside as *.damaged, and done again"))
+
+
+def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Contender:
+    """Train a model from where it was left, or from its beginning, and leave it on disk."""
+    state = find_state(job, tell)
+    if state is None:
+        return fit_from(job, evaluator, tell, progress, None)
+    try:
+        return fit_from(job, evaluator, tell, progress, state)
+    except Misfit as error:
+        set_aside(job, tell, f"the checkpoint is another model's: {error}", "state.safetensors")
+        return fit_from(job, evaluator, tell, progress, None)
+
+
+def fit_from(
+    job: Job, evaluator: Evaluator, tell: Tell, progress: Progress, state: State | None
+) -> Contender:
+    """Train a model from a state, complete it on the training images, and leave it on disk."""
+    spec = job.spec
+    device = torch.device(spec.device)
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec, evaluator.data.shape).to(device)
     measured = measure_flops(model, spec)
-    plan = Plan(
-        steps=count_steps(spec, model),
-        batch=spec.batch,
-        seed=derive_seed(job.seed, "training"),
-        evaluations=spec.evaluations,
-        precision=spec.precision,
-        compile=spec.compile,
-    )
-
+    plan = make_plan(job, model)
     seen = plan.batch * busiest(model)
-    report(0, plan.steps, 0, {})
+    keeper = Keeper(job, tell)
+
+    def evaluate(average: GenerativeModel) -> float:
+        score, (picture, content) = evaluator.validate(average, derive_seed(job.seed, "validation"))
+        write_atomically(job.folder / picture.file, content)
+        progress.pictures["samples"] = picture
+        tell(Drawn(spec.name, dict(progress.pictures)))
+        return score
+
+    tell(Started(spec.name, plan.steps))
     costs.reset_peak_memory(device)
-    trained = train(
-        model,
-        resident(evaluator.train, device),
-        resident(evaluator.source_train, device),
-        plan,
-        evaluate=lambda average: evaluator.validate(average, derive_seed(job.seed, "validation")),
-        report=lambda step, losses: report(step, plan.steps, step * seen, losses),
-        history=history,
-    )
+    with in_hand():
+        trained = train(
+            model,
+            resident(evaluator.train, device),
+            resident(evaluator.source_train, device),
+            plan,
+            evaluate=evaluate,
+            report=lambda step, losses: tell(Advanced(spec.name, step, step * seen, losses)),
+            history=progress.history,
+            state=state,
+            keeper=keeper,
+        )
     measured.peak_memory_mb = costs.read_peak_memory(device)
     measured.train_seconds = trained.seconds
-    measured.images_per_second = history[-1]["images"] / trained.seconds
-
-    started = time.perf_counter()
-    made, scores, last = judge(job, evaluator, trained.model, trained.best)
-    measured.score_seconds = time.perf_counter() - started
-
-    leave_images(job.folder, made)
-    leave_weights(job.folder, {"model": last, "best": trained.best, "unaveraged": trained.last})
-    return Record(
-        **identity(job),
-        status="ok",
-        scores=scores,
-        metrics=sorted(METRICS),
-        costs=measured,
+    measured.images_per_second = progress.history[-1]["images"] / trained.seconds
+    unaveraged = trained.last
+    evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
+    known = TrainedRecord(
+        key=spec.training_key,
         training=Training(
             steps=plan.steps,
             batch=plan.batch,
-            images=int(history[-1]["images"]),
+            images=int(progress.history[-1]["images"]),
             best_step=trained.best_step,
         ),
-        pictures={name: picture for name, (picture, _) in made.pictures.items()},
+        costs=measured,
+        history=[dict[str, float | None](row) for row in progress.history],
+        chosen_by=spec.extractor,
+        environment=environment(gpu_name(spec)),
+    )
+    weights = {"model": snapshot(trained.model), "best": trained.best, "unaveraged": unaveraged}
+    leave_training(job, known, weights)
+    return Contender(trained.model, trained.best, known)
+
+
+def make_plan(job: Job, model: GenerativeModel) -> Plan:
+    """Say how long, and on what, a job's model is trained."""
+    return Plan(
+        steps=count_steps(job.spec, model),
+        batch=job.spec.batch,
+        seed=derive_seed(job.seed, "training"),
+        evaluations=job.spec.evaluations,
+        precision=job.spec.precision,
+        compile=job.spec.compile,
     )
 
 
-def rescore(job: Job, report: Report) -> Record:
-    """Score a trained run anew by the weights in its checkpoint; its training stays on record."""
-    record = read_record(job.folder)
-    spec = job.spec
-    evaluator = load_evaluator(
-        spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
-    )
-    model = build_model(spec, evaluator.data.shape).to(spec.device).eval()
-    last, best = (load_tensors(job.folder / "checkpoint" / f"{w}.safetensors") for w in WEIGHTS)
-    model.load_state_dict(last)
-    steps = count_steps(spec, model)
-    report(0, steps, 0, {})
-    report(steps, steps, record.training.images if record.training else 0, {})
+class Keeper:
+    """Writes down the state of a run's training every so often, and before it is interrupted."""
+
+    def __init__(self, job: Job, tell: Tell) -> None:
+        self.job, self.tell = job, tell
+        self.last = time.monotonic()
+
+    def due(self) -> bool:
+        """Tell whether it is time, or somebody wants the process to end."""
+        return is_wanted() or time.monotonic() - self.last >= self.job.checkpoint_seconds
+
+    def keep(self, state: State) -> None:
+        """Write the state down; then make way for whoever wants the process to end."""
+        about = state.about | {"key": self.job.spec.training_key, "step": state.step}
+        save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
+        self.tell(Saved(self.job.spec.name, state.step))
+        give_way()
+        self.last = time.monotonic()
+
+
+def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) -> Record:
+    """Let a trained model generate, score it and its best checkpoint, and leave what it made."""
     started = time.perf_counter()
-    made, scores, _ = judge(job, evaluator, model, best)
-    costs = record.costs.model_copy(update={"score_seconds": time.perf_counter() - started})
-    leave_images(job.folder, made)
-    return record.model_copy(
-        update={
-            "scores": scores,
-            "metrics": sorted(METRICS),
-            "costs": costs,
-            "pictures": {name: picture for name, (picture, _) in made.pictures.items()},
-            "scored": environment(gpu_name(spec)),
-        }
-    )
-
-
-def judge(
-    job: Job, evaluator: Evaluator, model: GenerativeModel, best: dict[str, Tensor]
-) -> tuple[Generated, list[Score], dict[str, Tensor]]:
-    """Let a trained model generate, and score it and its best checkpoint.
-
-    Returns:
-        What it made, its scores, and its weights as they were completed on the training images.
-    """
+    model, known = trained.model, trained.known
     seed = derive_seed(job.seed, "evaluation")
+    torch.manual_seed(seed)
     made = evaluator.generate(model, seed)
     scores = evaluator.score(made, model)
     if job.spec.likelihood is not None:
         scores += evaluator.score_likelihood(model, job.spec.likelihood, seed)
-    last = snapshot(model)
-    model.load_state_dict(best)
-    scores.append(evaluator.best_score(model, seed))
-    return made, scores, last
+    model.load_state_dict(trained.best)
+    scores.append(evaluator.best_score(model, seed, known.chosen_by))
+    leave_images(job.folder, made)
+    alike = find_collapse(made.samples, evaluator.test)
+    seconds = time.perf_counter() - started
+    now = environment(gpu_name(job.spec))
+    return Record(
+        **identity(job) | {"environment": known.environment},
+        status="collapsed" if alike else "ok",
+        reason=alike,
+        scores=scores,
+        metrics=sorted(METRICS),
+        costs=known.costs.model_copy(update={"score_seconds": seconds}),
+        training=known.training,
+        pictures={name: picture for name, (picture, _) in made.pictures.items()},
+        scored=now if again else None,
+    )
+
+
+def find_collapse(samples: Tensor, real: Tensor) -> str | None:
+    """Say that a model's samples are all alike, where they are."""
+    spread, usual = (to_float(x).double().std(0).square().mean().sqrt() for x in (samples, real))
+    share = float(spread / usual)
+    if share >= ALIKE:
+        return None
+    return f"the samples are all alike: they vary by {share:.1%} of what the test images do"
 
 
 def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> list[Record]:
@@ -364,10 +616,12 @@ def leave_images(folder: Path, made: Generated) -> None:
     write_atomically(folder / "samples.npz", archive.getvalue())
 
 
-def leave_weights(folder: Path, weights: dict[str, dict[str, Tensor]]) -> None:
-    """Write a run's weights, each kind to a file."""
+def leave_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
+    """Write a trained model's weights, then what is known of it; no state is needed any more."""
     for name, tensors in weights.items():
-        save_tensors(folder / "checkpoint" / f"{name}.safetensors", tensors)
+        save_tensors(job.checkpoint / weights_file(name), tensors, {"key": known.key})
+    write_sealed(job.checkpoint / "training.json", known)
+    (job.checkpoint / "state.safetensors").unlink(missing_ok=True)
 
 
 def leave_pictures(folder: Path, made: Generated) -> None:
@@ -405,9 +659,11 @@ def gpu_name(spec: RunSpec) -> str | None:
     return torch.cuda.get_device_name(spec.device) if spec.device.startswith("cuda") else None
 
 
-def unfinished(job: Job, status: Status, reason: str) -> Record:
-    """Give the record of a run that did not go well."""
-    return Record(**identity(job), status=status, reason=reason)
+def unfinished(
+    job: Job, status: Status, reason: str, pictures: dict[str, Picture] | None = None
+) -> Record:
+    """Give the record of a run that did not go well, with the pictures of how far it came."""
+    return Record(**identity(job), status=status, reason=reason, pictures=pictures or {})
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import hashlib
 import json
 import tomllib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=BaseModel)
 SUITES = Path(__file__).with_name("suites")
 RESERVED = ("real", "noise")
+SCORING = frozenset(("protocol", "extractor", "samples", "reconstructions", "likelihood"))
+"""What of a run's spec concerns the scores of a trained model alone."""
 FEWEST = 64
 """Images below which no score means anything, generated or real."""
 
@@ -139,9 +142,22 @@ class RunSpec(BaseModel):
         What is left at its default does not count, so that an option can be added to the specs
         without giving the runs of before other names.
         """
-        fields = self.model_dump(exclude_defaults=True)
-        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return hash_fields(self.model_dump(exclude_defaults=True))[:8]
+
+    @property
+    def training_key(self) -> str:
+        """The SHA-256 of all that determines the trained model.
+
+        Runs that differ in nothing but how they are scored share it, and so their training; only
+        the best checkpoint has been chosen by one extractor or the other.
+        """
+        return hash_fields(self.model_dump(exclude_defaults=True, exclude=set(SCORING)))
+
+
+def hash_fields(fields: dict[str, Any]) -> str:
+    """Give the SHA-256 of fields as canonical JSON."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def list_suites() -> dict[str, str]:
@@ -316,15 +332,53 @@ def name_contender(model: str, taken: Iterable[str]) -> str:
     return free[0]
 
 
-def resolve(contender: Contender, shape: tuple[int, int, int], place: str) -> "GenerativeModel":
+def resolve_all(
+    contenders: list[Contender], shape: tuple[int, int, int], place: str
+) -> list[tuple[Contender, "GenerativeModel"]]:
+    """Build every contender's model; of those of one kind the first alone gets its weights.
+
+    Raises:
+        BadInput: as `resolve`.
+    """
+    kinds: set[Hashable] = set()
+    found = []
+    for contender in contenders:
+        kind = (contender.model, outline(contender.settings))
+        found.append((contender, resolve(contender, shape, place, empty=kind in kinds)))
+        kinds.add(kind)
+    return found
+
+
+def outline(value: JsonValue) -> Hashable:
+    """Give what settings have in common that differ in nothing but the size of real numbers.
+
+    Those change what a model learns, and hardly ever what that takes; zero turns something off.
+    """
+    if isinstance(value, dict):
+        return tuple(sorted((key, outline(item)) for key, item in value.items()))
+    if isinstance(value, list):
+        return tuple(map(outline, value))
+    return ("real", bool(value)) if isinstance(value, float) else (type(value).__name__, value)
+
+
+def resolve(
+    contender: Contender, shape: tuple[int, int, int], place: str, *, empty: bool = False
+) -> "GenerativeModel":
     """Build a contender's model for images of `shape`, so that what cannot work shows at once.
+
+    With `empty` it has no weights if it can be built without, since drawing them takes a while.
 
     Raises:
         BadInput: a hyper-parameter's value is wrong, the shape cannot work or the class is broken.
     """
+    import torch
+
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
     config = validate(kind.Config, contender.settings, where)
+    if empty:
+        with suppress(Exception), torch.device("meta"):
+            return kind(config, shape)
     try:
         return kind(config, shape)
     except ValueError as error:
@@ -351,7 +405,7 @@ def plan_runs(
     """
     from benchmarks.protocol import PROTOCOL
 
-    models = [(c, resolve(c, data.shape, place)) for c in suite.contestants()]
+    models = resolve_all(suite.contestants(), data.shape, place)
     samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
     shared = suite.model_dump(include={"images", "batch", "evaluations", "extractor", "threads"})
     data_spec = DataSpec(
@@ -362,7 +416,7 @@ def plan_runs(
         fingerprint=data.fingerprint,
         source_fingerprint=data.source_fingerprint,
     )
-    return [
+    firsts = [
         RunSpec(
             protocol=PROTOCOL,
             data=data_spec,
@@ -371,7 +425,7 @@ def plan_runs(
             model=contender.model,
             model_version=model_version(contender.model, model),
             settings=model.config.model_dump(mode="json"),
-            seed=seed,
+            seed=0,
             samples=samples,
             reconstructions=min(suite.reconstructions, len(data.test)),
             device=device,
@@ -380,8 +434,11 @@ def plan_runs(
             likelihood=suite.likelihood,
             **shared,
         )
-        for seed in range(suite.seeds)
         for contender, model in models
+    ]
+    # Copies are not checked again, which takes a while for thousands of runs.
+    return [
+        first.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for first in firsts
     ]
 
 

@@ -5,8 +5,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from benchmarks.images import to_float
@@ -19,6 +21,10 @@ EXPLODED = 1e8
 
 class Diverged(Exception):
     """Training left the finite numbers; the message says which loss and when."""
+
+
+class Misfit(Exception):
+    """A state of training is not this model's."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,32 @@ class Trained:
     best_step: int
     history: list[dict[str, float]]
     seconds: float
+
+
+@dataclass(frozen=True)
+class State:
+    """Training after `step` rounds, as far as going on with it needs; the rest follows from both.
+
+    Attributes:
+        step: rounds played.
+        tensors: parameters and buffers of the model, of its average and of the best average so far,
+            the optimisers' moments, and the losses since the last log point.
+        about: the history, when the average was best, the seconds: all that is no tensor.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    about: dict[str, JsonValue]
+
+
+class Keeper(Protocol):
+    """Whoever keeps the state of training while it goes on."""
+
+    def due(self) -> bool:
+        """Tell after every round whether its state is to be kept."""
+
+    def keep(self, state: State) -> None:
+        """Keep a state; the tensors are the live ones, to be copied or written before returning."""
 
 
 class Batches:
@@ -120,6 +152,23 @@ class Opponent:
         self.optimizer.step()
         self.total += loss.detach().float()
         self.rounds += 1
+
+    def moments(self) -> dict[str, Tensor]:
+        """Name what the optimiser has gathered, a tensor for each parameter and kind."""
+        return {
+            f"{self.player.name}.{number}.{kind}": value
+            for number, p in enumerate(self.player.parameters)
+            for kind, value in self.optimizer.state[p].items()
+        }
+
+    def take_up(self, moments: dict[str, Tensor]) -> None:
+        """Go on with moments that were gathered before, in the layout of the parameters."""
+        for number, p in enumerate(self.player.parameters):
+            state = self.optimizer.state[p]
+            for kind in ("exp_avg", "exp_avg_sq"):
+                kept = moments[f"{self.player.name}.{number}.{kind}"]
+                state[kind] = torch.empty_like(p).copy_(kept)
+            state["step"] = moments[f"{self.player.name}.{number}.step"].to(p.device)
 
     def mean_loss(self) -> float:
         """Give the mean loss since the last call, and start anew."""
@@ -193,6 +242,8 @@ def play_round(
     """Let every player move: a player with k updates sees the first k batches of the round."""
     most = max(opponent.player.updates for opponent in opponents)
     rounds: list[Round] = []
+    # A model of the user's may draw from the global generator, e.g. for dropout.
+    torch.manual_seed(derive_seed(plan.seed, "round", step))
     for opponent in opponents:
         for turn in range(opponent.player.updates):
             if turn == len(rounds):
@@ -204,6 +255,68 @@ def play_round(
             opponent.update(rounds[turn], plan.precision)
 
 
+@dataclass
+class Standing:
+    """How training stands: what changes with every round, to be written down and taken up again."""
+
+    model: GenerativeModel
+    opponents: list[Opponent]
+    average: Average
+    history: list[dict[str, float]]
+    step: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_step: int = 0
+    best_score: float = math.inf
+    clock: Clock = field(default_factory=Clock)
+
+    def write_down(self) -> State:
+        """Give the state of training as it is now."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for opponent in self.opponents:
+            tensors |= {f"moments.{name}": value for name, value in opponent.moments().items()}
+            tensors[f"total.{opponent.player.name}"] = opponent.total
+        about: dict[str, JsonValue] = {
+            "history": [dict(row) for row in self.history],
+            "rounds": [opponent.rounds for opponent in self.opponents],
+            "best_step": self.best_step,
+            "best_score": self.best_score,
+            "seconds": self.clock.seconds,
+        }
+        return State(self.step, tensors, about)
+
+    def take_up(self, state: State) -> None:
+        """Go on from a state that was written down.
+
+        Raises:
+            Misfit: it is another model's; this one is of no use any more.
+        """
+        try:
+            self._take_up(state, state.about)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise Misfit(" ".join(str(error).split())[:200]) from error
+
+    def _take_up(self, state: State, about: dict[str, Any]) -> None:
+        self.model.load_state_dict(select(state.tensors, "model."))
+        self.average.model.load_state_dict(select(state.tensors, "average."))
+        self.best = select(state.tensors, "best.")
+        moments = select(state.tensors, "moments.")
+        for opponent, rounds in zip(self.opponents, about["rounds"], strict=True):
+            opponent.take_up(moments)
+            opponent.total.copy_(state.tensors[f"total.{opponent.player.name}"])
+            opponent.rounds = rounds
+        self.step = state.step
+        self.history[:] = about["history"]
+        self.best_step, self.best_score = about["best_step"], about["best_score"]
+        self.clock.seconds = about["seconds"]
+
+
+def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Give the tensors whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def train(
     model: GenerativeModel,
     images: Tensor,
@@ -213,6 +326,8 @@ def train(
     evaluate: Callable[[GenerativeModel], float],
     report: Callable[[int, dict[str, float]], None],
     history: list[dict[str, float]] | None = None,
+    state: State | None = None,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Train `model` by the plan and give its weight average.
 
@@ -224,14 +339,22 @@ def train(
         evaluate: scores the averaged model on validation images, lower is better.
         report: is told the step and the mean losses at every log point.
         history: a list to keep the history in, for those who want it though training fails.
+        state: where an earlier training by the same plan stood; the outcome is that of one which
+            was never interrupted, bit for bit.
+        keeper: keeps such states.
 
     Raises:
         Diverged: a loss is not finite or has exploded.
+        Misfit: the state is another model's.
     """
     device = model.device
     model.train()
     opponents = [seat(player, model.config.clip) for player in model.players()]
-    average = Average(model, model.config.ema)
+    now = Standing(
+        model, opponents, Average(model, model.config.ema), [] if history is None else history
+    )
+    if state is not None:
+        now.take_up(state)
     if plan.compile:
         for network in model.compilable():
             network.compile()
@@ -244,12 +367,9 @@ def train(
     log_points = set(evenly_spaced(plan.steps, 100))
     evaluation_points = set(evenly_spaced(plan.steps, plan.evaluations))
     seen = plan.batch * max(opponent.player.updates for opponent in opponents)
-    history = [] if history is None else history
-    best: dict[str, Tensor] = {}
-    best_step, best_score = 0, math.inf
-    clock = Clock()
+    now.clock.resume()
 
-    for step in range(plan.steps):
+    for step in range(now.step, plan.steps):
         # The learning rate is a function of the step alone.
         if model.config.schedule != "constant":
             factor = schedule_factor(model.config.schedule, step / plan.steps)
@@ -258,28 +378,39 @@ def train(
 
         # One round of play, then the weights' average.
         play_round(opponents, batches, sources, plan, step)
-        average.update(step)
+        now.average.update(step)
+        now.step = done = step + 1
 
         # Losses leave the device at log points only.
-        done = step + 1
-        if done not in log_points and done not in evaluation_points:
-            continue
-        losses = {f"loss_{o.player.name}": o.mean_loss() for o in opponents}
-        clock.pause()
-        row = {"step": done, "images": done * seen, "seconds": clock.seconds, **losses}
-        history.append(row)
-        report(done, losses)
-        check_finite(losses, done)
+        if done in log_points or done in evaluation_points:
+            losses = {f"loss_{o.player.name}": o.mean_loss() for o in opponents}
+            now.clock.pause()
+            row = {"step": done, "images": done * seen, "seconds": now.clock.seconds, **losses}
+            now.history.append(row)
+            report(done, losses)
+            check_finite(losses, done)
 
-        # Which step is best is decided on validation images only.
-        if done in evaluation_points:
-            row["validation_fid"] = score = evaluate(average.model)
-            if score < best_score or not best:
-                best, best_step, best_score = snapshot(average.model), done, score
-        clock.resume()
+            # Which step is best is decided on validation images only.
+            if done in evaluation_points:
+                row["validation_fid"] = score = evaluate(now.average.model)
+                if score < now.best_score or not now.best:
+                    now.best, now.best_step, now.best_score = (
+                        snapshot(now.average.model),
+                        done,
+                        score,
+                    )
+            now.clock.resume()
 
-    clock.pause()
-    return Trained(average.model, snapshot(model), best, best_step, history, clock.seconds)
+        # What was played is not lost when the process is.
+        if keeper is not None and keeper.due():
+            now.clock.pause()
+            keeper.keep(now.write_down())
+            now.clock.resume()
+
+    now.clock.pause()
+    return Trained(
+        now.average.model, snapshot(model), now.best, now.best_step, now.history, now.clock.seconds
+    )
 
 
 def evenly_spaced(steps: int, points: int) -> Iterator[int]:

@@ -1,5 +1,7 @@
 """Models as a user might write them, good and bad."""
 
+import errno
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,22 @@ class Diverging(Average):
 
     def error(self, play: Round) -> Tensor:
         return super().error(play) / (play.step < 3)
+
+
+class Late(Average):
+    """Its loss leaves the finite numbers when its samples have been looked at already."""
+
+    def error(self, play: Round) -> Tensor:
+        return super().error(play) / (play.step < 7)
+
+
+class Filling(Average):
+    """Finds the disk full."""
+
+    def error(self, play: Round) -> Tensor:
+        if play.step == 3:
+            raise OSError(errno.ENOSPC, "No space left on device", "the model's own file")
+        return super().error(play)
 
 
 class Overflowing(Average):

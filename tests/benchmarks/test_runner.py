@@ -1,7 +1,9 @@
 """Runs and engines: what they leave, what they take up again, what they survive."""
 
+import errno
 import io
 import multiprocessing
+import random
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,17 +16,21 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.checkpoint import load_tensors
+from benchmarks.checkpoint import load_tensors, save_tensors
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.display import Bars, Lines
 from benchmarks.engines import choose_jobs, run_all, run_local
-from benchmarks.records import Record, read_history, read_record, write_record
+from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved
+from benchmarks.protocol import Evaluator
+from benchmarks.records import Record, read_history, read_picture, read_record, write_record
 from benchmarks.runner import (
     Job,
     Place,
+    adopt,
     build_model,
     find_finished,
     find_missing,
+    is_begun,
     is_kept,
     run,
 )
@@ -80,6 +86,9 @@ class Heard:
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
         assert losses
         self.lines.append(("advance", run, step))
+
+    def notice(self, run: str, text: str) -> None:
+        self.lines.append(("notice", run, 0))
 
     def finish(self, run: str, record: Record) -> None:
         self.lines.append(("finish", run, 0))
@@ -146,7 +155,7 @@ def test_a_run_of_before_a_metric_is_scored_by_it_from_its_checkpoint(plan: Plan
     earlier = trained.model_copy(update={"scores": trained.scores[:1], "metrics": ["fid"]})
     write_record(job.folder, earlier)
     assert "ssim" in find_missing(read_record(job.folder))
-    scored = run(replace(job, trained=True), silent)
+    scored = run(job, silent)
     assert scored == read_record(job.folder)
     assert scored.scores == trained.scores
     assert scored.training == trained.training
@@ -155,14 +164,217 @@ def test_a_run_of_before_a_metric_is_scored_by_it_from_its_checkpoint(plan: Plan
     assert not find_missing(scored)
 
 
-def test_a_record_outlives_scoring_that_fails(plan: Plan) -> None:
+def test_a_record_outlives_scoring_that_fails(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     (job,) = plan("vae")
     trained = run(job, silent)
-    (job.folder / "checkpoint" / "best.safetensors").write_bytes(b"torn")
-    assert run(replace(job, trained=True), silent).status == "failed"
+    monkeypatch.setattr(Evaluator, "score", raise_a_bug)
+    assert run(job, silent).status == "failed"
     assert read_record(job.folder) == trained
-    (job.folder / "checkpoint" / "best.safetensors").unlink()
-    assert not is_kept(job)
+
+
+def raise_a_bug(*_: object) -> None:
+    raise RuntimeError("a bug in scoring")
+
+
+@pytest.mark.parametrize("file", ["model", "best", "unaveraged"])
+@pytest.mark.parametrize("how", ["cut short", "altered", "missing", "of another training"])
+def test_damaged_weights_are_set_aside_and_trained_again(plan: Plan, file: str, how: str) -> None:
+    (job,) = plan("Average")
+    trained = run(job, silent)
+    path = job.checkpoint / f"{file}.safetensors"
+    damage(path, how)
+    told: list[Message] = []
+    again = run(job, told.append)
+    assert (again.status, again.scores) == ("ok", trained.scores)
+    (notice,) = (m.text for m in told if isinstance(m, Noticed))
+    assert "set aside" in notice
+    assert "\n" not in notice
+    assert path.with_name(f"{path.name}.damaged").exists() == (how != "missing")
+    assert is_kept(job)
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    elif how == "of another training":
+        save_tensors(path, load_tensors(path), {"key": "another"})
+    elif how == "cut short":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+class Killed(BaseException):
+    """Ends a run at once, as far as it can tell."""
+
+
+def kill_after(job: Job, saves: int, told: list[Message] | None = None) -> None:
+    """Let a run write down its training so many times, and no more."""
+    left = saves
+
+    def tell(message: Message) -> None:
+        nonlocal left
+        if told is not None:
+            told.append(message)
+        left -= isinstance(message, Saved)
+        if not left:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(replace(job, checkpoint_seconds=0), tell)
+
+
+@pytest.mark.parametrize("name", ["gan", "autoencoder", "vae", "cyclegan", "Average"])
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(plan: Plan, name: str) -> None:
+    (whole,), (torn,) = plan(name), plan(name, folder="b")
+    expected = run(whole, silent)
+    step = random.randrange(1, 10)
+    kill_after(torn, step)
+    told: list[Message] = []
+    record = run(torn, told.append)
+    steps = [message.step for message in told if isinstance(message, Advanced)]
+    assert steps == list(range(step + 1, 11)), "only the steps not yet played are played"
+    assert record.scores == expected.scores
+    assert record.training == expected.training
+    for file in ("samples.npz", "samples.png", "reconstructions.png"):
+        assert (torn.folder / file).read_bytes() == (whole.folder / file).read_bytes(), file
+    for file in ("model", "best", "unaveraged"):
+        path = Path("checkpoint", f"{file}.safetensors")
+        assert (torn.folder / path).read_bytes() == (whole.folder / path).read_bytes(), file
+    histories = [read_history(job.folder).drop(columns="seconds") for job in (whole, torn)]
+    assert histories[0].equals(histories[1])
+    assert not (torn.checkpoint / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("how", ["cut short", "altered"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_begins_anew(plan: Plan, how: str) -> None:
+    (job,) = plan("Average")
+    kill_after(job, 4)
+    damage(job.checkpoint / "state.safetensors", how)
+    told: list[Message] = []
+    assert run(job, told.append).status == "ok"
+    assert len([m for m in told if isinstance(m, Noticed)]) == 1
+    assert [m.step for m in told if isinstance(m, Advanced)] == list(range(1, 11))
+    assert (job.checkpoint / "state.safetensors.damaged").exists()
+
+
+def test_a_checkpoint_of_another_training_is_no_beginning(plan: Plan) -> None:
+    (job,), (other,) = plan("Average"), plan("Average", seeds=1, batch=16, folder="b")
+    kill_after(other, 4)
+    other.checkpoint.parent.mkdir(exist_ok=True)
+    job.folder.mkdir(parents=True)
+    other.checkpoint.rename(job.checkpoint)
+    assert not is_begun(job)
+    told: list[Message] = []
+    run(job, told.append)
+    assert next(m.step for m in told if isinstance(m, Advanced)) == 1
+
+
+def test_a_trained_model_is_scored_by_another_extractor_without_training(plan: Plan) -> None:
+    (job,), (other,) = plan("vae"), plan("vae", extractor="pixels", samples=100)
+    trained = run(job, silent)
+    assert job.spec.training_key == other.spec.training_key
+    assert job.folder != other.folder
+    assert not is_begun(other)
+    assert adopt(other, [job.folder])
+    told: list[Message] = []
+    record = run(other, told.append)
+    assert not [m for m in told if isinstance(m, Saved | Drawn)]
+    assert record.costs.train_seconds == trained.costs.train_seconds
+    scores = {score.metric: score for score in record.scores}
+    assert scores["fid"].extractor.startswith("pixels@")
+    assert scores["fid"].n == 100
+    assert scores["fid_best"].note == f"the checkpoint was chosen by {job.spec.extractor}"
+    assert read_record(job.folder) == trained
+    (apart,) = plan("vae", batch=16)
+    assert not adopt(apart, [job.folder, other.folder])
+
+
+def test_a_training_in_progress_is_taken_over_too(plan: Plan) -> None:
+    (job,), (other,) = plan("vae"), plan("vae", samples=100)
+    kill_after(job, 4)
+    assert adopt(other, [job.folder])
+    told: list[Message] = []
+    run(other, told.append)
+    assert next(m.step for m in told if isinstance(m, Advanced)) == 5
+
+
+def test_a_run_afresh_does_not_go_on(plan: Plan) -> None:
+    (job,) = plan("Average")
+    kill_after(job, 4)
+    told: list[Message] = []
+    run(replace(job, afresh=True), told.append)
+    assert next(m.step for m in told if isinstance(m, Advanced)) == 1
+
+
+def test_samples_that_are_all_alike_are_a_collapse_with_its_scores(plan: Plan) -> None:
+    (job,) = plan("Average", contenders={"average": {"model": f"{OWN}:Average", "noise": 0.0}})
+    record = run(job, silent)
+    assert record.status == "collapsed"
+    assert "all alike: they vary by 0.0%" in (record.reason or "")
+    assert {"fid", "reconstruction_mse"} <= {score.metric for score in record.scores}
+    assert "samples" in record.pictures
+    assert find_finished(job) == record
+
+
+def test_a_run_that_diverges_keeps_its_picture_so_far(plan: Plan) -> None:
+    (job,) = plan("Late")
+    record = run(job, silent)
+    assert record.status == "diverged"
+    picture = record.pictures["samples"]
+    assert read_picture(job.folder, picture).shape == (8, 8, 8, 8, 3)
+    assert not job.checkpoint.exists() or not list(job.checkpoint.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError("4 GiB"), "out of memory: 4 GiB"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory"), "out of memory: CUDA"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: Default"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "no space left on the disk of x"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), "OSError: [Errno 30] Read-only"),
+    ],
+)
+def test_what_fails_a_run_is_told_in_one_line(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    (job,) = plan("Average")
+    monkeypatch.setattr(Evaluator, "generate", fail)
+    record = run(job, silent)
+    assert record.status == "failed"
+    assert (record.reason or "").startswith(reason)
+    assert record == read_record(job.folder)
+    assert is_kept(job), "what was trained is not lost"
+
+
+def test_a_record_that_cannot_be_written_is_a_failure_too(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "record.json")
+
+    (job,) = plan("Average")
+    monkeypatch.setattr("benchmarks.runner.write_record", refuse)
+    record = run(job, silent)
+    assert record.status == "failed"
+    assert "Read-only file system" in (record.reason or "")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_all_runs(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    jobs = plan("Filling", "Average", "vae")
+    with pytest.raises(OSError, match="No space left") as raised:
+        run_all(jobs, workers, Heard())
+    assert raised.value.errno == errno.ENOSPC
+    assert "no space left on the disk" in (read_record(jobs[0].folder).reason or "")
+    assert not list(jobs[0].place.folder.rglob("*.tmp"))
 
 
 def test_likelihoods_are_estimated_where_the_suite_asks_for_them(plan: Plan) -> None:

@@ -3,6 +3,8 @@
 A new file in `models/` is tested here without a further line.
 """
 
+import random
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -11,7 +13,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from benchmarks.catalogue import list_models, load_model
-from benchmarks.training import Plan, train
+from benchmarks.checkpoint import load_all, save_tensors
+from benchmarks.training import Plan, State, Trained, train
 from models.game import GenerativeModel, Round
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 27, 27)]
@@ -226,3 +229,61 @@ def test_a_few_seconds_of_training_bring_samples_and_copies_nearer(name: str) ->
     after = errors(trained.model)
     assert after[0] < before[0] / 2
     assert after[1] < before[1] / 1.5
+
+
+class Killed(Exception):
+    """Training ends here."""
+
+
+class Notebook:
+    """Keeps the state after one round, on disk, and lets training go no further."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.left = path, step
+
+    def due(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def keep(self, state: State) -> None:
+        save_tensors(self.path, state.tensors, {"step": state.step, **state.about})
+        raise Killed
+
+
+@pytest.mark.parametrize(("name", "case"), BACKBONES)
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_training_goes_on_bit_for_bit_after_a_kill_at_a_random_step(
+    name: str, case: dict[str, Any], schedule: str, tmp_path: Path
+) -> None:
+    target = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=seeded())
+    plan = Plan(steps=9, batch=8, seed=0, evaluations=4)
+
+    def fit(**further: Any) -> Trained:
+        def evaluate(average: GenerativeModel) -> float:
+            average.finish(target, seeded())
+            starts = images(20, (1, 8, 8), 3) if average.uses_source else None
+            return average.sample(20, seeded(), starts).sum().item()
+
+        model = build(name, case | {"schedule": schedule}, (1, 8, 8))
+        torch.manual_seed(random.randrange(100))  # whatever was drawn before must not matter
+        told = {"evaluate": torch.no_grad()(evaluate), "report": lambda *_: None}
+        return train(model, target, target.flip(0), plan, **told, **further)
+
+    step = random.randrange(1, plan.steps)
+    whole = fit()
+    with pytest.raises(Killed):
+        fit(keeper=Notebook(tmp_path / "state", step))
+    tensors, about = load_all(tmp_path / "state")
+    torn = fit(state=State(about.pop("step"), tensors, about))
+    pairs = {
+        "last": (whole.last, torn.last),
+        "average": (whole.model.state_dict(), torn.model.state_dict()),
+        "best": (whole.best, torn.best),
+    }
+    for kind, (expected, found) in pairs.items():
+        assert expected.keys() == found.keys()
+        for key, tensor in expected.items():
+            assert torch.equal(tensor, found[key]), f"{kind} {key} after a kill at step {step}"
+    histories = [[row | {"seconds": 0} for row in t.history] for t in (whole, torn)]
+    assert histories[0] == histories[1], f"after a kill at step {step}"
+    assert whole.best_step == torn.best_step

@@ -1,0 +1,59 @@
+"""One command at a time in a results folder."""
+
+import os
+import shlex
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from benchmarks.errors import BadInput
+
+
+@contextmanager
+def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
+    """Keep other commands out of a results folder.
+
+    The operating system lets go of the lock when its holder dies, so that it can always be taken
+    over then; the file `.holder` is there to name who has it.
+
+    Args:
+        folder: of the results; made where it is missing.
+        command: what is carried out, for whoever finds the folder in use.
+
+    Yields:
+        The name of an earlier holder who died before letting go, if there was one.
+
+    Raises:
+        BadInput: somebody else has it.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, name = FileLock(folder / ".lock"), folder / ".holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = read_name(name) or "another process"
+        raise BadInput(
+            f"{folder} is in use by {holder}: wait for its end, or choose another folder by --out"
+        ) from None
+    try:
+        dead = read_name(name)
+        since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+        text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+        name.write_text(f"{text} ({shlex.join(command)})\n", encoding="utf-8", errors="replace")
+        yield dead
+    finally:
+        name.unlink(missing_ok=True)
+        lock.release()
+
+
+def read_name(path: Path) -> str | None:
+    """Give the name of the lock's holder, None where nobody has written it."""
+    try:
+        return " ".join(path.read_text(encoding="utf-8", errors="replace").split())[:300] or None
+    except OSError:
+        return None
