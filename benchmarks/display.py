@@ -18,8 +18,8 @@ SILENCE = 10.0
 class Display(Protocol):
     """Whoever is told how the runs get on."""
 
-    def start(self, run: str, steps: int) -> None:
-        """A run begins."""
+    def start(self, run: str, steps: int, done: int) -> None:
+        """A run begins, of whose steps an earlier one has played the first `done`."""
 
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
         """A run has played `step` rounds and seen so many images."""
@@ -36,12 +36,19 @@ class Pace:
     """How fast a run goes."""
 
     steps: int
+    done: int = 0
     started: float = field(default_factory=time.monotonic)
     told: float = 0.0
 
-    def rate(self, images: int) -> float:
-        """Give the images per second since the start."""
-        return images / max(1e-9, time.monotonic() - self.started)
+    def rate(self, step: int, images: int) -> float:
+        """Give the images per second since the start, those of an earlier start left out."""
+        since = images * (step - self.done) / step
+        return since / max(1e-9, time.monotonic() - self.started)
+
+    def left(self, step: int) -> float:
+        """Give the seconds that are left at this pace."""
+        since = time.monotonic() - self.started
+        return since * (self.steps - step) / max(1, step - self.done)
 
 
 def describe_losses(losses: dict[str, float]) -> str:
@@ -68,10 +75,15 @@ class Lines:
         self.paces: dict[str, Pace] = {}
         self.finished = 0
 
-    def start(self, run: str, steps: int) -> None:
-        """Say that a run begins."""
-        self.paces[run] = Pace(steps)
-        self.say(f"{run}  started, {steps:,} steps")
+    def start(self, run: str, steps: int, done: int) -> None:
+        """Say that a run begins, or goes on."""
+        self.paces[run] = Pace(steps, done)
+        if done == steps:
+            self.say(f"{run}  trained already, scoring it")
+        else:
+            self.say(
+                f"{run}  {f'goes on at step {done:,} of' if done else 'started,'} {steps:,} steps"
+            )
 
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
         """Say where a run is, unless it was said a moment ago."""
@@ -80,11 +92,9 @@ class Lines:
         if now - max(pace.told, pace.started) < SILENCE:
             return
         pace.told = now
-        left = (now - pace.started) * (pace.steps - step) / step
-        rate = pace.rate(images)
         self.say(
-            f"{run}  step {step:,} of {pace.steps:,}  {rate:,.0f} images/s  "
-            f"{describe_losses(losses)}  {left:.0f} s left"
+            f"{run}  step {step:,} of {pace.steps:,}  {pace.rate(step, images):,.0f} images/s  "
+            f"{describe_losses(losses)}  {pace.left(step):.0f} s left"
         )
 
     def notice(self, run: str, text: str) -> None:
@@ -129,16 +139,21 @@ class Bars:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def start(self, run: str, steps: int) -> None:
+    def start(self, run: str, steps: int, done: int) -> None:
         """Add a run's bar."""
-        self.paces[run] = Pace(steps)
-        self.tasks[run] = self.progress.add_task(run.rpartition("-")[0], total=steps, note="")
+        self.paces[run] = Pace(steps, done)
+        self.tasks[run] = self.progress.add_task(
+            run.rpartition("-")[0],
+            total=steps,
+            completed=done,
+            note="scoring" if done == steps else "",
+        )
 
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
         """Move a run's bar."""
         pace = self.paces[run]
         done = "scoring" if step == pace.steps else f"step {step:,}"
-        note = f"{done}  {pace.rate(images):,.0f} img/s  {describe_losses(losses)}"
+        note = f"{done}  {pace.rate(step, images):,.0f} img/s  {describe_losses(losses)}"
         self.progress.update(self.tasks[run], completed=step, note=note)
 
     def notice(self, run: str, text: str) -> None:

@@ -8,10 +8,11 @@ from benchmarks.records import Picture
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins, or goes on, towards `steps` rounds."""
+    """A run begins with training of `steps` rounds, of which earlier ones may have played some."""
 
     run: str
     steps: int
+    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ Message = Started | Advanced | Saved | Drawn | Noticed
 def relay(message: Message, display: Display) -> None:
     """Show one message."""
     match message:
-        case Started(run, steps):
-            display.start(run, steps)
+        case Started(run, steps, done):
+            display.start(run, steps, done)
         case Advanced(run, step, images, losses):
             display.advance(run, step, images, losses)
         case Noticed(run, text):

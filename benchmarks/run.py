@@ -248,6 +248,8 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         raise BadInput(
             f"--inception-weights: the extractor is {suite.extractor!r}; add --extractor inception"
         )
+    if options.address and options.engine != "ray":
+        raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")
     folder = options.out or Path("results") / name
     check_folder(folder)
     console = Console()

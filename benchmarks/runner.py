@@ -310,8 +310,7 @@ def find_trained(job: Job, evaluator: Evaluator, tell: Tell) -> Contender | None
         return None
     model = build_model(job.spec, evaluator.data.shape).to(job.spec.device).eval()
     model.load_state_dict(last)
-    tell(Started(job.spec.name, known.training.steps))
-    tell(Advanced(job.spec.name, known.training.steps, known.training.images, {}))
+    tell(Started(job.spec.name, known.training.steps, known.training.steps))
     return Contender(model, best, known)
 
 
@@ -388,7 +387,7 @@ def fit_from(
         tell(Drawn(spec.name, dict(progress.pictures)))
         return score
 
-    tell(Started(spec.name, plan.steps))
+    tell(Started(spec.name, plan.steps, state.step if state else 0))
     costs.reset_peak_memory(device)
     with in_hand():
         trained = train(

@@ -15,6 +15,7 @@ from benchmarks.data.dataset import fingerprint
 from benchmarks.data.registry import DATASETS
 from benchmarks.errors import BadInput, unknown
 from benchmarks.generated import ARRAYS, RANGES, find_kind, fit_channels, read_images
+from benchmarks.lock import hold
 from benchmarks.records import EXTERNAL, Picture, Record, Score, environment, write_atomically
 from benchmarks.run import (
     Parser,
@@ -500,8 +501,10 @@ def write(
 
     if plan.comparison:
         drawn = {name: picture for name, (picture, _) in pictures.items()}
-        add_row(plan.comparison.results, record.model_copy(update={"pictures": drawn}), pictures)
-        show_report(plan.options.into, build_report(plan.options.into))
+        row, folder = record.model_copy(update={"pictures": drawn}), plan.options.into
+        with hold(folder, ["python", "-m", "benchmarks.score", str(plan.options.images)]):
+            add_row(plan.comparison.results, row, pictures)
+            show_report(folder, build_report(folder))
     if plan.options.out or not plan.comparison:
         text = record.model_dump_json(by_alias=True, indent=2) + "\n"
         files = {"scores.csv": write_csv(scores_frame([record])), "scores.json": text.encode()}

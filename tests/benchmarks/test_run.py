@@ -93,6 +93,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--inception-weights a-file", "the extractor is 'classifier'"),
         ("--extractor timm:absent --inception-weights a-file", "extractor 'timm:absent': "),
         ("--device warp", "--device warp: this machine has cpu"),
+        ("--gpu-share 2", "--gpu-share: must be above 0 and at most 1, not '2'"),
+        ("--checkpoint-seconds soon", "must be a number of seconds from 0, not 'soon'"),
+        ("--engine rya", "--engine: invalid choice: 'rya'"),
+        ("--address here", "--address: the engine is 'local'; add --engine ray"),
+        ("--only vea-s0", "--only: unknown run 'vea-s0': did you mean 'vae-s0'"),
+        ("--clean empty", "empty holds no suite.json"),
+        ("--clean absent", "absent holds no suite.json"),
         ("--out a-file", "--out a-file: "),
         ("--out a-file/below", "a-file is a file, not a folder"),
     ],
@@ -170,6 +177,94 @@ def test_finished_runs_are_kept_until_forced(
     assert record.stat().st_mtime_ns == first
     assert main([*arguments, "--force"]) == 0
     assert record.stat().st_mtime_ns > first
+
+
+def test_a_dry_run_tells_what_is_finished_begun_and_to_do(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    models = f"{OWN}:Average,{OWN}:Late,{OWN}:Raising"
+    arguments = ["--models", models, "--out", "o", *QUICK, "--steps", "20"]
+    assert main([*arguments, "--seeds", "2", "--only", "average-s1"]) == 0
+    assert main([*arguments, "--checkpoint-seconds", "0"]) == 1
+    capsys.readouterr()
+    assert main([*arguments, "--seeds", "3", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    stages = {line.split()[0]: line.split()[-3:] for line in lines if "own_models" in line}
+    # What diverged would do so again; what failed goes on.
+    assert stages["average"] == ["2", "0", "1"]
+    assert stages["late"] == ["1", "0", "2"]
+    assert stages["raising"] == ["0", "1", "2"]
+    assert main([*arguments, "--seeds", "3", "--dry-run", "--force"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-3:] for line in lines if "own_models" in line] == [["0", "0", "3"]] * 3
+
+
+def test_one_run_alone_is_done_again_as_the_summary_says(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", f"{OWN}:Raising,{OWN}:Average", "--out", "o", *QUICK]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    (command,) = (line for line in error.splitlines() if "in the foreground" in line)
+    words = command.partition("benchmarks.run ")[2].split()
+    assert words[-4] == "--only"
+    assert words[-3].startswith("raising-s0-")
+    (average,) = (here / "o/runs").glob("average-*/record.json")
+    before = average.stat().st_mtime_ns
+    index = (here / "o/suite.json").read_bytes()
+    assert main(words) == 1
+    assert "raising" in capsys.readouterr().err
+    assert average.stat().st_mtime_ns == before
+    assert (here / "o/suite.json").read_bytes() == index
+    assert main([*arguments, "--only", "average-s0-00000000"]) == 2
+    assert "with these options that run is average-s0-" in capsys.readouterr().err
+
+
+def test_another_extractor_scores_without_training(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", f"{OWN}:Average", "--out", "o", *QUICK]
+    assert main(arguments) == 0
+    assert "started, 5 steps" in capsys.readouterr().out
+    assert main([*arguments, "--extractor", "pixels"]) == 0
+    assert "trained already, scoring it" in capsys.readouterr().out
+    table = pd.read_csv(here / "o/table.csv", index_col="contender")
+    assert table.loc["average", "extractor"].startswith("pixels@")
+    assert main(arguments) == 0
+    assert "1 of 1 runs are finished already" in capsys.readouterr().out
+
+
+def test_cleaning_removes_what_the_suite_does_not_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", f"{OWN}:Average", "--out", "o", *QUICK]
+    assert main([*arguments, "--steps", "6"]) == 0
+    assert main(arguments) == 0
+    runs = here / "o/runs"
+    kept = set(json.loads((here / "o/suite.json").read_text())["runs"])
+    (stale,) = {path.name for path in runs.glob("average-*")} - kept
+    (runs / "mine").mkdir()
+    (runs / "mine/notes.txt").write_text("no run")
+    (run,) = kept
+    (runs / run / "checkpoint/state.safetensors.damaged").write_text("x")
+    (runs / "link").symlink_to(here / "empty")
+    capsys.readouterr()
+    assert main(["--clean", "o", "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert stale in text
+    assert "could be freed" in text
+    assert (runs / stale).exists()
+    assert main(["--clean", "o"]) == 0
+    text = capsys.readouterr().out
+    assert "have been freed" in text
+    assert not (runs / stale).exists()
+    assert not list(runs.rglob("*.damaged"))
+    assert (runs / "mine/notes.txt").exists()
+    assert (here / "empty").is_dir()
+    assert (runs / run / "record.json").exists()
+    assert main(arguments) == 0
+    assert "1 of 1 runs are finished already" in capsys.readouterr().out
 
 
 def test_smoke_writes_everything_and_the_same_scores_again(here: Path) -> None:

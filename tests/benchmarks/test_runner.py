@@ -80,7 +80,7 @@ class Heard:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, int]] = []
 
-    def start(self, run: str, steps: int) -> None:
+    def start(self, run: str, steps: int, done: int) -> None:
         self.lines.append(("start", run, steps))
 
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
@@ -448,7 +448,7 @@ def test_one_process_or_several_give_the_same_scores_whatever_happens_to_the_oth
 
 def test_workers_end_with_what_started_them(plan: Plan) -> None:
     class Impatient(Heard):
-        def start(self, run: str, steps: int) -> None:
+        def start(self, run: str, steps: int, done: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -474,7 +474,7 @@ def test_what_is_shown_fits_a_narrow_terminal(kind: type[Bars] | type[Lines], pl
     display = kind(console, 2)
     losses = {"loss_generators": 1234.5678, "loss_discriminators": 0.00012345}
     for record in records:
-        display.start(record.run, 10_000)
+        display.start(record.run, 10_000, 4_000)
         display.advance(record.run, 4_321, 276_544, losses)
     if isinstance(display, Bars):
         console.print(display.progress)
