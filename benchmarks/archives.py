@@ -41,7 +41,7 @@ def open_archive(place: Path) -> Iterator[zipfile.ZipFile]:
     """
     try:
         archive = zipfile.ZipFile(place)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+    except Exception as error:  # a broken directory of entries makes zipfile raise anything
         raise BadInput(f"{place} is no readable archive: {one_line(error)}") from error
     with archive:
         for entry in archive.infolist():

@@ -9,6 +9,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def check_model(reference: str) -> None:
             raise BadInput(unknown("model", reference, list_models()) + hint)
         return
     place = reference.rpartition(":")[0]
-    if place.endswith(".py") and not Path(place).is_file():
+    if place.endswith(".py") and not os.path.isfile(place):  # noqa: PTH113 - is_file may raise
         raise BadInput(f"model {reference!r}: there is no file {place}")
 
 

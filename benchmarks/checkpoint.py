@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from benchmarks.errors import printable
 from benchmarks.records import write_atomically
 from metrics.features import digest
 
@@ -18,6 +19,9 @@ BROKEN = (SafetensorError, ValueError, RuntimeError, TypeError, RecursionError)
 
 class Damaged(Exception):
     """A file does not hold what was once written to it; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def save_tensors(

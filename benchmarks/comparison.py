@@ -14,6 +14,7 @@ from benchmarks.records import (
     Picture,
     Record,
     Results,
+    check_links,
     read_index,
     read_suite,
     write_atomically,
@@ -80,6 +81,7 @@ def add_row(results: Results, record: Record, pictures: dict[str, tuple[Picture,
     The index is what makes a row appear, so it changes last and in one step; it is read anew, since
     scoring takes a while.
     """
+    check_links(results.folder)
     folder = results.folder / "runs" / record.run
     existed = folder.exists()
     try:

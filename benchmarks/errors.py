@@ -3,12 +3,26 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 4_000
+"""Characters of a message."""
+
 
 class BadInput(Exception):
     """The user's input cannot work; the message is one line that says what, where and what would.
 
-    Commands print it to the standard error without a traceback and exit with code 2.
+    Commands print it to the standard error without a traceback and exit with code 2. Whatever a
+    name in it holds, the message stays one line, does nothing to a terminal and has an end.
     """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(str(message)))
+
+
+def printable(text: str) -> str:
+    """Bring a text into one line that can be seen, leaving out the middle of a long one."""
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    half = LONGEST // 2
+    return line if len(line) <= LONGEST else f"{line[:half]} … {line[-half:]}"
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

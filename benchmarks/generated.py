@@ -7,7 +7,6 @@ unpacked to the disk.
 import os
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ import numpy as np
 
 from benchmarks.archives import inflate, open_archive
 from benchmarks.data.dataset import CHUNK
-from benchmarks.data.decoding import open_picture
+from benchmarks.data.decoding import open_header, open_picture
 from benchmarks.data.folder import SUFFIXES
 from benchmarks.data.pictures import LARGEST, SMALLEST
 from benchmarks.errors import BadInput, one_line, unknown
@@ -37,9 +36,6 @@ RANGES: dict[Range, tuple[int, int]] = {"unit": (0, 1), "symmetric": (-1, 1)}
 """What the floats of an array may be declared as."""
 
 ARRAYS = (".npy", ".npz")
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What pictures are, whatever they are called: Pillow runs a program to read some other formats."""
-
 HALF_LEVEL = 0.5 / 255
 """How far beyond its range a float in [0, 1] still rounds to the range's last level."""
 
@@ -94,7 +90,7 @@ def find_kind(place: Path) -> str:
     kind = place.suffix.lower()
     if kind in SUFFIXES:
         raise BadInput(f"{place} is one picture; name the folder that holds all of them")
-    if kind not in {*ARRAYS, ".zip"}:
+    if kind not in {*ARRAYS, ".zip"} or not place.is_file():
         raise BadInput(f"{place}: images are read from a folder or a .npy, .npz or .zip file")
     return kind
 
@@ -167,15 +163,12 @@ def decode(pictures: Sequence[Picture], report: Report | None) -> np.ndarray:
     """Decode pictures, all square and of one size, into uint8 [N, C, S, S].
 
     Raises:
-        BadInput: one is broken or differs in size, or none can have that size.
+        BadInput: one is broken or differs in size, none can have that size, or they are too many.
     """
-    from PIL import Image
-
     first = pictures[0][0]
     images: np.ndarray = np.empty(0, np.uint8)
     pool = ThreadPoolExecutor(os.cpu_count())
     with warnings.catch_warnings(action="ignore"):
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             for index, pixels in enumerate(pool.map(decode_picture, pictures)):
                 if index == 0:
@@ -186,6 +179,8 @@ def decode(pictures: Sequence[Picture], report: Report | None) -> np.ndarray:
                 images[index] = pixels
                 if report:
                     report(index + 1, len(pictures))
+        except MemoryError as error:
+            raise BadInput(f"{len(pictures):,} images like {first} fit in no memory") from error
         finally:
             pool.shutdown(cancel_futures=True)
     return images
@@ -197,18 +192,17 @@ def decode_picture(picture: Picture) -> np.ndarray:
     Raises:
         BadInput: it cannot be read, is not square, or too large or small.
     """
-    from PIL import Image
-
     name, fetch = picture
     try:
         file = fetch()
-        with Image.open(file, formats=FORMATS) as header:
+        with open_header(file) as header:
             check_size(name, *header.size)
         pixels = np.asarray(open_picture(file))
     except BadInput:
         raise
     except Exception as error:  # decoders raise anything on a broken file
         raise BadInput(f"{name} cannot be read: {one_line(error)}") from error
+    check_size(name, pixels.shape[1], pixels.shape[0])  # a frame may be larger than its header says
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
@@ -264,13 +258,13 @@ def load_array(place: Path, key: str | None) -> np.ndarray:
     """
     with open_archive(place) as archive:
         names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
-    if key is None and len(names) != 1:
-        held = f"several arrays ({', '.join(names)}): choose one by --key" if names else "no array"
-        raise BadInput(f"{place} holds {held}")
-    if key is not None and key not in names:
-        raise BadInput(f"--key: {unknown('array', key, names)}")
-    with readable_array(place), np.load(place, allow_pickle=False) as arrays:
-        array: np.ndarray = arrays[key or names[0]]
+        if key is None and len(names) != 1:
+            held = f"several arrays ({', '.join(names)}): choose one by --key"
+            raise BadInput(f"{place} holds {held if names else 'no array'}")
+        if key is not None and key not in names:
+            raise BadInput(f"--key: {unknown('array', key, names)}")
+        with readable_array(place), archive.open(f"{key or names[0]}.npy") as file:
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
@@ -279,7 +273,9 @@ def readable_array(place: Path) -> Iterator[None]:
     """Turn whatever goes wrong when an array is read into one line."""
     try:
         yield
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # a broken header makes numpy raise anything
         raise BadInput(f"{place} is no readable array of numbers: {one_line(error)}") from error
 
 

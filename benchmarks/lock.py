@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from benchmarks.errors import BadInput
+from benchmarks.records import check_links
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
     """Keep other commands out of a results folder.
 
     The operating system lets go of the lock when its holder dies, so that it can always be taken
-    over then; the file `.holder` is there to name who has it.
+    over then; the file `.holder` is there to name who has it. What a dead one was writing goes.
 
     Args:
         folder: of the results; made where it is missing.
@@ -28,10 +29,11 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
         The name of an earlier holder who died before letting go, if there was one.
 
     Raises:
-        BadInput: somebody else has it.
+        BadInput: somebody else has it, or a link leads out of it.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    check_links(folder)
     lock, name = FileLock(folder / ".lock"), folder / ".holder"
     try:
         lock.acquire(timeout=0)
@@ -42,6 +44,9 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
         ) from None
     try:
         dead = read_name(name)
+        if dead:
+            for torn in folder.rglob(".*.tmp"):
+                torn.unlink(missing_ok=True)
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
         text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         name.write_text(f"{text} ({shlex.join(command)})\n", encoding="utf-8", errors="replace")

@@ -10,14 +10,17 @@ Layout of a suite's folder:
 
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import uuid
+import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import metadata
@@ -30,6 +33,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
     JsonValue,
     ValidationError,
     model_validator,
@@ -46,6 +50,8 @@ SCHEMA: Literal[1] = 1
 CALIBRATION = "calibration"
 EXTERNAL = "external"
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a record, an index or a history."""
 RESERVE = 16 * 2**20
 """Bytes of a disk that are left to files smaller than this, so that it can be told that it is full.
 """
@@ -76,6 +82,8 @@ def _check_name(name: str) -> str:
 Number = Annotated[float | None, BeforeValidator(_null_unless_finite)]
 InsidePath = Annotated[str, AfterValidator(_check_inside)]
 RunName = Annotated[str, AfterValidator(_check_name)]
+# Beyond these, floats no longer tell whole numbers apart and tables' columns overflow.
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Status = Literal["ok", "diverged", "collapsed", "failed", "skipped"]
 
 
@@ -104,7 +112,7 @@ class Score(_Schema):
     value: Number
     low: Number = None
     high: Number = None
-    n: int | None = None
+    n: Whole | None = None
     reference: str | None = None
     extractor: str | None = None
     protocol: str | None = None
@@ -116,7 +124,7 @@ class Score(_Schema):
 class Costs(_Schema):
     """What a run took; None where it was not measured."""
 
-    parameters: int | None = None
+    parameters: Whole | None = None
     training_flops_per_step: Number = None
     sampling_flops_per_image: Number = None
     train_seconds: Number = None
@@ -128,18 +136,18 @@ class Costs(_Schema):
 class Training(_Schema):
     """How long a run trained: steps, images a step and in all, and its best step by validation."""
 
-    steps: int
-    batch: int
-    images: int
-    best_step: int | None = None
+    steps: Whole
+    batch: Whole
+    images: Whole
+    best_step: Whole | None = None
 
 
 class Picture(_Schema):
     """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder."""
 
     file: InsidePath
-    rows: int = Field(ge=1)
-    columns: int = Field(ge=1)
+    rows: int = Field(ge=1, le=10_000)
+    columns: int = Field(ge=1, le=10_000)
 
 
 class Git(_Schema):
@@ -156,8 +164,8 @@ class Environment(_Schema):
     versions: dict[str, str]
     platform: str
     cpu: str | None = None
-    cores: int | None = None
-    memory_mb: int | None = None
+    cores: Whole | None = None
+    memory_mb: Whole | None = None
     gpu: str | None = None
     git: Git | None = None
 
@@ -181,7 +189,7 @@ class Record(_Schema):
     dataset: str
     contender: str
     family: str
-    seed: int | None = None
+    seed: Whole | None = None
     status: Status
     reason: str | None = None
     spec: dict[str, JsonValue] = Field(default_factory=dict)
@@ -228,7 +236,7 @@ class Published(_Schema):
     """What a paper reports: `scores` by contender and metric, and where they stand."""
 
     source: str
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, dict[str, FiniteFloat]]
 
 
 class Index(_Schema):
@@ -325,18 +333,19 @@ def read_suite(folder: Path) -> Results:
         BadInput: if the folder has no readable index, or none of its records can be read.
     """
     index = read_index(folder)
-    records, warnings = [], []
+    records, left_out = [], []
     for run in index.runs + index.calibration:
         try:
+            check_within(folder / "runs" / run / "record.json", folder)
             record = read_record(folder / "runs" / run)
             _check_belongs(record, run, index)
             records.append(record)
         except BadInput as error:
-            warnings.append(str(error))
+            left_out.append(str(error))
     if not records:
-        named = f": {warnings[0]}" if warnings else ", and its suite.json names no runs"
+        named = f": {left_out[0]}" if left_out else ", and its suite.json names no runs"
         raise BadInput(f"{folder} holds no readable record{named}")
-    return Results(folder, index, records, warnings)
+    return Results(folder, index, records, left_out)
 
 
 def read_history(run_folder: Path) -> "pd.DataFrame | None":
@@ -350,11 +359,11 @@ def read_history(run_folder: Path) -> "pd.DataFrame | None":
     path = run_folder / "history.csv"
     if not path.exists():
         return None
+    check_within(path, run_folder)
     try:
-        _check_within(path, run_folder)
-        history = pd.read_csv(path)
+        history = pd.read_csv(io.BytesIO(_read_bytes(path)))
         numeric: pd.DataFrame = history.astype(float)
-    except (OSError, ValueError) as error:
+    except (ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"{path} is no readable history: {one_line(error)}") from error
     if missing := {"step", "images"} - set(numeric.columns):
         raise BadInput(f"{path} is no readable history: no column {', '.join(sorted(missing))}")
@@ -368,14 +377,15 @@ def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
         BadInput: if it is missing, damaged or does not divide into its rows and columns.
     """
     import numpy as np
-    from PIL import Image
+
+    from benchmarks.data.decoding import open_picture
 
     path = run_folder / picture.file
+    check_within(path, run_folder)
     try:
-        _check_within(path, run_folder)
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings(action="ignore"):
+            pixels = np.asarray(open_picture(path).convert("RGB"))
+    except (ValueError, MemoryError) as error:
         raise BadInput(f"{path} is no readable picture: {one_line(error)}") from error
     rows, columns = picture.rows, picture.columns
     height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
@@ -416,12 +426,13 @@ def read_sealed(path: Path, schema: type[Model]) -> Model:
     try:
         fields = json.loads(_read_bytes(path))
         found = fields.pop("sha256", None) if isinstance(fields, dict) else None
+        intact = found == seal(fields)
         model = schema.model_validate(fields)
     except ValidationError as error:
         raise _foreign(path, error) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is damaged or foreign: {one_line(error)}") from error
-    if found != seal(fields):
+    if not intact:
         raise BadInput(f"{path} is damaged or foreign: its content does not match its checksum")
     return model
 
@@ -444,7 +455,11 @@ def _read_json(path: Path, schema: type[Model]) -> Model:
 
 
 def _read_bytes(path: Path) -> bytes:
+    """Read a file that is no pipe or device, which could go on for ever."""
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
+            raise BadInput(f"{path} is no file of at most {LARGEST_FILE:,} bytes")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing") from error
@@ -472,9 +487,26 @@ def _check_belongs(record: Record, run: str, index: Index) -> None:
         raise BadInput(f"runs/{run}/record.json is foreign: no contender {record.contender!r}")
 
 
-def _check_within(path: Path, folder: Path) -> None:
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError("it lies outside the run's folder")
+def check_links(folder: Path) -> None:
+    """Refuse a suite's folder of which a link leads out, before anything in it is written.
+
+    Raises:
+        BadInput: one does.
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                check_within(path, folder)
+
+
+def check_within(path: Path, folder: Path) -> None:
+    """Refuse a path that a link leads out of a folder.
+
+    Raises:
+        BadInput: it does.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise BadInput(f"{path} lies outside {folder}: put the file itself there, not a link")
 
 
 def _hint(folder: Path) -> str:

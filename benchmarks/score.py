@@ -13,7 +13,7 @@ from benchmarks.comparison import Comparison, add_row, check_label, read_compari
 from benchmarks.data import Dataset, Split, list_datasets, load_dataset
 from benchmarks.data.dataset import fingerprint
 from benchmarks.data.registry import DATASETS
-from benchmarks.errors import BadInput, unknown
+from benchmarks.errors import BadInput, printable, unknown
 from benchmarks.generated import ARRAYS, RANGES, find_kind, fit_channels, read_images
 from benchmarks.lock import hold
 from benchmarks.records import EXTERNAL, Picture, Record, Score, environment, write_atomically
@@ -128,20 +128,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return score_images(read_arguments(sys.argv[1:] if argv is None else argv))
     except BadInput as error:
-        print(f"error: {printable(error)}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {printable(error)}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def printable(error: Exception) -> str:
-    """Give a message in one line, and without what a foreign file's name might do to a terminal."""
-    line = " ".join(str(error).split())
-    return "".join(sign if sign.isprintable() else "?" for sign in line)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
@@ -164,7 +158,7 @@ def score_images(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     plan = make_plan(options)
-    console = Console()
+    console = Console(markup=False)  # names may hold anything
     target = load_target(console, plan)
     images = fit_images(read(console, options, options.images), target)
     record, pictures = judge(console, plan, target, images)
@@ -290,6 +284,8 @@ def load_target(console: "Console", plan: Plan) -> Target:
     Raises:
         BadInput: it cannot be loaded, or is not what the comparison was made on.
     """
+    from rich.text import Text
+
     options, comparison = plan.options, plan.comparison
     if options.against:
         images = read(console, options, options.against)
@@ -298,7 +294,7 @@ def load_target(console: "Console", plan: Plan) -> Target:
     if comparison:
         spec = comparison.data
         name, size, channels = spec.name, spec.image_size, spec.channels
-    with console.status(f"loading {name}"):
+    with console.status(Text(f"loading {name}")):
         data = load_dataset(
             name, data_root=find_data_root(options), image_size=size, channels=channels
         )
@@ -390,6 +386,8 @@ def prepare(console: "Console", plan: Plan, target: Target) -> "Extractor":
     Raises:
         BadInput: it cannot be built, is not that of the comparison, or lacks what is to be scored.
     """
+    from rich.text import Text
+
     from benchmarks.protocol import PROTOCOL
     from benchmarks.runner import Place, fixed_threads, load_extractor
 
@@ -403,7 +401,7 @@ def prepare(console: "Console", plan: Plan, target: Target) -> "Extractor":
     place = Place(OUT, find_data_root(options), find_cache(), options.inception_weights)
     with (
         fixed_threads(spec.threads if spec else 1),
-        console.status(f"preparing the {plan.extractor} features"),
+        console.status(Text(f"preparing the {plan.extractor} features")),
     ):
         extractor = load_extractor(plan.extractor, target.data, place, device)
     if spec and str(extractor) != spec.extractor:

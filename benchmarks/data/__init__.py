@@ -13,7 +13,7 @@ from benchmarks.data.pictures import check_shape, fit
 from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.data.sources import make_source
 from benchmarks.data.splits import cut, cut_source
-from benchmarks.errors import BadInput, unknown
+from benchmarks.errors import BadInput, one_line, unknown
 
 __all__ = [
     "Dataset",
@@ -141,7 +141,7 @@ def load_dataset(
 
 def _check_names(name: str, source: str | None) -> None:
     if not name.startswith(FOLDER) and name not in DATASETS:
-        if Path(name).is_dir():
+        if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on names that are too long
             raise BadInput(
                 f"unknown data set {name!r}: for a folder of images write {FOLDER}{name}"
             )
@@ -153,9 +153,12 @@ def _check_names(name: str, source: str | None) -> None:
 def _read(
     name: str, root: Path, image_size: int | None, channels: int | None, download: bool
 ) -> Raw:
-    if name.startswith(FOLDER):
+    if not name.startswith(FOLDER):
+        return DATASETS[name].read(root, download)
+    try:
         return read_folder(name.removeprefix(FOLDER), image_size, channels)
-    return DATASETS[name].read(root, download)
+    except OSError as error:
+        raise BadInput(f"{name} cannot be read: {one_line(error)}") from error
 
 
 def _default_source(name: str, raw: Raw) -> str:

@@ -17,13 +17,16 @@ from platformdirs import user_cache_path
 from benchmarks.data.dataset import CHUNK
 from benchmarks.data.pictures import SMALLEST, fit_picture
 from benchmarks.data.splits import content_order
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
 
 VERSION = 1  # of what follows; a new one makes every cached array be decoded anew
 LARGEST_DEFAULT = 64
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What pictures are, whatever they are called: Pillow runs a program to read some other formats."""
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -152,13 +155,11 @@ def _remove_outdated(path: Path) -> None:
 
 def common_size(files: Sequence[Path]) -> int:
     """The side of the pictures where all are square, equal and at most 64 pixels wide; else 64."""
-    from PIL import Image
-
     sizes = set()
     for file in files:
         # a broken file is named when it is decoded
         quiet = warnings.catch_warnings(action="ignore")
-        with suppress(Exception), quiet, Image.open(file) as picture:
+        with suppress(Exception), quiet, open_header(file) as picture:
             sizes.add(picture.size)
         if len(sizes) > 1:
             break
@@ -172,17 +173,15 @@ def _fill(images: np.ndarray, files: Sequence[Path]) -> bool:
     Raises:
         BadInput: some files are broken.
     """
-    from PIL import Image
 
     def attempt(file: Path) -> np.ndarray | str:
         try:
             return fit_picture(open_picture(file), images.shape[2], images.shape[1])
-        except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
-            return f"{file} ({' '.join(str(error).split())})"
+        except (ValueError, MemoryError) as error:
+            return f"{file} ({one_line(error)})"
 
     grey, broken = True, []
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         for index, result in enumerate(pool.map(attempt, files)):
             if isinstance(result, str):
                 broken.append(result)
@@ -196,18 +195,46 @@ def _fill(images: np.ndarray, files: Sequence[Path]) -> bool:
     return grey
 
 
-def open_picture(path: Path | BinaryIO) -> "Image.Image":
+def open_header(source: Path | BinaryIO) -> "Image.Image":
+    """Open a picture, decoding nothing but its header.
+
+    Raises:
+        ValueError: it is no regular file (a pipe would be waited for), or larger than Pillow's
+            limit of pixels, of which a few compressed bytes can claim billions.
+        Exception: anything else that Pillow raises on a broken file.
+    """
+    from PIL import Image
+
+    if isinstance(source, Path) and not source.is_file():
+        raise ValueError("there is no such file")
+    picture = Image.open(source, formats=FORMATS)
+    pixels, most = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
+    if most and pixels > most:
+        picture.close()
+        raise ValueError(f"{pixels:,} pixels, more than {most:,}: a decompression bomb")
+    return picture
+
+
+def open_picture(source: Path | BinaryIO) -> "Image.Image":
     """Read the first frame of an image file as 8-bit grey (L) or colour (RGB).
 
     EXIF orientation is applied, 16-bit grey is scaled to 8 bits, and what is transparent is laid on
     white.
 
     Raises:
-        ValueError: the levels have no known white: floating point, or over 16 bits.
+        ValueError: it cannot be read, or its levels have no known white (floating point, or over
+            16 bits); the message is one line.
     """
+    try:
+        return _open_picture(source)
+    except Exception as error:  # decoders raise anything on a broken file
+        raise ValueError(one_line(error)) from error
+
+
+def _open_picture(source: Path | BinaryIO) -> "Image.Image":
     from PIL import Image, ImageOps
 
-    with Image.open(path) as file:
+    with open_header(source) as file:
         picture = ImageOps.exif_transpose(file)
     if picture.mode.startswith("I"):
         return _scale_to_8_bits(picture)

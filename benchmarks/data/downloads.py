@@ -4,7 +4,6 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from benchmarks.errors import BadInput
 DIGITS = tuple("0123456789")
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 THINGS = ("airplane", "automobile", *ANIMALS, "ship", "truck")
-# what torchvision raises for files that are absent, cut short or altered, and for a lost connection
-FAILURES = (RuntimeError, OSError, ValueError, AssertionError, EOFError, HTTPException)
 SILENCE = 30  # seconds after which a server that says nothing counts as lost
 
 
@@ -103,12 +100,12 @@ def read(kind: str, root: Path, download: bool, files: str, class_names: tuple[s
     try:
         try:
             train, test = _open(kind, root)
-        except FAILURES:
+        except Exception:
             if not download:
                 raise
             _download(kind, root)
             train, test = _open(kind, root)
-    except FAILURES as error:
+    except Exception as error:  # files cut short or altered make torchvision raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         attempt = "read or downloaded" if download else "read"
         raise BadInput(
@@ -121,7 +118,10 @@ def read(kind: str, root: Path, download: bool, files: str, class_names: tuple[s
 def _open(kind: str, root: Path, *, download: bool = False) -> tuple[Split, Split]:
     from torchvision import datasets
 
-    make: Callable[..., Any] = getattr(datasets, kind)
+    # CIFAR-10 alone is unpickled, after its checksum has shown it to be what was published. What
+    # old versions of torchvision left of MNIST has none.
+    unpickled = {"_check_legacy_exist": lambda _: False}
+    make: Callable[..., Any] = type(kind, (getattr(datasets, kind),), unpickled)
     if kind == "SVHN":
         parts = [make(root, split=split, download=download) for split in ("train", "test")]
     else:
@@ -137,8 +137,10 @@ def _convert(part: Any) -> Split:
         images = images[:, None]
     elif images.shape[3] == 3:
         images = images.transpose(0, 3, 1, 2)
-    labels = part.labels if hasattr(part, "labels") else part.targets
-    return Split(np.ascontiguousarray(images), np.asarray(labels, dtype=np.int64))
+    labels = np.asarray(part.labels if hasattr(part, "labels") else part.targets, dtype=np.int64)
+    if len(labels) != len(images):
+        raise ValueError(f"{len(labels)} labels of {len(images)} images")
+    return Split(np.ascontiguousarray(images), labels)
 
 
 def _download(kind: str, root: Path) -> None:

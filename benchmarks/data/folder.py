@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.data.dataset import Raw, Split
 from benchmarks.data.decoding import decode
 from benchmarks.data.splits import FEWEST_SOURCE, FEWEST_TEST, FEWEST_TRAIN, check_enough
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, one_line
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
 SUFFIXES |= {".tif", ".tiff", ".webp"}
@@ -60,9 +60,12 @@ def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
 
 
 def _find(path: str) -> Path:
-    root = Path(path).expanduser()
     if not path.strip():
         raise BadInput("folder: without a path; write for instance folder:pictures")
+    try:
+        root = Path(path).expanduser()
+    except RuntimeError as error:  # a "~user" that there is not
+        raise BadInput(f"folder:{path}: {one_line(error)}") from error
     if root.is_dir():
         return root
     if root.exists():
