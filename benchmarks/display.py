@@ -142,6 +142,8 @@ class Bars:
     def start(self, run: str, steps: int, done: int) -> None:
         """Add a run's bar."""
         self.paces[run] = Pace(steps, done)
+        if run in self.tasks:  # it goes on elsewhere
+            self.progress.remove_task(self.tasks.pop(run))
         self.tasks[run] = self.progress.add_task(
             run.rpartition("-")[0],
             total=steps,

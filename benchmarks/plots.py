@@ -10,6 +10,8 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -23,13 +25,32 @@ from scipy.optimize import isotonic_regression
 
 from benchmarks.errors import BadInput
 from benchmarks.records import CALIBRATION, EXTERNAL, Record, Results, read_history, read_picture
-from benchmarks.tables import comparison_frame, score_of, show_number, shown_extractor
+from benchmarks.tables import (
+    SCORED,
+    comparison_frame,
+    plain,
+    runs_by_contender,
+    score_of,
+    shorten,
+    show_number,
+    shown_extractor,
+)
 
 DPI = 160
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", ":", "-.")
 GREY = "0.45"
+LONGEST = 60
+"""Characters of a contender's name that are shown; a suite's own names are no longer."""
+PANELS, LABELS, ROWS = 24, 40, 200
+"""Contenders that are shown at most, in panels, by a label beside a plot or by a row: the best by
+FID."""
+FEW = 20
+"""Seeds that are drawn one by one; of more, the middle 90 % as a band."""
+BAND = (0.05, 0.95)
+CURVES, ALL_CURVES = 100, 1_000
+"""Seeds of a contender, and runs in all, whose histories are drawn."""
 SCORES = {
     "fid": "FID (lower is better)",
     "inception_score": "Inception Score (higher is better)",
@@ -86,14 +107,14 @@ class Material:
 
     Attributes:
         frame: `tables.comparison_frame` of the results.
-        histories: by run, as `records.read_history` has them.
-        pictures: by run and kind, uint8 [rows, columns, H, W, 3].
+        histories: by run, the columns of those that are drawn.
+        pictures: by run and kind, uint8 [rows, columns, H, W, 3], of those that are drawn.
         warnings: a line for each history or picture that could not be read.
     """
 
     results: Results
     frame: pd.DataFrame
-    histories: dict[str, pd.DataFrame]
+    histories: dict[str, dict[str, np.ndarray]]
     pictures: dict[tuple[str, str], np.ndarray]
     warnings: list[str]
 
@@ -107,7 +128,7 @@ class Material:
         """Names of those that were trained here, and have more to show than samples."""
         return [e.name for e in self.results.index.contenders if e.family != EXTERNAL]
 
-    @property
+    @cached_property
     def looks(self) -> dict[str, Look]:
         """How each contender looks, by its place in the suite."""
         return {
@@ -119,31 +140,55 @@ class Material:
             for i, name in enumerate(self.contenders)
         }
 
+    @cached_property
+    def extractor(self) -> str | None:
+        """The features of the scores that are shown."""
+        return shown_extractor(self.results.records)
+
+    @cached_property
+    def by_contender(self) -> dict[str, list[Record]]:
+        """All runs of each contender, in the order of their seeds."""
+        return runs_by_contender(self.results.records)
+
+    @cached_property
+    def rows(self) -> dict[str, dict[Any, Any]]:
+        """Each contender's row of `frame`."""
+        return {row["contender"]: row for row in self.frame.to_dict("records")}
+
     def runs(self, contender: str) -> list[Record]:
         """All runs of a contender, in the order of their seeds."""
-        return [record for record in self.results.records if record.contender == contender]
+        return self.by_contender.get(contender, [])
 
-    def row(self, contender: str) -> dict[Any, Any]:
-        """The contender's row of `frame`."""
-        return self.frame[self.frame["contender"] == contender].to_dict("records")[0]
+    def best(self, names: list[str], limit: int) -> list[str]:
+        """Leave out all but the `limit` names with the best FID; the others keep their order."""
+        fids = {name: self.rows[name]["fid"] for name in names}
+        ranked = sorted(names, key=lambda name: (math.isnan(fids[name]), fids[name]))
+        chosen = set(ranked[:limit])
+        return [name for name in names if name in chosen]
 
 
 def gather(results: Results) -> Material:
-    """Read the histories and pictures of all records."""
+    """Read the histories and pictures that are drawn: a run's pictures stand for its contender."""
     histories, pictures, warnings = {}, {}, []
-    for record in results.records:
-        folder = results.run_folder(record)
+    runs = runs_by_contender(results.records)
+    for record in chain.from_iterable(records[: curves(len(runs))] for records in runs.values()):
         try:
-            if (history := read_history(folder)) is not None:
-                histories[record.run] = history
+            if (history := read_history(results.run_folder(record))) is not None:
+                histories[record.run] = {str(c): history[c].to_numpy() for c in history}
         except BadInput as error:
             warnings.append(str(error))
+    for record in filter(None, map(_pick, runs.values())):
         for kind, picture in record.pictures.items():
             try:
-                pictures[record.run, kind] = read_picture(folder, picture)
+                pictures[record.run, kind] = read_picture(results.run_folder(record), picture)
             except BadInput as error:
                 warnings.append(str(error))
     return Material(results, comparison_frame(results), histories, pictures, warnings)
+
+
+def curves(contenders: int) -> int:
+    """Of how many seeds of each contender the histories are drawn."""
+    return min(CURVES, max(1, ALL_CURVES // max(1, contenders)))
 
 
 @dataclass(frozen=True)
@@ -159,69 +204,107 @@ def draw_samples(material: Material) -> Figure:
     """Samples of all contenders side by side, beside real images."""
     real = next((r for r in material.results.records if r.contender == "real"), None)
     panels = [_panel(material, "real", "samples", real, "real images")] if real else []
-    for name in material.contenders:
-        record = _first_ok(material.runs(name))
-        panels.append(
-            _panel(material, name, "samples", record, _score_text(material, record, "fid"))
-        )
-    return _draw_panels(panels, width=400, square=True)
+    for name in material.best(material.contenders, PANELS):
+        record = _pick(material.runs(name))
+        details = (_score_text(material, record, "fid"), _trouble(record))
+        detail = "\n".join(filter(None, details))
+        panels.append(_panel(material, name, "samples", record, detail))
+    return _draw_panels([*panels, *_rest(material.contenders)], width=400, square=True)
 
 
 def draw_reconstructions(material: Material) -> Figure:
     """Held-out images over their reconstructions, with each contender's protocol."""
     panels = []
-    for name in material.trained:
-        record = _first_ok(material.runs(name))
+    for name in material.best(material.trained, PANELS):
+        record = _first_scored(material.runs(name))
         mse = score_of(record, "reconstruction_mse", None) if record else None
         detail = _score_text(material, record, "reconstruction_mse")
-        detail = ", ".join(filter(None, (mse.protocol if mse else None, detail)))
+        protocol = plain(mse.protocol) if mse and mse.protocol else None
+        detail = ", ".join(filter(None, (protocol, detail)))
         panels.append(_panel(material, name, "reconstructions", record, detail))
+    panels += _rest(material.trained)
     return _draw_panels(panels, width=640, labels=("input", "output"))
 
 
 def draw_translations(material: Material) -> Figure | None:
     """Source images over their translations and the way back; None if no contender translates."""
-    translators = {run for run, kind in material.pictures if kind == "translations"}
-    panels = [
-        _panel(material, name, "translations", record, "")
-        for name in material.contenders
-        if (record := _first_ok(material.runs(name))) and record.run in translators
-    ]
+    panels = _panels_of(material, "translations")
     labels = ("source", "translated", "back")
     return _draw_panels(panels, width=640, labels=labels) if panels else None
 
 
 def draw_neighbours(material: Material) -> Figure | None:
     """The samples that come nearest to training images over those, None where nobody has them."""
-    panels = []
-    for name in material.contenders:
-        record = _first_ok(material.runs(name))
-        if record and (record.run, "neighbours") in material.pictures:
-            detail = _score_text(material, record, "near_copies")
-            panels.append(_panel(material, name, "neighbours", record, detail))
+    panels = _panels_of(material, "neighbours", "near_copies")
     return _draw_panels(panels, width=640, labels=("sample", "nearest")) if panels else None
 
 
-def _first_ok(records: Iterable[Record]) -> Record | None:
-    return next((record for record in records if record.status == "ok"), None)
+def _panels_of(material: Material, kind: str, metric: str = "") -> list[Panel]:
+    """A panel for each contender that has a picture of this kind, with its score by a metric."""
+    records = {name: _first_scored(material.runs(name)) for name in material.contenders}
+    having = [n for n, r in records.items() if r and (r.run, kind) in material.pictures]
+    panels = []
+    for name in material.best(having, PANELS):
+        detail = _score_text(material, records[name], metric) if metric else ""
+        panels.append(_panel(material, name, kind, records[name], detail))
+    return panels + _rest(having)
+
+
+def _first_scored(records: Iterable[Record]) -> Record | None:
+    """The first run that went well, or else the first that was scored nevertheless."""
+    scored = [record for record in records if record.status in SCORED]
+    return next((r for r in scored if r.status == "ok"), scored[0] if scored else None)
+
+
+def _pick(records: Sequence[Record]) -> Record | None:
+    """The run whose samples stand for its contender, if need be as far as one came that failed."""
+    came_far = (record for record in records if "samples" in record.pictures)
+    return _first_scored(records) or next(came_far, None)
 
 
 def _panel(material: Material, name: str, kind: str, record: Record | None, detail: str) -> Panel:
     """The panel of one run's picture, or the note why its contender has none."""
-    title = f"{name}\n{detail}" if detail and name != "real" else detail or name
+    shown = label(name)
+    title = f"{shown}\n{detail}" if detail and name != "real" else detail or shown
     if record is None:
         return Panel(title, None, _reason(material.runs(name)))
     return Panel(title, material.pictures.get((record.run, kind)), "no picture")
 
 
+def _rest(names: Sequence[str]) -> list[Panel]:
+    """A panel that says how many contenders have none, if there are too many."""
+    more = len(names) - PANELS
+    return (
+        [Panel("", None, f"{more:,} more contenders\nwith a higher FID or none")]
+        if more > 0
+        else []
+    )
+
+
+def _trouble(record: Record | None) -> str:
+    """What went wrong with a run that has a picture nevertheless."""
+    if record is None or record.status == "ok":
+        return ""
+    seed = "" if record.seed is None else f" (seed {record.seed})"
+    return f"{record.status}{seed}: {_brief(record.reason)}"
+
+
 def _reason(records: Sequence[Record]) -> str:
-    return f"{records[0].status}\n{records[0].reason}" if records else "no run"
+    return f"{records[0].status}\n{_brief(records[0].reason)}" if records else "no run"
+
+
+def _brief(reason: str | None) -> str:
+    return textwrap.shorten(plain(reason or ""), 100, placeholder=" …")
+
+
+def label(name: str) -> str:
+    """A contender's name as it is shown."""
+    return shorten(plain(name), LONGEST)
 
 
 def _score_text(material: Material, record: Record | None, metric: str) -> str:
     """A run's own score as its picture's title has it: `FID 5.79`."""
-    extractor = shown_extractor(material.results.records)
-    score = score_of(record, metric, extractor) if record else None
+    score = score_of(record, metric, material.extractor) if record else None
     if record is None or score is None or score.value is None:
         return ""
     name = {"fid": "FID", "reconstruction_mse": "MSE", "near_copies": "near-copies"}[metric]
@@ -343,35 +426,49 @@ def draw_variety(material: Material) -> Figure | None:
 
 def _draw_metrics(material: Material, titles: dict[str, str]) -> Figure:
     """A panel a metric: each contender's value, interval and seeds, the floor and the ceiling."""
-    names = material.contenders
-    labels = [_break_name(name, 26) for name in names]
+    names = material.best(material.contenders, ROWS)
+    labels = [_row_label(material, name) for name in names]
     lines = sum(label.count("\n") + 2 for label in labels)
     figure = Figure(figsize=(11, 1.7 + 0.15 * lines), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, titles, strict=True):
         for place, name in enumerate(names):
             _draw_score(axes, material, name, metric, place)
-        _scale(axes.xaxis, _values(material, metric))
+        _scale(axes.xaxis, _values(material, names, metric))
         axes.set_title(titles[metric], pad=18)
         axes.grid(visible=False, axis="y")
         _draw_calibration(axes, material, metric)
     panels[0].set(yticks=range(len(names)), yticklabels=labels, ylim=(len(names) - 0.4, -0.6))
-    features = shown_extractor(material.results.records)
+    many = any(len(material.runs(name)) > FEW for name in names)
+    small = "bar: the middle 90 % of seeds" if many else "small: single seeds"
     figure.supxlabel(
         "large: mean over seeds (of FID and MSE geometric) with its 95 % interval; "
-        f"small: single seeds; features: {features}",
+        f"{small}; features: {plain(material.extractor or 'None')}"
+        + _left_out(material.contenders, ROWS),
         fontsize=8,
         color=GREY,
     )
     return figure
 
 
+def _row_label(material: Material, name: str) -> str:
+    """A contender's name, and how many of its runs collapsed: their scores are among the others."""
+    collapsed = material.rows[name].get("collapsed", "0/")
+    note = "" if collapsed.startswith("0/") else f"\n{collapsed} collapsed"
+    return _break_name(label(name), 26) + note
+
+
+def _left_out(names: Sequence[str], limit: int) -> str:
+    more = len(names) - limit
+    return f"; {more:,} more contenders have a higher FID or none" if more > 0 else ""
+
+
 def _draw_score(axes: Axes, material: Material, name: str, metric: str, place: int) -> None:
-    row, look = material.row(name), material.looks[name]
+    row, look = material.rows[name], material.looks[name]
     value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if math.isnan(value):
         runs = material.runs(name)
-        note = "not scored" if not runs or _first_ok(runs) else runs[0].status
+        note = "not scored" if not runs or _first_scored(runs) else runs[0].status
         style: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY, "fontsize": 8}
         axes.text(0.5, place, note, transform=axes.get_yaxis_transform(), **style)
         return
@@ -379,7 +476,10 @@ def _draw_score(axes: Axes, material: Material, name: str, metric: str, place: i
     below = [place + 0.25] * len(seeds)
     axes.plot([low, high], [place, place], "-", color=look.colour, lw=2.2, alpha=0.55)
     axes.plot([value], [place], look.marker, color=look.colour, ms=7, mec="white", mew=0.8)
-    if len(seeds) > 1:
+    if len(seeds) > FEW:
+        ends = np.quantile(seeds, BAND)
+        axes.plot(ends, below[:2], "-", color=look.colour, lw=4, alpha=0.35, solid_capstyle="butt")
+    elif len(seeds) > 1:
         axes.plot(seeds, below, look.marker, color=look.colour, ms=3, alpha=0.6, ls="")
 
 
@@ -397,17 +497,19 @@ def _draw_calibration(axes: Axes, material: Material, metric: str) -> None:
 
 
 def _seeds(material: Material, name: str, metric: str) -> list[float]:
-    """Values of a contender's single runs, those that are ok."""
-    extractor = shown_extractor(material.results.records)
-    scores = [score_of(r, metric, extractor) for r in material.runs(name) if r.status == "ok"]
+    """Values of a contender's single runs, those that were scored."""
+    scored = [record for record in material.runs(name) if record.status in SCORED]
+    scores = [score_of(record, metric, material.extractor) for record in scored]
     return [score.value for score in scores if score and score.value is not None]
 
 
-def _values(material: Material, metric: str) -> list[float]:
+def _values(material: Material, names: Sequence[str], metric: str) -> list[float]:
     """All that the axis of a metric has to hold."""
-    ends = material.frame[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float)
-    seeds = [value for name in material.contenders for value in _seeds(material, name, metric)]
-    return [*ends[np.isfinite(ends)].tolist(), *seeds]
+    shown = material.frame[material.frame["contender"].isin([*names, "real", "noise"])]
+    ends = shown[[metric, f"{metric}_low", f"{metric}_high"]].to_numpy(dtype=float)
+    seeds = [_seeds(material, name, metric) for name in names]
+    drawn = [np.quantile(s, BAND).tolist() if len(s) > FEW else s for s in seeds]
+    return [*ends[np.isfinite(ends)].tolist(), *chain.from_iterable(drawn)]
 
 
 def _scale(axis: Axis, values: Sequence[float]) -> None:
@@ -444,16 +546,26 @@ def _fraction(axis: Axis, value: float) -> float:
 
 def draw_training(material: Material) -> Figure:
     """FID against the validation split over training: mean over seeds, band of their range."""
-    names = material.trained
+    names = material.best(material.trained, LABELS)
     figure, (axes,), height = _labelled_figure(names, panels=1, width=7.0)
     drawn = {name: _draw_course(axes, material, name) for name in names}
     _scale(axes.yaxis, [value for values in drawn.values() for value in values])
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.set(xlabel="training images", ylabel="FID against the validation split")
-    axes.set_title("line: geometric mean over seeds; band: their range; ×: a run that stopped")
+    axes.set_title(
+        f"line: geometric mean over {_seeds_drawn(material)}; band: their range; "
+        "×: a run that stopped" + _left_out(material.trained, LABELS)
+    )
     colours = {name: look.colour for name, look in material.looks.items()}
     _label_right(axes, {name: v[-1] for name, v in drawn.items() if v}, colours, height)
     return figure
+
+
+def _seeds_drawn(material: Material) -> str:
+    """The seeds whose histories are drawn, in words."""
+    limit = curves(len(material.by_contender))
+    most = max(map(len, material.by_contender.values()), default=0)
+    return "seeds" if most <= limit else f"the first {limit} of up to {most:,} seeds"
 
 
 def _draw_course(axes: Axes, material: Material, name: str) -> list[float]:
@@ -463,7 +575,7 @@ def _draw_course(axes: Axes, material: Material, name: str) -> list[float]:
     for record in material.runs(name):
         curve = _curve(material.histories.get(record.run), "validation_fid")
         if len(curve):
-            (ended if record.status == "ok" else stopped).append(curve)
+            (ended if record.status in SCORED else stopped).append(curve)
     for curve in stopped:
         axes.plot(curve.index, curve, look.line, color=look.colour, lw=0.8, alpha=0.8)
         axes.plot(curve.index[-1:], curve.iloc[-1:], "x", color=look.colour, ms=7, mew=2)
@@ -479,27 +591,31 @@ def _draw_course(axes: Axes, material: Material, name: str) -> list[float]:
     return drawn
 
 
-def _curve(history: pd.DataFrame | None, column: str) -> pd.Series:
+def _curve(history: dict[str, np.ndarray] | None, column: str) -> pd.Series:
     """A column over training images, where it is finite."""
     if history is None or column not in history:
         return pd.Series(dtype=float)
-    known = history[np.isfinite(history[column])].drop_duplicates("images", keep="last")
-    return pd.Series(known[column].to_numpy(), index=known["images"].to_numpy())
+    finite = np.isfinite(history[column])
+    curve = pd.Series(history[column][finite], index=history["images"][finite])
+    return curve if curve.index.is_unique else curve[~curve.index.duplicated(keep="last")]
 
 
 def draw_losses(material: Material) -> Figure:
     """Each player's loss over training, smoothed: a panel a contender, a thin line a seed."""
-    names = material.trained
+    names = material.best(material.trained, PANELS)
     columns = min(len(names), 4 if len(names) > 6 else 3 if len(names) > 4 else 2)
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.6 * max(columns, 3), 2.3 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, name in zip(panels, names, strict=False):
         _draw_players(axes, material, name)
-        axes.set_title(_break_name(name, 28))
+        axes.set_title(_break_name(label(name), 28))
     for axes in panels[len(names) :]:
         axes.remove()
-    figure.supxlabel("training images", fontsize=9)
+    drawn = min(curves(len(material.by_contender)), max(map(len, material.by_contender.values())))
+    band = f"; median and middle 90 % of {_seeds_drawn(material)}" if drawn > FEW else ""
+    below = f"training images{band}{_left_out(material.trained, PANELS)}"
+    figure.supxlabel(below, fontsize=9)
     figure.supylabel("loss, running mean", fontsize=9)
     return figure
 
@@ -508,26 +624,37 @@ def _draw_players(axes: Axes, material: Material, name: str) -> None:
     histories = [h for r in material.runs(name) if (h := material.histories.get(r.run)) is not None]
     columns = dict.fromkeys(str(column) for history in histories for column in history)
     players = [column for column in columns if column.startswith("loss_")]
-    window = max(1, max((len(history) for history in histories), default=0) // 50)
-    curves = {
+    window = max(1, max((len(history["images"]) for history in histories), default=0) // 50)
+    smooth = {
         player: [_smooth(c, window) for h in histories if len(c := _curve(h, player))]
         for player in players
     }
-    if not any(curves.values()):
+    if not any(smooth.values()):
         axes.text(0.5, 0.5, "no history", ha="center", color=GREY, transform=axes.transAxes)
         axes.set(xticks=[], yticks=[])
         return
-    for place, (player, seeds) in enumerate(curves.items()):
-        for i, curve in enumerate(seeds):
-            label = player.removeprefix("loss_") if i == 0 else None
+    for place, (player, seeds) in enumerate(smooth.items()):
+        if seeds:
             colour = COLOURS[place % len(COLOURS)]
-            axes.plot(curve.index, curve, color=colour, lw=0.8, alpha=0.8, label=label)
+            _draw_player(axes, seeds, colour, label(player.removeprefix("loss_")))
     # The first steps' losses may be many times the later ones: they leave the panel.
-    values = np.concatenate([curve.to_numpy() for seeds in curves.values() for curve in seeds])
+    values = np.concatenate([curve.to_numpy() for seeds in smooth.values() for curve in seeds])
     _scale(axes.yaxis, [float(v) for v in np.quantile(values, [0.005, 0.98])])
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.legend(loc="best", fontsize=7, labelcolor="linecolor", handlelength=1)
+
+
+def _draw_player(axes: Axes, seeds: Sequence[pd.Series], colour: str, name: str) -> None:
+    """Draw the curves of a player's seeds, as a band if there are many."""
+    if len(seeds) > FEW:
+        together = pd.concat(seeds, axis="columns").sort_index()
+        low, middle, high = (together.quantile(q, axis="columns") for q in (BAND[0], 0.5, BAND[1]))
+        axes.fill_between(together.index, low, high, color=colour, alpha=0.2, lw=0)
+        seeds = [middle]
+    for i, curve in enumerate(seeds):
+        shown = name if i == 0 else None
+        axes.plot(curve.index, curve, color=colour, lw=0.8, alpha=0.8, label=shown)
 
 
 def _smooth(curve: pd.Series, window: int) -> pd.Series:
@@ -538,6 +665,8 @@ def draw_cost(material: Material) -> Figure:
     """FID against parameters, training seconds and training FLOPs, labelled on the right."""
     frame = material.frame[material.frame["fid"].notna()]
     contenders = frame[~frame["family"].isin([CALIBRATION, EXTERNAL])]
+    named = list(contenders["contender"])
+    contenders = contenders[contenders["contender"].isin(material.best(named, LABELS))]
     floor = frame[frame["contender"] == "real"]
     shown = pd.concat([contenders, floor])
     figure, panels, height = _labelled_figure(list(shown["contender"]), panels=3, width=2.8)
@@ -545,7 +674,7 @@ def draw_cost(material: Material) -> Figure:
         _draw_cost(axes, material, contenders, cost)
         for value in floor["fid"]:
             axes.axhline(value, color=GREY, lw=1, ls=(0, (4, 3)), zorder=1)
-    panels[0].set_ylabel("FID (lower is better)")
+    panels[0].set_ylabel("FID (lower is better)" + _left_out(named, LABELS))
     ends = shown[["fid", "fid_low", "fid_high"]].to_numpy(dtype=float)
     _scale(panels[0].yaxis, ends[np.isfinite(ends)].tolist())
     colours = {name: look.colour for name, look in material.looks.items()} | {"real": GREY}
@@ -575,7 +704,7 @@ def _labelled_figure(
     names: Sequence[str], panels: int, width: float
 ) -> tuple[Figure, list[Axes], float]:
     """Panels `width` inches wide with room for names on their right, and the panels' height."""
-    room = 0.075 * max((len(name) for name in names), default=0) + 0.6
+    room = 0.075 * max((len(label(name)) for name in names), default=0) + 0.6
     height = max(3.0, 0.17 * len(names))
     across, down = 0.7 + panels * width + room, height + 0.8
     figure = Figure(figsize=(across, down))
@@ -601,7 +730,7 @@ def _label_right(
     for name, place, level in zip(order, places, spread_out(places, 0.16 / height), strict=True):
         leader = {"arrowstyle": "-", "color": colours[name], "lw": 0.8, "alpha": 0.6}
         axes.annotate(
-            name,
+            label(name),
             xy=(1.0, place),
             xytext=(1 + 0.35 / width, level),
             xycoords="axes fraction",

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +19,7 @@ from benchmarks.suite import (
     Suite,
     apply_settings,
     build_suite,
+    check_code,
     find_suite,
     list_suites,
     plan_runs,
@@ -44,7 +46,7 @@ EXAMPLES = """examples:
 
 DIRECT = (
     *("dataset", "source", "image_size", "channels"),
-    *("seeds", "samples", "extractor", "threads"),
+    *("seeds", "samples", "extractor", "threads", "shards"),
 )
 """Options that replace the suite's key of the same name."""
 
@@ -121,6 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
+    add("--shards", type=whole, metavar="N", help="equal parts of a batch; see the README")
     add("--engine", default="local", choices=("inline", "local", "ray"), help="see the README")
     add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores and memory)")
     add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")
@@ -130,6 +133,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--checkpoint-seconds", type=seconds, default=30.0, metavar="S", help="between checkpoints")
     add("--force", action="store_true", help="train again what is finished already")
     add("--only", metavar="RUN", help="do this run alone, whatever became of it before")
+    add("--plan", action="store_true", help="estimate time, memory and disk, and stop")
     add("--dry-run", action="store_true", help="print what is done and what is to do, and stop")
     add("--clean", type=Path, metavar="DIR", help="remove runs that DIR's suite does not name")
     add("--list", action="store_true", help="print what there is to choose from and stop")
@@ -144,8 +148,12 @@ def main(argv: list[str] | None = None) -> int:
         the input is wrong; 130 after Ctrl-C, 143 after SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if count_processes() > 1 and os.environ["RANK"] != "0":
+        from benchmarks.follower import follow
+
+        return follow()
     try:
-        with interruptible():
+        with interruptible(), team():
             return obey(read_arguments(argv), argv)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
@@ -156,6 +164,20 @@ def main(argv: list[str] | None = None) -> int:
     except (Interrupted, KeyboardInterrupt) as wish:
         print("interrupted; the same command goes on with the runs not finished", file=sys.stderr)
         return 128 + (wish.number if isinstance(wish, Interrupted) else signal.SIGINT)
+
+
+def count_processes() -> int:
+    """Tell how many processes `torchrun` or its like has started to compute each run together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def team() -> AbstractContextManager[None]:
+    """Lead the other processes of `torchrun`, where there are any."""
+    if count_processes() == 1:
+        return nullcontext()
+    from benchmarks.parallel import lead
+
+    return lead()
 
 
 def obey(options: argparse.Namespace, argv: list[str]) -> int:
@@ -218,12 +240,14 @@ def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
         if (value := getattr(options, key)) is not None:
             table = {**table, key: value}
             build_suite(table, f"--{key.replace('_', '-')} {value}")
+    names = [part.strip() for part in (options.models or "").split(",")]
     if options.models is not None:
-        table = select_models(table, [part.strip() for part in options.models.split(",")])
+        table = select_models(table, names)
     if options.backbone is not None:
         table = apply_settings(
             table, [f'{c}.backbone="{options.backbone}"' for c in table["contenders"]]
         )
+    check_code(table, names, path.name)
     table = apply_settings(table, options.set)
     if options.steps is not None:
         batch = table.get("batch", Suite.model_fields["batch"].default)
@@ -241,8 +265,17 @@ def safe(text: str) -> str:
 def compare(options: argparse.Namespace, argv: list[str]) -> int:
     """Check everything, then calibrate, train, score and report."""
     from rich.console import Console
+    from rich.text import Text
 
+    from benchmarks.report import uncollected
+
+    argv = [*argv, *share_out(options)]
     name, suite, place = read_options(options)
+    if suite.shards % count_processes():
+        raise BadInput(
+            f"{place}: shards: {suite.shards} cannot be shared out evenly among the "
+            f"{count_processes()} processes of torchrun; choose a multiple of their number"
+        )
     entry = catalogue.find_extractor(suite.extractor)
     if options.inception_weights and not entry.about.get("weights"):
         raise BadInput(
@@ -252,31 +285,63 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")
     folder = options.out or Path("results") / name
     check_folder(folder)
-    console = Console()
-    with console.status("loading"):
+    console = Console(markup=False)  # names may hold anything
+    with uncollected(), console.status("loading"):
         specs, data = make_plan(options, suite, place)
-    check_only(options.only, specs)
+    if options.only is not None:
+        check_only(options.only, specs)
+    if options.plan:
+        with uncollected():
+            foresee(console, options, data, find_jobs(options, specs, name, folder))
+        return 0
     if options.dry_run:
         describe_plan(console, name, suite, data, find_jobs(options, specs, name, folder))
         return 0
     from benchmarks.runner import fixed_threads
 
-    with fixed_threads(suite.threads), console.status(f"preparing the {suite.extractor} features"):
+    with (
+        fixed_threads(suite.threads),
+        console.status(Text(f"preparing the {suite.extractor} features")),
+    ):
         specs, evaluator = prepare(data, specs, find_place(options, folder))
     with hold(folder, ["python", "-m", "benchmarks.run", *argv]) as dead:
         if dead:
-            console.print(f"{dead} has died; going on from what it left", highlight=False)
+            line = f"{dead} has died; going on from what it left"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         return carry_out(console, options, argv, name, folder, suite, evaluator, specs)
 
 
-def check_only(only: str | None, specs: list[RunSpec]) -> None:
+def share_out(options: argparse.Namespace) -> list[str]:
+    """Give each process of `torchrun` one shard, unless the suite or the user says how many.
+
+    Returns:
+        What the command line lacks to say so.
+
+    Raises:
+        BadInput: an option makes no sense for several processes.
+    """
+    processes = count_processes()
+    if processes == 1:
+        return []
+    if options.engine == "ray" or (options.jobs or 1) > 1:
+        wrong = "--engine ray" if options.engine == "ray" else f"--jobs {options.jobs}"
+        raise BadInput(f"{wrong}: all processes of torchrun compute one run together; leave it out")
+    if options.device.startswith("cuda:"):
+        raise BadInput(f"--device {options.device}: each process of torchrun has its own; use cuda")
+    if options.shards or "shards" in read_toml(find_suite(options.suite)[1]):
+        return []
+    options.shards = processes
+    return ["--shards", str(processes)]
+
+
+def check_only(only: str, specs: list[RunSpec]) -> None:
     """Refuse a run to be done alone that the suite does not have.
 
     Raises:
         BadInput: naming the nearest that it has.
     """
     valid = [spec.name.rpartition("-")[0] for spec in specs]
-    if only is not None and not {only, only.rpartition("-")[0]} & set(valid):
+    if not {only, only.rpartition("-")[0]} & set(valid):
         raise BadInput(f"--only: {unknown('run', only, valid)}")
 
 
@@ -346,6 +411,12 @@ def choose_device(name: str) -> str:
     import torch
 
     count = torch.cuda.device_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count_processes() > 1 else 1
+    if count and here > count and name in {"auto", "cuda"}:
+        raise BadInput(
+            f"--device {name}: torchrun has started {here} processes here, where there are {count} "
+            f"GPUs; give it --nproc-per-node {count}, or add --device cpu"
+        )
     if name == "auto":
         return "cuda" if count else "cpu"
     valid = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
@@ -371,7 +442,7 @@ def describe_plan(
         highlight=False,
     )
     table = Table("contender", "model", "steps", "batch", "parameters", *STAGES, box=None)
-    stages = survey(jobs)
+    stages = Counter((job.spec.contender, stage) for job, stage in find_stages(jobs))
     for spec in {job.spec.contender: job.spec for job in reversed(jobs)}.values():
         model = build_model(spec, data.shape)
         table.add_row(
@@ -391,23 +462,40 @@ def describe_plan(
     )
 
 
+def foresee(
+    console: "Console", options: argparse.Namespace, data: "Dataset", jobs: "list[Job]"
+) -> None:
+    """Print what the runs that are not finished will need, from trials of a moment each."""
+    from benchmarks.engines import choose_jobs
+    from benchmarks.planning import estimate, show_estimate
+
+    todo = [job.spec for job, stage in find_stages(jobs) if stage != "finished"]
+    if not todo:
+        console.print("every run is finished")
+        return
+    spec, folder = todo[0], jobs[0].place.folder
+    workers = options.jobs or choose_jobs(len(todo), spec.threads, spec.device, options.gpu_share)
+    show_estimate(console, estimate(todo, data, workers, folder))
+
+
 STAGES = ("finished", "partial", "to do")
 
 
-def survey(jobs: "list[Job]") -> "Counter[tuple[str, str]]":
-    """Count each contender's runs that are finished, trained in part or whole, or to do."""
+def find_stages(jobs: "list[Job]") -> "list[tuple[Job, str]]":
+    """Tell of each run whether it is finished, trained in part or whole, or to do."""
     from benchmarks.runner import is_begun, is_done, list_folders
 
     folders = list_folders(jobs[0].place.folder)
-    stages: Counter[tuple[str, str]] = Counter()
+    stages = []
     for job in jobs:
-        own = [] if job.afresh else folders.get(job.spec.name.rpartition("-")[0], [])
-        if any(is_done(job, folder) for folder in own):
-            stages[job.spec.contender, "finished"] += 1
-        elif any(is_begun(job, folder) for folder in own):
-            stages[job.spec.contender, "partial"] += 1
+        own = folders.get(job.spec.name.rpartition("-")[0], []) if folders else []
+        if job.afresh or not own:
+            stages.append((job, "to do"))
+        elif any(is_done(job, folder) for folder in own):
+            stages.append((job, "finished"))
         else:
-            stages[job.spec.contender, "to do"] += 1
+            begun = any(is_begun(job, folder) for folder in own)
+            stages.append((job, "partial" if begun else "to do"))
     return stages
 
 
@@ -435,7 +523,7 @@ def carry_out(
     specs: list[RunSpec],
 ) -> int:
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
-    from benchmarks.report import build_report, show_report
+    from benchmarks.report import publish
     from benchmarks.runner import calibrate, fixed_threads
 
     jobs = find_jobs(options, specs, name, folder)
@@ -444,8 +532,7 @@ def carry_out(
     if options.only is None or not (folder / "suite.json").exists():
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)
-    paths = build_report(folder)
-    show_report(folder, paths)
+    publish(folder)
     return conclude(records, folder, argv)
 
 
@@ -494,7 +581,8 @@ def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -
         return run_cluster(jobs, display, options.address, options.gpu_share)
     spec = jobs[0].spec
     wanted = options.jobs or choose_jobs(len(jobs), spec.threads, spec.device, options.gpu_share)
-    return run_all(jobs, 1 if options.engine == "inline" else wanted, display)
+    alone = options.engine == "inline" or count_processes() > 1
+    return run_all(jobs, 1 if alone else wanted, display)
 
 
 def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":

@@ -494,7 +494,7 @@ def write(
     console: "Console", plan: Plan, record: Record, pictures: dict[str, tuple[Picture, bytes]]
 ) -> None:
     """Write the scores into a folder of their own, or as a row of the comparison, or both."""
-    from benchmarks.report import build_report, show_report
+    from benchmarks.report import publish
     from benchmarks.tables import scores_frame, write_csv
 
     if plan.comparison:
@@ -502,7 +502,7 @@ def write(
         row, folder = record.model_copy(update={"pictures": drawn}), plan.options.into
         with hold(folder, ["python", "-m", "benchmarks.score", str(plan.options.images)]):
             add_row(plan.comparison.results, row, pictures)
-            show_report(folder, build_report(folder))
+            publish(folder)
     if plan.options.out or not plan.comparison:
         text = record.model_dump_json(by_alias=True, indent=2) + "\n"
         files = {"scores.csv": write_csv(scores_frame([record])), "scores.json": text.encode()}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from benchmarks.catalogue import list_metrics
 
@@ -42,7 +42,7 @@ def student_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     sample = np.log(values) if log else np.asarray(values, dtype=float)
     mean = float(sample.mean())
     error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(sample) - 1)) * error
+    half = float(stdtrit(len(sample) - 1, (1 + LEVEL) / 2)) * error
     interval = Interval(mean, mean - half, mean + half)
     return Interval(*map(math.exp, interval)) if log else interval
 

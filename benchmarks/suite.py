@@ -6,6 +6,8 @@ every contender and seed. A run is a function of its spec, and the spec's hash i
 
 import hashlib
 import json
+import os
+import shlex
 import tomllib
 import traceback
 from collections.abc import Hashable, Iterable
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
-from benchmarks.errors import BadInput, unknown
+from benchmarks.errors import BadInput, one_line, unknown
 from benchmarks.records import Published
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ SCORING = frozenset(("protocol", "extractor", "samples", "reconstructions", "lik
 """What of a run's spec concerns the scores of a trained model alone."""
 FEWEST = 64
 """Images below which no score means anything, generated or real."""
+LARGEST_FILE, LONGEST_LINE, DEEPEST = 2**20, 10_000, 20
+"""Bytes of a suite's file, characters of a line and tables within tables: parsers take time by the
+square of a line, and Python's stack is not endless."""
 
 
 class Contender(BaseModel):
@@ -55,11 +60,11 @@ class Likelihoods(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    images: int = Field(100, ge=2)
-    importance: int = Field(5_000, ge=1)
-    chains: int = Field(4, ge=0)
-    distributions: int = Field(500, ge=2)
-    simulated: int = Field(16, ge=2)
+    images: int = Field(100, ge=2, le=10**7)
+    importance: int = Field(5_000, ge=1, le=10**9)
+    chains: int = Field(4, ge=0, le=10**6)
+    distributions: int = Field(500, ge=2, le=10**9)
+    simulated: int = Field(16, ge=2, le=10**7)
 
 
 class Suite(BaseModel):
@@ -72,14 +77,15 @@ class Suite(BaseModel):
     source: str | None = None
     image_size: int | None = Field(None, ge=5, le=1024)
     channels: Literal[1, 3] | None = None
-    images: int = Field(200_000, ge=1, description="training images that each contender sees")
-    batch: int = Field(64, ge=2)
-    seeds: int = Field(3, ge=1)
-    evaluations: int = Field(10, ge=1, description="validation scores over training")
-    samples: int | None = Field(None, ge=FEWEST, description="None: as many as there are sources")
-    reconstructions: int = Field(1_000, ge=10)
+    images: int = Field(200_000, ge=1, le=10**12, description="training images a contender sees")
+    batch: int = Field(64, ge=2, le=10**6)
+    seeds: int = Field(3, ge=1, le=10_000)
+    evaluations: int = Field(10, ge=1, le=10_000, description="validation scores over training")
+    samples: int | None = Field(None, ge=FEWEST, le=10**7, description="None: one a source image")
+    reconstructions: int = Field(1_000, ge=10, le=10**7)
     extractor: str = "classifier"
-    threads: int = Field(1, ge=1)
+    threads: int = Field(1, ge=1, le=1_024)
+    shards: int = Field(1, ge=1, le=FEWEST, description="equal parts that a batch is computed in")
     likelihood: Likelihoods | None = None
     published: Published | None = None
     contenders: dict[str, dict[str, JsonValue]]
@@ -124,11 +130,12 @@ class RunSpec(BaseModel):
     samples: int
     reconstructions: int
     extractor: str
-    threads: int
+    threads: int = Field(ge=1, le=1_024)
     device: str
     precision: str
     compile: bool
     likelihood: Likelihoods | None = None
+    shards: int = 1
 
     @property
     def name(self) -> str:
@@ -174,23 +181,59 @@ def find_suite(name: str) -> tuple[str, Path]:
     if name in list_suites():
         return name, SUITES / f"{name}.toml"
     path = Path(name)
-    if path.suffix == ".toml" and path.is_file():
-        return path.stem, path
+    if path.suffix == ".toml" and os.path.isfile(path):  # noqa: PTH113 - is_file may raise
+        return check_stem(path), path
     if path.suffix == ".toml":
         raise BadInput(f"there is no suite file {name}; shipped: {', '.join(list_suites())}")
     raise BadInput(unknown("suite", name, list_suites()) + ", or name a TOML file")
+
+
+def check_stem(path: Path) -> str:
+    """Give a file's name without its suffix, which is to be a folder's name.
+
+    Raises:
+        BadInput: it leads to another folder.
+    """
+    if not path.stem.strip("."):
+        raise BadInput(f"{path}: a suite's file is called after its results, e.g. mine.toml")
+    return path.stem
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
 
     Raises:
-        BadInput: it cannot be read or is no TOML.
+        BadInput: it cannot be read, is no TOML, or too large for a suite.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"{path}: {' '.join(str(error).split())}") from error
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise BadInput(f"{path}: a suite's file has at most {LARGEST_FILE:,} bytes")
+        return parse_toml(content.decode(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: {one_line(error)}") from error
+
+
+def parse_toml(text: str, place: str) -> dict[str, Any]:
+    """Parse TOML that stands at `place`.
+
+    Raises:
+        BadInput: it is none, a line is too long or tables lie too deep in each other.
+    """
+    if max(map(len, text.splitlines()), default=0) > LONGEST_LINE:
+        raise BadInput(f"{place}: a line has at most {LONGEST_LINE:,} characters")
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a ValueError is also a number of 5,000 digits
+        raise BadInput(f"{place}: {one_line(error)}") from error
+    inner: list[Any] = [table]
+    for _ in range(DEEPEST):
+        inner = [v for t in inner for v in (t.values() if isinstance(t, dict) else t)]
+        inner = [value for value in inner if isinstance(value, dict | list)]
+    if inner:
+        raise BadInput(f"{place}: tables and arrays lie at most {DEEPEST} deep in each other")
+    return table
 
 
 def build_suite(table: dict[str, Any], place: str) -> Suite:
@@ -217,7 +260,14 @@ def build_suite(table: dict[str, Any], place: str) -> Suite:
 
 
 def validate_all(suite: Suite, place: str) -> None:
-    """Check the contenders' names."""
+    """Check the contenders' names, and that a batch can be computed in its shards."""
+    batch, shards = suite.batch, suite.shards
+    if batch % shards or batch < 2 * shards:
+        fitting = [str(n) for n in range(1, min(batch // 2, FEWEST) + 1) if batch % n == 0]
+        raise BadInput(
+            f"{place}: shards: a batch of {batch} has no {shards} equal parts of 2 or more images; "
+            f"choose from {', '.join(fitting)}"
+        )
     for name, table in suite.contenders.items():
         if name in RESERVED:
             raise BadInput(f"{place}: a contender cannot be called {name!r}, a calibration row is")
@@ -288,9 +338,30 @@ def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, A
 def parse_value(text: str) -> Any:
     """Read a value as TOML, or as the plain string that it is."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", "the value")["value"]
+    except BadInput:
         return text.strip()
+
+
+def check_code(table: dict[str, Any], named: Iterable[str], place: str) -> None:
+    """Refuse to execute what a suite's file alone names: it may come from anybody.
+
+    Args:
+        table: the suite's, with the contenders that are left.
+        named: the models that the user names.
+        place: where the suite stands, for the message.
+
+    Raises:
+        BadInput: a contender's model is code that the user has not named.
+    """
+    models = {name: settings.get("model", name) for name, settings in table["contenders"].items()}
+    for name, model in models.items():
+        if ":" in model and model not in named:
+            chosen = ",".join(m if ":" in m else n for n, m in models.items())
+            raise BadInput(
+                f"{place}: contenders.{name} executes {model}; if you trust that code, name it "
+                f"yourself by --models {shlex.quote(chosen)}"
+            )
 
 
 def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
@@ -407,7 +478,9 @@ def plan_runs(
 
     models = resolve_all(suite.contestants(), data.shape, place)
     samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
-    shared = suite.model_dump(include={"images", "batch", "evaluations", "extractor", "threads"})
+    shared = suite.model_dump(
+        include={"images", "batch", "evaluations", "extractor", "threads", "shards"}
+    )
     data_spec = DataSpec(
         name=suite.dataset,
         source=data.source,

@@ -45,13 +45,24 @@ COMPARISON_COLUMNS = (
 )
 
 
+SCORED = frozenset(("ok", "collapsed"))
+"""Statuses of the runs whose scores count: what collapsed is as good as its scores say it is."""
+
+STATUSES = {
+    "diverged": {"diverged"},
+    "failed": {"failed", "skipped"},
+    "collapsed": {"collapsed"},
+}
+"""The columns that count runs which did not go well, each with the statuses that it counts."""
+
+
 def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row a score, with `TIDY_COLUMNS`.
 
     A run without scores, such as a diverged one, has one row whose metric and value are empty.
     """
     return _tidy(
-        {**_identity(record), **_score_cells(score)}
+        (*_identity(record), *_score_cells(score))
         for record in records
         for score in (record.scores or (None,))
     )
@@ -60,7 +71,7 @@ def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
 def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row a measured cost, with `TIDY_COLUMNS`; costs vary from machine to machine."""
     return _tidy(
-        {**_identity(record), "metric": cost, "value": value}
+        (*_identity(record), cost, value, None, None, None, None, None)
         for record in records
         for cost in COSTS
         if (value := getattr(record.costs, cost)) is not None
@@ -70,26 +81,37 @@ def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
 def comparison_frame(results: Results) -> pd.DataFrame:
     """A row a contender in the suite's order, then the calibration rows, with `COMPARISON_COLUMNS`.
 
-    Scores are summed up over the runs that are `ok` (`seeds` says how many), as
+    Scores are summed up over the runs that were scored (`seeds` says how many), as
     `statistics.interval_over_seeds` has it; costs are means over them. `diverged` and `failed`
-    (which counts skipped runs too) read "1/3". Only the scores of `shown_extractor` are used.
+    (which counts skipped runs too) read "1/3", and so does the column `collapsed`, which is there
+    where any run has collapsed. Only the scores of `shown_extractor` are used.
     """
     calibration = [r.contender for r in results.records if r.family == CALIBRATION]
     names = [entry.name for entry in results.index.contenders] + calibration
     families = {entry.name: entry.family for entry in results.index.contenders}
     extractor = shown_extractor(results.records)
+    runs = runs_by_contender(results.records)
     rows = [
         {
             "contender": name,
             "family": families.get(name, CALIBRATION),
             "dataset": results.index.dataset,
-            **_contender_cells([r for r in results.records if r.contender == name], extractor),
+            **_contender_cells(runs.get(name, []), extractor),
         }
         for name in names
     ]
-    frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    further = ["collapsed"] if any(r.status == "collapsed" for r in results.records) else []
+    frame = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *further])
     whole = ["seeds", "parameters", "best_step", "steps", "training_images", "samples"]
     return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def runs_by_contender(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The runs of each contender, in their order."""
+    runs: dict[str, list[Record]] = {}
+    for record in records:
+        runs.setdefault(record.contender, []).append(record)
+    return runs
 
 
 def shown_extractor(records: Iterable[Record]) -> str | None:
@@ -104,22 +126,28 @@ def score_of(record: Record, metric: str, extractor: str | None) -> Score | None
     return next(found, None)
 
 
+def scores_of(record: Record, extractor: str | None) -> dict[str, Score]:
+    """All that `score_of` finds, by metric."""
+    scores = reversed(record.scores)
+    return {score.metric: score for score in scores if score.extractor in {None, extractor}}
+
+
 def write_csv(frame: pd.DataFrame) -> bytes:
     """CSV with the shortest digits that give back every float, and LF line ends."""
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _identity(record: Record) -> dict[str, Any]:
-    keys = ("suite", "dataset", "contender", "family", "seed", "status")
-    return {key: getattr(record, key) for key in keys}
+def _identity(r: Record) -> tuple[Any, ...]:
+    return r.suite, r.dataset, r.contender, r.family, r.seed, r.status
 
 
-def _score_cells(score: Score | None) -> dict[str, Any]:
-    keys = ("metric", "value", "low", "high", "n", "reference", "extractor")
-    return {key: getattr(score, key) for key in keys} if score else {}
+def _score_cells(s: Score | None) -> tuple[Any, ...]:
+    if s is None:
+        return (None,) * 7
+    return s.metric, s.value, s.low, s.high, s.n, s.reference, s.extractor
 
 
-def _tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def _tidy(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(TIDY_COLUMNS))
     numbers = dict.fromkeys(("value", "low", "high"), "float64")
     return frame.astype({"seed": "Int64", "n": "Int64", **numbers})
@@ -127,30 +155,29 @@ def _tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[str, Any]:
     """The row of one contender from all its runs."""
-    ok = [record for record in records if record.status == "ok"]
-    cells: dict[str, Any] = {"seeds": len(ok)}
+    scored = [record for record in records if record.status in SCORED]
+    runs = [scores_of(record, extractor) for record in scored]
+    cells: dict[str, Any] = {"seeds": len(scored)}
     for metric in (*HEADLINES, *FURTHER):
-        value, low, high = interval_over_seeds(metric, _intervals(ok, metric, extractor))
+        value, low, high = interval_over_seeds(metric, _intervals(runs, metric))
         cells |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
-    for column, statuses in (("diverged", {"diverged"}), ("failed", {"failed", "skipped"})):
+    for column, statuses in STATUSES.items():
         cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
-    last, best = (
-        [run.value for run in _intervals(ok, metric, extractor)] for metric in ("fid", "fid_best")
-    )
+    last, best = ([run.value for run in _intervals(runs, metric)] for metric in ("fid", "fid_best"))
     cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": spread(last)}
-    return cells | _provenance_cells(ok, extractor) | _cost_cells(ok)
+    return cells | _provenance_cells(runs) | _cost_cells(scored)
 
 
-def _intervals(records: Sequence[Record], metric: str, extractor: str | None) -> list[Interval]:
+def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[Interval]:
     """Each run's value and interval over samples, NaN where it has none."""
-    scores = [score_of(record, metric, extractor) for record in records]
+    scores = [run.get(metric) for run in runs]
     bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
     return [Interval(*(math.nan if x is None else x for x in b)) for b in bounds]
 
 
-def _provenance_cells(ok: Sequence[Record], extractor: str | None) -> dict[str, Any]:
-    fid = _first(score_of(record, "fid", extractor) for record in ok)
-    reconstruction = _first(score_of(record, "reconstruction_mse", extractor) for record in ok)
+def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
+    fid = _first(run.get("fid") for run in runs)
+    reconstruction = _first(run.get("reconstruction_mse") for run in runs)
     return {
         "reconstruction_protocol": reconstruction.protocol if reconstruction else None,
         "samples": fid.n if fid else None,
@@ -159,10 +186,10 @@ def _provenance_cells(ok: Sequence[Record], extractor: str | None) -> dict[str, 
     }
 
 
-def _cost_cells(ok: Sequence[Record]) -> dict[str, Any]:
+def _cost_cells(scored: Sequence[Record]) -> dict[str, Any]:
     """Means over runs of the costs and of the training's length."""
-    trained = [r.training for r in ok if r.training]
-    cells = {cost: _mean([getattr(r.costs, cost) for r in ok]) for cost in COSTS}
+    trained = [r.training for r in scored if r.training]
+    cells = {cost: _mean([getattr(r.costs, cost) for r in scored]) for cost in COSTS}
     steps = _mean([t.steps for t in trained])
     per_step = cells["training_flops_per_step"]
     return cells | {
@@ -260,6 +287,7 @@ DIFFICULTY = (
     Column("seeds", "seeds"),
     Column("diverged", "diverged"),
     Column("failed", "failed"),
+    Column("collapsed", "collapsed", optional=True),
     Column("fid_spread", "spread", show_number, "lower"),
     Column("fid_best", "best FID", show_number, "lower"),
     Column("fid_last_over_best", "last/best", show_number, "lower"),
@@ -288,7 +316,7 @@ PANELS = {
 
 def present(frame: pd.DataFrame, columns: Iterable[Column]) -> list[Column]:
     """Leave out the optional columns in which nobody has a value."""
-    return [c for c in columns if not c.optional or frame[c.key].notna().any()]
+    return [c for c in columns if not c.optional or (c.key in frame and frame[c.key].notna().any())]
 
 
 @dataclass(frozen=True)
@@ -341,6 +369,8 @@ def caption(results: Results) -> str:
         " by validation; last/best: how many times worse the last one is.",
         "Diverged and failed runs are counted, not averaged.",
     ]
+    if any(record.status == "collapsed" for record in results.records):
+        sentences.append("Collapsed runs are counted, and averaged by their scores.")
     if len(_sample_counts(results)) > 1:
         sentences.append("Sample counts differ, and FID falls as they grow: compare with care.")
     if "cyclegan" in families:
@@ -383,12 +413,12 @@ def failures(records: Iterable[Record]) -> list[str]:
     ]
 
 
-def remarks(results: Results) -> list[str]:
+def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
     """A line for each run that is not ok, each note on a score, each value of a paper."""
     return [
         *failures(results.records),
         *score_notes(results.records),
-        *compare_published(results),
+        *compare_published(results, frame),
     ]
 
 
@@ -406,12 +436,12 @@ def score_notes(records: Iterable[Record]) -> list[str]:
     ]
 
 
-def compare_published(results: Results) -> list[str]:
+def compare_published(results: Results, frame: pd.DataFrame) -> list[str]:
     """A line for each value that a paper reports, beside the suite's own."""
     published = results.index.published
     if published is None:
         return []
-    rows = {row["contender"]: row for row in comparison_frame(results).to_dict("records")}
+    rows = {row["contender"]: row for row in frame.to_dict("records")}
     return [
         f"{contender}: {metric}: {_beside(rows[contender], metric)}; {published.source} has "
         f"{show_number(value)}"
@@ -433,22 +463,34 @@ def _sample_interval(records: Iterable[Record]) -> str:
     return f" ({found})" if (found := next(words, None)) else ""
 
 
-def write_markdown(results: Results) -> bytes:
-    """A Markdown table of all columns, the best values in bold, with its caption under it."""
-    header, rows = _grid(results, _markdown_cell, escape_markdown)
+def write_markdown(results: Results, frame: pd.DataFrame | None = None) -> bytes:
+    """A Markdown table of all columns, the best values in bold, with its caption under it.
+
+    Args:
+        results: what it is of.
+        frame: their `comparison_frame`, where it has been made already.
+    """
+    frame = comparison_frame(results) if frame is None else frame
+    header, rows = _grid(frame, _markdown_cell, escape_markdown)
     lines = [_pipes(header), _pipes(["---"] + ["---:"] * (len(header) - 1))]
     lines += [_pipes(row) for row in rows]
-    notes = [caption(results), *remarks(results)]
-    return "\n".join([*lines, *(f"\n{escape_markdown(note)}" for note in notes), ""]).encode()
+    notes = [caption(results), *remarks(results, frame)]
+    return "\n".join([*lines, *(f"\n{_paragraph(note)}" for note in notes), ""]).encode()
 
 
-def write_latex(results: Results) -> bytes:
-    """A LaTeX tabular of all columns, the best values in bold, its caption as a comment."""
-    header, rows = _grid(results, _latex_cell, escape_latex)
+def write_latex(results: Results, frame: pd.DataFrame | None = None) -> bytes:
+    """A LaTeX tabular of all columns, the best values in bold, its caption as a comment.
+
+    Args:
+        results: what it is of.
+        frame: their `comparison_frame`, where it has been made already.
+    """
+    frame = comparison_frame(results) if frame is None else frame
+    header, rows = _grid(frame, _latex_cell, escape_latex)
     contenders = len(results.index.contenders)
     lines = [
         r"% needs \usepackage{booktabs}; wide: \resizebox{\textwidth}{!}{...} of graphicx fits it",
-        f"% {' '.join(caption(results).split())}",
+        f"% {plain(caption(results))}",
         r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}",
         r"\toprule",
         _ampersands(header),
@@ -463,10 +505,9 @@ def write_latex(results: Results) -> bytes:
 
 
 def _grid(
-    results: Results, show: Callable[[Cell], str], escape: Callable[[str], str]
+    frame: pd.DataFrame, show: Callable[[Cell], str], escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the one wide table, a row a contender."""
-    frame = comparison_frame(results)
     columns = [column for panel in PANELS.values() for column in present(frame, panel)]
     shown = [[show(cell) for cell in cells(frame, column)] for column in columns]
     header = ["contender"] + [escape(column.title) for column in columns]
@@ -484,14 +525,27 @@ def _latex_cell(cell: Cell) -> str:
     return f"{value} [{', '.join(cell.bounds)}]" if cell.bounds else value
 
 
+def plain(text: str) -> str:
+    """Put a text into one line of characters that can be seen, none of which steers a terminal."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
 def escape_markdown(text: str) -> str:
     """Make a text stand for itself in a cell of a Markdown table."""
-    escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", " ".join(text.split()))
+    escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", plain(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _paragraph(text: str) -> str:
+    """A text as a paragraph of Markdown, not as a list, a heading or a rule."""
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape_markdown(text))
 
 
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{sign: f"{{{sign}}}" for sign in "[]*"},  # at a row's start they would be the last one's
+    "\N{REPLACEMENT CHARACTER}": "?",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -504,7 +558,7 @@ LATEX = {
 
 def escape_latex(text: str) -> str:
     """Make a text stand for itself in LaTeX."""
-    return "".join(LATEX.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(LATEX.get(sign, sign) for sign in plain(text))
 
 
 def _pipes(row: Iterable[str]) -> str:
@@ -515,15 +569,23 @@ def _ampersands(row: Iterable[str]) -> str:
     return " & ".join(row) + r" \\"
 
 
-def show_comparison(results: Results, width: int) -> Group:
-    """The table for a terminal of `width` characters: four panels, the best values starred."""
-    frame = comparison_frame(results)
+def show_comparison(results: Results, width: int, frame: pd.DataFrame | None = None) -> Group:
+    """The table for a terminal of `width` characters: panels, the best values starred.
+
+    Args:
+        results: what it is of.
+        width: of the terminal.
+        frame: their `comparison_frame`, where it has been made already.
+    """
+    frame = comparison_frame(results) if frame is None else frame
     tables = [
         _terminal_table(frame, title, columns, width)
         for title, panel in PANELS.items()
         if (columns := present(frame, panel))
     ]
-    notes = [Text(note, style="dim") for note in (caption(results), *remarks(results))]
+    notes = [
+        Text(plain(note), style="dim") for note in (caption(results), *remarks(results, frame))
+    ]
     return Group(*tables, *notes)
 
 
@@ -545,12 +607,12 @@ def _terminal_table(
     scored = [i for i, column in enumerate(columns) if column.better]
     for name, family, *texts in zip(frame["contender"], frame["family"], *shown, strict=True):
         if family != CALIBRATION or any(texts[i].plain for i in scored):
-            table.add_row(Text(shorten(name, max(room, 8))), *texts)
+            table.add_row(Text(shorten(plain(name), max(room, 8))), *texts)
     return table
 
 
 def _terminal_cell(cell: Cell) -> Text:
-    text = Text(cell.text, style="bold green" if cell.best else "")
+    text = Text(plain(cell.text), style="bold green" if cell.best else "")
     if cell.best:
         text.append("*")
     return text.append(f" [{', '.join(cell.bounds)}]", style="dim") if cell.bounds else text

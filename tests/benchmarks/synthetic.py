@@ -16,6 +16,8 @@ from benchmarks.records import (
     Record,
     Score,
     Training,
+    read_index,
+    read_record,
     write_index,
     write_record,
 )
@@ -40,6 +42,15 @@ PLAYERS = {
 }
 
 
+REASONS = {
+    "diverged": "loss_generator is not finite at step 812",
+    "collapsed": "all 399 samples are alike",
+    "failed": "out of memory",
+    "skipped": "out of time",
+}
+SCORED = ("ok", "collapsed")
+
+
 def write_suite(
     folder: Path,
     contenders: tuple[tuple[str, str], ...] = FOUR,
@@ -47,7 +58,10 @@ def write_suite(
     failures: dict[tuple[str, int], str] | None = None,
     channels: int = 1,
 ) -> Path:
-    """Write a suite of runs; `failures` gives statuses other than ok by (contender, seed)."""
+    """Write a suite of runs; `failures` gives statuses other than ok by (contender, seed).
+
+    A run that diverged has a picture of its samples.
+    """
     suite = folder.name
     failures = failures or {}
     runs = []
@@ -66,6 +80,28 @@ def write_suite(
     return folder
 
 
+def write_large_suite(folder: Path, contenders: tuple[tuple[str, str], ...], seeds: int) -> Path:
+    """Write a suite of many runs; the seeds of a contender have the same history and pictures."""
+    write_suite(folder, contenders, seeds=1)
+    index = read_index(folder)
+    runs = []
+    for place, entry in enumerate(contenders):
+        first = folder / "runs" / index.runs[place]
+        pictures = read_record(first).pictures
+        files = {path.name: path.read_bytes() for path in first.iterdir()}
+        for seed in range(seeds):
+            record = _record(folder.name, entry, seed, "ok", place)
+            record.pictures = pictures
+            run_folder = folder / "runs" / record.run
+            run_folder.mkdir(exist_ok=True)
+            for name, content in files.items():
+                (run_folder / name).write_bytes(content)
+            write_record(run_folder, record)
+            runs.append(record.run)
+    write_index(folder, index.model_copy(update={"runs": runs}))
+    return folder
+
+
 def score(metric: str, value: float, spread: float = 0.08, **further: object) -> Score:
     fields = {
         "n": 400,
@@ -81,11 +117,9 @@ def _record(suite: str, entry: tuple[str, str], seed: int, status: str, place: i
     name, family = entry
     fields = {"run": f"{name}-s{seed}-1a2b3c4d", "suite": suite, "dataset": "digits"}
     fields |= {"contender": name, "family": family, "seed": seed, "status": status}
-    if status != "ok":
-        reason = {"diverged": "loss_generator is not finite at step 812"}.get(
-            status, "out of memory"
-        )
-        return Record(**fields, reason=reason)
+    fields["reason"] = REASONS.get(status)
+    if status not in SCORED:
+        return Record(**fields)
     rng = np.random.default_rng([place, seed])
     fid = 6.0 * (1 + place % 7) * math.exp(0.15 * rng.standard_normal())
     mse = 0.004 * (1 + place % 5) ** 2 * math.exp(0.1 * rng.standard_normal())
@@ -146,8 +180,10 @@ def _calibration(folder: Path, suite: str, name: str, channels: int) -> str:
 
 def _write_run(run_folder: Path, record: Record, channels: int) -> None:
     _write_history(run_folder, record)
-    if record.status == "ok":
+    if record.status in SCORED:
         _write_pictures(run_folder, record, channels)
+    elif record.status == "diverged":
+        _save_picture(run_folder, record, "samples", _digits(64, 8.0), channels, 8)
     write_record(run_folder, record)
 
 
@@ -160,15 +196,20 @@ def _write_pictures(run_folder: Path, record: Record, channels: int) -> None:
     if record.family == "cyclegan":
         pictures["translations"] = (np.concatenate([255 - inputs, outputs, 255 - outputs]), 3)
     for kind, (tiles, rows) in pictures.items():
-        _save_tiles(run_folder / f"{kind}.png", tiles, channels, rows)
-        columns = len(tiles) // rows
-        record.pictures[kind] = Picture(file=f"{kind}.png", rows=rows, columns=columns)
+        _save_picture(run_folder, record, kind, tiles, channels, rows)
+
+
+def _save_picture(
+    run_folder: Path, record: Record, kind: str, tiles: np.ndarray, channels: int, rows: int
+) -> None:
+    _save_tiles(run_folder / f"{kind}.png", tiles, channels, rows)
+    record.pictures[kind] = Picture(file=f"{kind}.png", rows=rows, columns=len(tiles) // rows)
 
 
 def _write_history(run_folder: Path, record: Record) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(record.seed)
-    steps = np.arange(10, 3001, 10) if record.status == "ok" else np.arange(10, 811, 10)
+    steps = np.arange(10, 3001, 10) if record.status in SCORED else np.arange(10, 811, 10)
     columns: dict[str, np.ndarray] = {"step": steps, "images": steps * 64, "seconds": steps / 250}
     for place, player in enumerate(PLAYERS[record.family]):
         decay = 0.7 + (1.5 + place) * np.exp(-steps / 400)

@@ -43,6 +43,31 @@ def test_the_command_prints_the_table_and_the_paths(
     assert "Traceback" not in err
 
 
+def test_runs_without_a_record_are_summed_up_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = write_suite(tmp_path / "suite", seeds=4)
+    for run in ("gan-s2", "gan-s3", "vae-s0"):
+        (suite / "runs" / f"{run}-1a2b3c4d" / "record.json").unlink()
+    assert main([str(suite)]) == 0
+    err = capsys.readouterr().err
+    names = "gan-s2-1a2b3c4d, gan-s3-1a2b3c4d, vae-s0-1a2b3c4d"
+    assert err == f"3 of 18 runs have no record yet: {names}\n"
+
+
+def test_damaged_records_are_named_up_to_a_point(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = write_suite(tmp_path / "suite", (("gan", "gan"),), seeds=14)
+    for seed in range(1, 13):
+        (suite / "runs" / f"gan-s{seed}-1a2b3c4d" / "record.json").write_text("{")
+    assert main([str(suite)]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert ["gan-s10" in line for line in lines] == [False] * 9 + [True, False]
+    assert all("damaged" in line for line in lines[:-1])
+    assert lines[-1] == "warning: and 2 more"
+
+
 def test_a_wrong_folder_is_one_line_and_code_2(
     suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

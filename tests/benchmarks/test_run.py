@@ -179,6 +179,25 @@ def test_finished_runs_are_kept_until_forced(
     assert record.stat().st_mtime_ns > first
 
 
+def test_a_plan_estimates_what_is_left_and_writes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", f"{OWN}:Average,vae", "--out", "o", *QUICK]
+    assert main([*arguments, "--only", "average-s0"]) == 0
+    before = sorted(here.rglob("*"))
+    capsys.readouterr()
+    assert main([*arguments, "--plan"]) == 0
+    text = capsys.readouterr().out
+    assert sorted(here.rglob("*")) == before
+    assert "1 runs" in text or "1 run:" in text
+    assert "vae" in text
+    assert "average" not in text.split("Tried")[0]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--plan"]) == 0
+    assert capsys.readouterr().out == "every run is finished\n"
+
+
 def test_a_dry_run_tells_what_is_finished_begun_and_to_do(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +267,7 @@ def test_cleaning_removes_what_the_suite_does_not_name(
     (runs / "mine/notes.txt").write_text("no run")
     (run,) = kept
     (runs / run / "checkpoint/state.safetensors.damaged").write_text("x")
-    (runs / "link").symlink_to(here / "empty")
+    (runs / "link").symlink_to(runs / "mine")
     capsys.readouterr()
     assert main(["--clean", "o", "--dry-run"]) == 0
     text = capsys.readouterr().out
@@ -261,7 +280,7 @@ def test_cleaning_removes_what_the_suite_does_not_name(
     assert not (runs / stale).exists()
     assert not list(runs.rglob("*.damaged"))
     assert (runs / "mine/notes.txt").exists()
-    assert (here / "empty").is_dir()
+    assert (runs / "link").is_symlink()
     assert (runs / run / "record.json").exists()
     assert main(arguments) == 0
     assert "1 of 1 runs are finished already" in capsys.readouterr().out

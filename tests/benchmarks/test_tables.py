@@ -19,6 +19,7 @@ from benchmarks.records import (
     write_record,
 )
 from benchmarks.tables import (
+    COMPARISON_COLUMNS,
     comparison_frame,
     costs_frame,
     escape_latex,
@@ -160,6 +161,93 @@ def test_names_stand_for_themselves(tmp_path: Path) -> None:
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
     assert lines[-1] == r"\end{tabular}"
     assert "booktabs" in lines[0]
+
+
+def test_collapsed_runs_count_and_are_counted(tmp_path: Path) -> None:
+    statuses = {("gan", 1): "collapsed", ("vae", 0): "skipped"}
+    results = read_suite(write_suite(tmp_path / "suite", failures=statuses))
+    frame = comparison_frame(results)
+    assert list(frame.columns)[-1] == "collapsed"
+    gan = row(frame, "gan")
+    assert (gan["seeds"], gan["collapsed"], gan["diverged"]) == (3, "1/3", "0/3")
+    assert row(frame, "vae")["failed"] == "1/3"
+    fids = [s.value for r in results.records[:3] for s in r.scores if s.metric == "fid"]
+    assert gan["fid"] == pytest.approx(stats.gmean(fids))
+    text = write_markdown(results).decode()
+    assert "gan, seed 1: collapsed (all 399 samples are alike)" in text
+    assert "| collapsed |" in text
+    assert "Collapsed runs are counted" in text
+
+
+def test_where_nothing_collapsed_no_column_says_so(results: Results) -> None:
+    assert list(comparison_frame(results).columns) == list(COMPARISON_COLUMNS)
+    assert "ollapsed" not in write_markdown(results).decode()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "![x](http://example.org/x.png)",
+    "a|b\n| --- |\n# c",
+    "`code` $x$ \\(y\\) ~~z~~",
+    r"\input{/etc/passwd} \\ & % ^^M",
+    "\x1b[31mred\x07\x00\u202e",
+    "- item",
+    "1. item",
+    "[1em]",
+    "*star",
+]
+
+
+@pytest.fixture(scope="module", params=HOSTILE)
+def hostile(request: pytest.FixtureRequest, results: Results) -> Results:
+    """All that a record says in words is the same hostile text."""
+    text = request.param
+    records = [record.model_copy(deep=True) for record in results.records]
+    for record in records:
+        if record.family != "calibration":
+            record.contender = text + record.contender
+        record.reason = text if record.reason else None
+        for s in record.scores:
+            s.reference = s.note = s.interval = text
+            s.extractor = text if s.extractor else None
+            s.protocol = text
+    entries = [e.model_copy(update={"name": text + e.name}) for e in results.index.contenders]
+    index = results.index.model_copy(update={"dataset": text, "contenders": entries})
+    return replace(results, index=index, records=records)
+
+
+def test_markdown_says_what_records_say_and_does_nothing_else(hostile: Results) -> None:
+    table, *notes = write_markdown(hostile).decode().rstrip("\n").split("\n\n")
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    assert len(table.splitlines()) == 2 + 6
+    for line in [*table.splitlines(), *notes]:
+        assert line.isprintable()
+        bare = re.sub(r"\\.", "", line)
+        assert not re.search(r"[<>`$~\[\]]", bare.replace(" [", "").replace("]", ""))
+    for note in notes:
+        assert "\n" not in note
+        assert not re.match(r"[-+#>=*]|\d+[.)]", note)
+
+
+def test_latex_rows_hold_no_command_of_a_record(hostile: Results) -> None:
+    lines = write_latex(hostile).decode().splitlines()
+    assert all(line.isprintable() for line in lines)
+    rows = [line for line in lines if line.endswith(r"\\")]
+    assert len(rows) == 1 + 6
+    known = r"\\(textbackslash\{\}|textasciitilde\{\}|textasciicircum\{\}|text(less|greater)\{\})"
+    for line in rows:
+        rest = re.sub(known, "", line.removesuffix(r"\\"))
+        rest = re.sub(r"\\textbf\{[^{}]*\}|\$\\(down|up)arrow\$|\\[&%$#_{}]", "", rest)
+        assert not re.search(r"[\\$#%^_~]", rest)
+        assert not re.match(r"\s*[\[*]", line)
+
+
+def test_no_record_steers_the_terminal(hostile: Results) -> None:
+    console = Console(width=80, file=io.StringIO())
+    console.print(show_comparison(hostile, 80))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(line.isprintable() for line in text.splitlines())
 
 
 def test_notes_and_published_values_stand_under_the_table(results: Results) -> None:
