@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection, wait
 from benchmarks.display import Display
 from benchmarks.interruption import Interrupted, interruptible
 from benchmarks.messages import Drawn, Message, relay
-from benchmarks.records import Picture, Record, write_record
-from benchmarks.runner import FULL, Job, run, unfinished
+from benchmarks.parallel import check_team
+from benchmarks.records import Picture, Record
+from benchmarks.runner import FULL, Job, Progress, leave_outcome, run, unfinished
 
 SHARE = 1.25 * 2**30
 """Bytes of memory that a run of small images takes at most, its process included."""
@@ -78,6 +79,7 @@ def run_inline(jobs: list[Job], display: Display) -> list[Record]:
         records.append(run(job, lambda message: relay(message, display)))
         display.finish(job.spec.name, records[-1])
         check_disk(job, records[-1])
+        check_team()
     return records
 
 
@@ -185,7 +187,7 @@ class Worker:
         reason = f"its worker process was ended {how}"
         record = unfinished(self.job, "failed", reason, self.pictures)
         with suppress(OSError):
-            write_record(self.job.folder, record)
+            leave_outcome(self.job, record, Progress(), b"")
         return record
 
     def drain(self) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.data import Dataset, Truth
 from benchmarks.images import draw_points, encode_tiles, quantise, to_float
+from benchmarks.parallel import WHOLE, Shards
 from benchmarks.records import Picture, Score
 from benchmarks.reference import Reference
 from benchmarks.seeds import derive_seed
@@ -101,18 +102,26 @@ class Evaluator:
         self.unseen = as_tensor(data.validation.images)
         self.validation = self.reference.keep(self.unseen).features
 
-    @torch.no_grad()
-    def validate(self, model: GenerativeModel, seed: int) -> tuple[float, Drawn]:
+    def validate(
+        self, model: GenerativeModel, seed: int, shards: Shards = WHOLE
+    ) -> tuple[float, Drawn]:
         """Give a model's FID against the validation images, by a quarter of the samples; draw them.
 
         At least 64 are drawn, or as many as there are sources. Those are training sources: held-out
         ones are for reported scores alone.
         """
+        score, fakes = self.estimate(model, seed, shards)
+        return score, draw_samples(fakes, self.data.truth)
+
+    @torch.no_grad()
+    def estimate(self, model: GenerativeModel, seed: int, shards: Shards) -> tuple[float, Tensor]:
+        """Give the validation score in every process, and in the first one the images."""
         n = min(len(self.source_train), max(64, self.samples // 4))
-        self.complete(model, seed, self.train[:FINISH])
-        fakes = self.draw(model, n, seed, self.source_train)
-        distance = frechet_distance(self.validation, self.extractor(fakes).features)
-        return distance, draw_samples(fakes, self.data.truth)
+        if shards.leads:
+            self.complete(model, seed, self.train[:FINISH])
+        blocks = self.draw(model, n, seed, self.source_train, shards)
+        features = shards.summarise([self.extractor(block).features for block in blocks])
+        return frechet_distance(self.validation, features), shards.gather(blocks)
 
     @torch.no_grad()
     def complete(self, model: GenerativeModel, seed: int, train: Tensor | None = None) -> None:
@@ -121,27 +130,57 @@ class Evaluator:
         model.finish(self.train if train is None else train, rng)
 
     @torch.no_grad()
-    def draw(self, model: GenerativeModel, n: int, seed: int, source: Tensor) -> Tensor:
-        """Generate n images by a model, as uint8.
+    def draw(
+        self, model: GenerativeModel, n: int, seed: int, source: Tensor, shards: Shards = WHOLE
+    ) -> list[Tensor]:
+        """Generate n images by a model, as uint8, in shards: give this process's.
 
         Raises:
             Diverged: some pixel is not a number.
         """
-        rng = seeded(seed, "sample", device=model.device)
-        starts = to_float(source[:n].to(model.device)) if model.uses_source else None
-        images = model.sample(n, rng, starts)
-        if not images.isfinite().all():
+        shards.share_model(model)
+        blocks = [self.draw_block(model, n, seed, source, shards, s) for s in shards.own]
+        if not shards.agree(all(bool(images.isfinite().all()) for images in blocks)):
             raise Diverged("the generated images are not finite")
-        return quantise(images, self.test.dtype).cpu()
+        return [quantise(images, self.test.dtype).cpu() for images in blocks]
+
+    def draw_block(
+        self,
+        model: GenerativeModel,
+        n: int,
+        seed: int,
+        source: Tensor,
+        shards: Shards,
+        shard: int,
+    ) -> Tensor:
+        """Generate one shard of n images, float32."""
+        rows = shards.rows(n, shard)
+        if shards.count > 1:  # for a model of the user's that draws from the global generator
+            torch.manual_seed(shards.seed(shard, seed, "draw"))
+        rng = torch.Generator(model.device).manual_seed(shards.seed(shard, seed, "sample"))
+        starts = to_float(source[rows].to(model.device)) if model.uses_source else None
+        return model.sample(rows.stop - rows.start, rng, starts)
+
+    def make(
+        self, model: GenerativeModel, seed: int, shards: Shards = WHOLE
+    ) -> tuple[Tensor, Features]:
+        """Generate the samples that are scored, and their features: all in the first process."""
+        blocks = self.draw(model, self.samples, seed, self.source_test, shards)
+        parts = [self.extractor(block) for block in blocks]
+        features = shards.gather([part.features for part in parts])
+        logits = [part.logits for part in parts if part.logits is not None]
+        return shards.gather(blocks), Features(features, shards.gather(logits) if logits else None)
 
     @torch.no_grad()
-    def generate(self, model: GenerativeModel, seed: int) -> Generated:
-        """Let a completed model generate and reconstruct all that will be scored or shown."""
-        samples = self.draw(model, self.samples, seed, self.source_test)
+    def generate(self, model: GenerativeModel, seed: int, shards: Shards = WHOLE) -> Generated:
+        """Let a completed model generate and reconstruct all that will be scored or shown.
+
+        Samples are drawn by all processes, reconstructions by the first alone.
+        """
+        samples, features = self.make(model, seed, shards)
         originals = to_float(self.originals.to(model.device))
         rng = seeded(seed, "reconstruct", device=model.device)
         copies = quantise(model.reconstruct(originals, rng), self.test.dtype).cpu()
-        features = self.extractor(samples)
         pictures = {
             "samples": draw_samples(samples, self.data.truth),
             "reconstructions": draw_rows("reconstructions", self.originals, copies),
@@ -229,11 +268,13 @@ class Evaluator:
             for name, values in (*found._asdict().items(), ("bdmc_gap", gap.bdmc_gap))
         ]
 
-    def best_score(self, model: GenerativeModel, seed: int, chosen_by: str) -> Score:
+    def best_score(
+        self, model: GenerativeModel, seed: int, chosen_by: str, shards: Shards = WHOLE
+    ) -> Score:
         """Give the test FID of the checkpoint that was best by validation with some extractor."""
         self.complete(model, seed)
-        images = self.draw(model, self.samples, seed, self.source_test)
-        score = self.reference.score(images, model.generation, {"fid"})[0]
+        made = self.make(model, seed, shards)
+        score = self.reference.score_features(*made, model.generation, {"fid"})[0]
         note = f"the checkpoint was chosen by {chosen_by}"
         return score.model_copy(
             update={

@@ -29,6 +29,7 @@ from benchmarks.errors import BadInput, one_line
 from benchmarks.images import to_float
 from benchmarks.interruption import give_way, in_hand, is_wanted
 from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved, Started
+from benchmarks.parallel import called
 from benchmarks.protocol import Evaluator, Generated, as_tensor
 from benchmarks.records import (
     CALIBRATION,
@@ -170,7 +171,7 @@ def leave_outcome(job: Job, record: Record, progress: Progress, mishap: bytes) -
         write_atomically(trouble, mishap)
     if progress.history:
         write_atomically(job.folder / "history.csv", write_csv(progress.history))
-    if record.status != "failed" or find_finished(job) is None:
+    if record.status != "failed" or job.afresh or find_finished(job) is None:
         write_record(job.folder, record)
     if record.status == "diverged":
         (job.checkpoint / "state.safetensors").unlink(missing_ok=True)
@@ -378,10 +379,11 @@ def fit_from(
     measured = measure_flops(model, spec)
     plan = make_plan(job, model)
     seen = plan.batch * busiest(model)
-    keeper = Keeper(job, tell)
+    keeper = Keeper(job, tell, state)
 
     def evaluate(average: GenerativeModel) -> float:
-        score, (picture, content) = evaluator.validate(average, derive_seed(job.seed, "validation"))
+        own = derive_seed(job.seed, "validation")
+        score, (picture, content) = evaluator.validate(average, own, shards)
         write_atomically(job.folder / picture.file, content)
         progress.pictures["samples"] = picture
         tell(Drawn(spec.name, dict(progress.pictures)))
@@ -389,7 +391,7 @@ def fit_from(
 
     tell(Started(spec.name, plan.steps, state.step if state else 0))
     costs.reset_peak_memory(device)
-    with in_hand():
+    with called("train", job, spec.shards) as shards, in_hand():
         trained = train(
             model,
             resident(evaluator.train, device),
@@ -400,8 +402,9 @@ def fit_from(
             history=progress.history,
             state=state,
             keeper=keeper,
+            shards=shards,
         )
-    measured.peak_memory_mb = costs.read_peak_memory(device)
+    measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
     measured.train_seconds = trained.seconds
     measured.images_per_second = progress.history[-1]["images"] / trained.seconds
     unaveraged = trained.last
@@ -421,6 +424,7 @@ def fit_from(
     )
     weights = {"model": snapshot(trained.model), "best": trained.best, "unaveraged": unaveraged}
     leave_training(job, known, weights)
+    tell(Saved(spec.name, plan.steps))
     return Contender(trained.model, trained.best, known)
 
 
@@ -439,9 +443,11 @@ def make_plan(job: Job, model: GenerativeModel) -> Plan:
 class Keeper:
     """Writes down the state of a run's training every so often, and before it is interrupted."""
 
-    def __init__(self, job: Job, tell: Tell) -> None:
+    def __init__(self, job: Job, tell: Tell, state: State | None) -> None:
         self.job, self.tell = job, tell
         self.last = time.monotonic()
+        earlier: Any = state.about if state else {}
+        self.peak_memory_mb = float(earlier.get("peak_memory_mb", 0))
 
     def due(self) -> bool:
         """Tell whether it is time, or somebody wants the process to end."""
@@ -449,7 +455,13 @@ class Keeper:
 
     def keep(self, state: State) -> None:
         """Write the state down; then make way for whoever wants the process to end."""
-        about = state.about | {"key": self.job.spec.training_key, "step": state.step}
+        peak = costs.read_peak_memory(torch.device(self.job.spec.device))
+        self.peak_memory_mb = max(self.peak_memory_mb, peak)
+        about = state.about | {
+            "key": self.job.spec.training_key,
+            "step": state.step,
+            "peak_memory_mb": self.peak_memory_mb,
+        }
         save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
         self.tell(Saved(self.job.spec.name, state.step))
         give_way()
@@ -462,12 +474,14 @@ def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) ->
     model, known = trained.model, trained.known
     seed = derive_seed(job.seed, "evaluation")
     torch.manual_seed(seed)
-    made = evaluator.generate(model, seed)
+    with called("draw", job, job.spec.shards) as shards:
+        made = evaluator.generate(model, seed, shards)
     scores = evaluator.score(made, model)
     if job.spec.likelihood is not None:
         scores += evaluator.score_likelihood(model, job.spec.likelihood, seed)
     model.load_state_dict(trained.best)
-    scores.append(evaluator.best_score(model, seed, known.chosen_by))
+    with called("draw", job, job.spec.shards) as shards:
+        scores.append(evaluator.best_score(model, seed, known.chosen_by, shards))
     leave_images(job.folder, made)
     alike = find_collapse(made.samples, evaluator.test)
     seconds = time.perf_counter() - started
@@ -499,8 +513,8 @@ def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> 
     records = []
     for name, made in evaluator.calibrate().items():
         fields = {"contender": name, "family": CALIBRATION, "model": name, "model_version": ""}
-        nothing = {"settings": {}, "seed": 0, "images": 0, "batch": 0, "evaluations": 0}
-        own = spec.model_copy(update=fields | nothing)
+        numbers = {"seed": 0, "images": 0, "batch": 0, "evaluations": 0, "shards": 1}
+        own = spec.model_copy(update=fields | {"settings": {}} | numbers)
         record = Record(
             run=f"{name}-{own.hash}",
             suite=suite,

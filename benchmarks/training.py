@@ -1,6 +1,7 @@
 """The one training loop: it plays the rounds of any model's game."""
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ from typing import Any, Protocol
 
 import torch
 from pydantic import JsonValue
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from benchmarks.images import to_float
+from benchmarks.parallel import WHOLE, Shards
 from benchmarks.seeds import derive_seed
 from models.game import GenerativeModel, Player, Round
 
@@ -122,7 +125,11 @@ class Batches:
 
     def __getitem__(self, number: int) -> Tensor:
         """Give batch `number`, float32 [size, C, H, W] in [0, 1] on the device."""
-        chosen = self.indices(number * self.size, self.size)
+        return self.part(number, slice(None))
+
+    def part(self, number: int, rows: slice) -> Tensor:
+        """Give these rows of batch `number`."""
+        chosen = self.indices(number * self.size, self.size)[rows]
         batch = self.images[chosen.to(self.images.device)]
         return to_float(batch.to(self.device, non_blocking=True))
 
@@ -137,21 +144,36 @@ class Opponent:
     total: Tensor
     rounds: int = 0
 
-    def update(self, play: Round, precision: str) -> None:
-        """Take one step down this player's loss; nobody else's gradients are computed."""
+    def update(
+        self, plays: dict[int, Round], turn: int, plan: Plan, model: nn.Module, shards: Shards
+    ) -> None:
+        """Take one step down this player's loss, the mean over the shards of the batch."""
+
+        def compute(shard: int) -> list[Tensor]:
+            if shards.count > 1:
+                purpose = plan.seed, "round", plays[shard].step, self.player.name, turn
+                torch.manual_seed(shards.seed(shard, *purpose))
+            return self.slope(plays[shard], plan.precision)
+
+        *gradients, loss = shards.mean(compute, model)
+        parameters = self.player.parameters
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.grad = gradient
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+        self.optimizer.step()
+        self.total += loss
+        self.rounds += 1
+
+    def slope(self, play: Round, precision: str) -> list[Tensor]:
+        """Give the gradients of this player's loss, nobody else's, and behind them the loss."""
         if precision == "bfloat16":
             with torch.autocast(play.images.device.type, torch.bfloat16):
                 loss = self.player.loss(play)
         else:
             loss = self.player.loss(play)
-        parameters = self.player.parameters
-        for p, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            p.grad = gradient
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_(parameters, self.clip)
-        self.optimizer.step()
-        self.total += loss.detach().float()
-        self.rounds += 1
+        gradients = torch.autograd.grad(loss, self.player.parameters)
+        return [*gradients, loss.detach().float()]
 
     def moments(self) -> dict[str, Tensor]:
         """Name what the optimiser has gathered, a tensor for each parameter and kind."""
@@ -237,22 +259,39 @@ class Clock:
 
 
 def play_round(
-    opponents: list[Opponent], batches: Batches, sources: Batches | None, plan: Plan, step: int
+    model: nn.Module,
+    opponents: list[Opponent],
+    batches: Batches,
+    sources: Batches | None,
+    plan: Plan,
+    step: int,
+    shards: Shards,
 ) -> None:
     """Let every player move: a player with k updates sees the first k batches of the round."""
     most = max(opponent.player.updates for opponent in opponents)
-    rounds: list[Round] = []
+    rounds: list[dict[int, Round]] = []
     # A model of the user's may draw from the global generator, e.g. for dropout.
     torch.manual_seed(derive_seed(plan.seed, "round", step))
     for opponent in opponents:
         for turn in range(opponent.player.updates):
             if turn == len(rounds):
                 number = step * most + turn
-                rng = torch.Generator(batches.device)
-                rng.manual_seed(derive_seed(plan.seed, "play", number))
-                source = sources[number] if sources else None
-                rounds.append(Round(batches[number], source, rng, step))
-            opponent.update(rounds[turn], plan.precision)
+                rounds.append(open_rounds(batches, sources, plan, step, number, shards))
+            opponent.update(rounds[turn], turn, plan, model, shards)
+
+
+def open_rounds(
+    batches: Batches, sources: Batches | None, plan: Plan, step: int, number: int, shards: Shards
+) -> dict[int, Round]:
+    """Begin a round on each of this process's shards of batch `number`."""
+    rounds = {}
+    for shard in shards.own:
+        rng = torch.Generator(batches.device)
+        rng.manual_seed(shards.seed(shard, plan.seed, "play", number))
+        rows = shards.rows(plan.batch, shard)
+        source = sources.part(number, rows) if sources else None
+        rounds[shard] = Round(batches.part(number, rows), source, rng, step)
+    return rounds
 
 
 @dataclass
@@ -312,6 +351,19 @@ class Standing:
         self.clock.seconds = about["seconds"]
 
 
+def share_state(state: State | None, shards: Shards) -> State | None:
+    """Give every process the state that the first one has, or none."""
+    if shards.ranks == 1:
+        return state
+    known = None if state is None else json.dumps([state.step, state.about]).encode()
+    tensors = shards.share_content(None if state is None else save(state.tensors))
+    known = shards.share_content(known)
+    if known is None or tensors is None:
+        return None
+    step, about = json.loads(known)
+    return State(step, load(tensors), about)
+
+
 def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Give the tensors whose names begin with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -328,6 +380,7 @@ def train(
     history: list[dict[str, float]] | None = None,
     state: State | None = None,
     keeper: Keeper | None = None,
+    shards: Shards = WHOLE,
 ) -> Trained:
     """Train `model` by the plan and give its weight average.
 
@@ -342,6 +395,8 @@ def train(
         state: where an earlier training by the same plan stood; the outcome is that of one which
             was never interrupted, bit for bit.
         keeper: keeps such states.
+        shards: the parts that a batch is computed in, and which of them are this process's; those
+            processes that do not lead get weights and state from the one that does.
 
     Raises:
         Diverged: a loss is not finite or has exploded.
@@ -349,6 +404,8 @@ def train(
     """
     device = model.device
     model.train()
+    shards.share_model(model)
+    state = share_state(state, shards)
     opponents = [seat(player, model.config.clip) for player in model.players()]
     now = Standing(
         model, opponents, Average(model, model.config.ema), [] if history is None else history
@@ -377,7 +434,7 @@ def train(
                 opponent.optimizer.param_groups[0]["lr"] = opponent.player.optimizer.lr * factor
 
         # One round of play, then the weights' average.
-        play_round(opponents, batches, sources, plan, step)
+        play_round(model, opponents, batches, sources, plan, step, shards)
         now.average.update(step)
         now.step = done = step + 1
 
