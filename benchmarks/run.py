@@ -443,7 +443,7 @@ def describe_plan(
     )
     table = Table("contender", "model", "steps", "batch", "parameters", *STAGES, box=None)
     stages = Counter((job.spec.contender, stage) for job, stage in find_stages(jobs))
-    for spec in {job.spec.contender: job.spec for job in reversed(jobs)}.values():
+    for spec in (job.spec for job in jobs if job.spec.seed == 0):
         model = build_model(spec, data.shape)
         table.add_row(
             spec.contender,

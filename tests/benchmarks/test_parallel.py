@@ -25,7 +25,7 @@ from models.game import Adam, GenerativeModel, Player, Round
 
 SUITE = """
 dataset = "digits"
-images = 480
+images = 320
 batch = 16
 seeds = 1
 samples = 64

@@ -210,6 +210,7 @@ def test_a_dry_run_tells_what_is_finished_begun_and_to_do(
     assert main([*arguments, "--seeds", "3", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     stages = {line.split()[0]: line.split()[-3:] for line in lines if "own_models" in line}
+    assert list(stages) == ["average", "late", "raising"]
     # What diverged would do so again; what failed goes on.
     assert stages["average"] == ["2", "0", "1"]
     assert stages["late"] == ["1", "0", "2"]
