@@ -34,8 +34,8 @@ from benchmarks.engines import SHARE
 from benchmarks.errors import BadInput, one_line
 from benchmarks.interruption import give_way, in_hand
 from benchmarks.messages import Drawn, Message, Noticed, Saved, Started, relay
-from benchmarks.records import InsidePath, Picture, Record, write_atomically, write_record
-from benchmarks.runner import FULL, Job, Place, find_finished, run, unfinished
+from benchmarks.records import InsidePath, Picture, Record, write_atomically
+from benchmarks.runner import FULL, Job, Place, Progress, leave_outcome, run, unfinished
 from benchmarks.suite import RunSpec
 from metrics.classifier import ClassifierExtractor
 
@@ -378,10 +378,9 @@ class Dispatch:
     def give_up(self, stream: Any, reason: str, error: Exception) -> None:
         """Leave the record of a run that cannot go on; what once went well stays on record."""
         errand = self.going[stream]
-        write_atomically(errand.job.folder / "traceback.txt", str(error).encode(errors="replace"))
         record = unfinished(errand.job, "failed", reason, errand.pictures)
-        if find_finished(errand.job) is None:
-            write_record(errand.job.folder, record)
+        with suppress(OSError):
+            leave_outcome(errand.job, record, Progress(), str(error).encode(errors="replace"))
         self.ray.cancel(stream, force=True)
         self.close(stream, record)
 

@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from benchmarks.display import Display
-from benchmarks.interruption import Interrupted, interruptible
+from benchmarks.interruption import Interrupted, give_way, interruptible
 from benchmarks.messages import Drawn, Message, relay
 from benchmarks.parallel import check_team
 from benchmarks.records import Picture, Record
@@ -80,6 +80,7 @@ def run_inline(jobs: list[Job], display: Display) -> list[Record]:
         display.finish(job.spec.name, records[-1])
         check_disk(job, records[-1])
         check_team()
+        give_way()  # a signal that came while something was in hand which failed
     return records
 
 
@@ -253,6 +254,7 @@ def work(line: Connection) -> None:
             while True:
                 job = line.recv()
                 send(run(job, send))
+                give_way()  # a signal that came while something was in hand which failed
     except Interrupted:
         sys.exit(128 + signal.SIGTERM)
     except (EOFError, ConnectionResetError):

@@ -47,6 +47,7 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _wish.number = None
 
 
 @contextmanager

@@ -528,7 +528,7 @@ def carry_out(
 
     jobs = find_jobs(options, specs, name, folder)
     with fixed_threads(suite.threads), console.status("scoring real images and noise"):
-        calibration = calibrate(specs[0], name, jobs[0].place, evaluator)
+        calibration = calibrate(jobs[0], evaluator)
     if options.only is None or not (folder / "suite.json").exists():
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from benchmarks.images import to_float
 from benchmarks.interruption import give_way, in_hand, is_wanted
 from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved, Started
 from benchmarks.parallel import called
-from benchmarks.protocol import Evaluator, Generated, as_tensor
+from benchmarks.protocol import PROTOCOLS, Evaluator, Generated, as_tensor
 from benchmarks.records import (
     CALIBRATION,
     Costs,
@@ -508,31 +508,49 @@ def find_collapse(samples: Tensor, real: Tensor) -> str | None:
     return f"the samples are all alike: they vary by {share:.1%} of what the test images do"
 
 
-def calibrate(spec: RunSpec, suite: str, place: Place, evaluator: Evaluator) -> list[Record]:
-    """Score real training images and noise as if a model had made them; leave two records."""
-    records = []
-    for name, made in evaluator.calibrate().items():
-        fields = {"contender": name, "family": CALIBRATION, "model": name, "model_version": ""}
-        numbers = {"seed": 0, "images": 0, "batch": 0, "evaluations": 0, "shards": 1}
-        own = spec.model_copy(update=fields | {"settings": {}} | numbers)
-        record = Record(
-            run=f"{name}-{own.hash}",
-            suite=suite,
-            dataset=spec.data.name,
-            contender=name,
-            family=CALIBRATION,
-            status="ok",
-            spec=own.model_dump(),
-            scores=evaluator.score_calibration(name, made),
-            metrics=sorted(METRICS),
-            pictures={key: picture for key, (picture, _) in made.pictures.items()},
-            environment=environment(),
-        )
-        folder = place.folder / "runs" / record.run
-        leave_pictures(folder, made)
-        write_record(folder, record)
-        records.append(record)
-    return records
+def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
+    """Score real training images and noise as if a model had made them; leave two records.
+
+    Args:
+        job: any of the suite's; the others are scored in the same way.
+        evaluator: by which they are.
+    """
+    jobs = [calibration_job(job, name) for name in PROTOCOLS]
+    kept = [None if job.afresh else find_finished(job) for job in jobs]
+    records = [record for record in kept if record and not find_missing(record)]
+    if len(records) == len(jobs):
+        return records
+    made = evaluator.calibrate()
+    return [leave_calibration(job, evaluator, made[job.spec.contender]) for job in jobs]
+
+
+def calibration_job(job: Job, name: str) -> Job:
+    """Give a calibration row the spec of a run that is scored likewise, but not trained."""
+    fields = {"contender": name, "family": CALIBRATION, "model": name, "model_version": ""}
+    numbers = {"seed": 0, "images": 0, "batch": 0, "evaluations": 0, "shards": 1}
+    spec = job.spec.model_copy(update=fields | {"settings": {}} | numbers)
+    return replace(job, spec=spec)
+
+
+def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record:
+    """Score a calibration row and leave its record."""
+    name = job.spec.contender
+    record = Record(
+        run=job.spec.name,
+        suite=job.suite,
+        dataset=job.spec.data.name,
+        contender=name,
+        family=CALIBRATION,
+        status="ok",
+        spec=job.spec.model_dump(),
+        scores=evaluator.score_calibration(name, made),
+        metrics=sorted(METRICS),
+        pictures={key: picture for key, (picture, _) in made.pictures.items()},
+        environment=environment(),
+    )
+    leave_pictures(job.folder, made)
+    write_record(job.folder, record)
+    return record
 
 
 @lru_cache(maxsize=2)

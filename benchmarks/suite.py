@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
 from benchmarks.errors import BadInput, one_line, unknown
-from benchmarks.records import Published
+from benchmarks.records import CALIBRATION, Published
 
 if TYPE_CHECKING:
     from benchmarks.data import Dataset
@@ -139,8 +139,9 @@ class RunSpec(BaseModel):
 
     @property
     def name(self) -> str:
-        """The run's name: contender, seed and the hash of everything."""
-        return f"{self.contender}-s{self.seed}-{self.hash}"
+        """The run's name: contender, seed (none of calibration rows) and the hash of everything."""
+        seed = "" if self.family == CALIBRATION else f"-s{self.seed}"
+        return f"{self.contender}{seed}-{self.hash}"
 
     @property
     def hash(self) -> str:

@@ -142,7 +142,7 @@ def test_a_record_that_is_not_what_was_written_is_refused(suite: Path, how: str)
         path.write_text(json.dumps(content))
     with pytest.raises(BadInput, match=r"gan-s0.*record\.json is damaged or foreign"):
         read_record(path.parent)
-    assert [r.contender for r in read_suite(suite).records][0] == "autoencoder"
+    assert next(r.contender for r in read_suite(suite).records) == "autoencoder"
 
 
 def test_a_record_laid_out_anew_is_the_same(suite: Path) -> None:

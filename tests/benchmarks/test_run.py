@@ -171,12 +171,17 @@ def test_finished_runs_are_kept_until_forced(
     assert main(arguments) == 0
     (record,) = (here / "o" / "runs").glob("average-*/record.json")
     first = record.stat().st_mtime_ns
+    files = [(here / "o/runs").glob(f"{name}-*/record.json") for name in ("real", "noise")]
+    calibration = {path: path.stat().st_mtime_ns for found in files for path in found}
+    assert len(calibration) == 2
     capsys.readouterr()
     assert main(arguments) == 0
     assert "1 of 1 runs are finished already" in capsys.readouterr().out
     assert record.stat().st_mtime_ns == first
+    assert {path: path.stat().st_mtime_ns for path in calibration} == calibration
     assert main([*arguments, "--force"]) == 0
     assert record.stat().st_mtime_ns > first
+    assert all(path.stat().st_mtime_ns > before for path, before in calibration.items())
 
 
 def test_a_plan_estimates_what_is_left_and_writes_nothing(

@@ -1,0 +1,106 @@
+"""A command that is asked to end: it writes down where it is, and the next goes on from there."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from multiprocessing import Pipe
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+from commands import Command
+from kills import check_files, find_workers, take_stock
+
+from benchmarks import engines
+from benchmarks.interruption import Interrupted, in_hand, interruptible
+
+LAST_WORDS = "interrupted; the same command goes on with the runs not finished\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)]
+)
+def test_what_is_interrupted_goes_on_to_the_same_scores(
+    tmp_path: Path, scores: bytes, number: int, whole_group: bool
+) -> None:
+    folder = tmp_path / "results"
+    first = Command(folder)
+    first.await_training()
+    earlier = take_stock(folder)
+    if whole_group:
+        os.killpg(first.process.pid, number)
+    else:
+        os.kill(first.process.pid, number)
+    code, out, error = first.end()
+    assert (code, error) == (128 + number, LAST_WORDS)
+    assert "stopping as soon as all is written; Ctrl-C again stops at once" in out
+    stands = take_stock(folder)
+    assert {stand.stage for stand in stands.values()} == {"training"}
+    assert all(stand.step > earlier[run].step for run, stand in stands.items())
+    assert not check_files(folder), "nothing is left half-written"
+
+    code, out, error = Command(folder).end()
+    assert (code, error) == (0, "")
+    assert "has died" not in out
+    assert (folder / "scores.csv").read_bytes() == scores
+
+
+def test_a_second_interrupt_does_not_wait_for_workers_who_cannot_end(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    command = Command(folder)
+    command.await_training()
+    for worker in find_workers(command.process.pid):
+        os.kill(worker, signal.SIGSTOP)
+    command.interrupt()
+    time.sleep(1.0)
+    assert command.process.poll() is None, "it waits for what the workers have in hand"
+    started = time.monotonic()
+    command.interrupt()
+    code, _, error = command.end()
+    assert time.monotonic() - started < 3
+    assert (code, error) == (130, LAST_WORDS)
+    check_files(folder)
+    assert {stand.stage for stand in take_stock(folder).values()} == {"training"}
+
+
+class Failing:
+    """Does as a run does that is asked to end and cannot write where it is; once only."""
+
+    begun = 0
+
+    def __call__(self, *_: object) -> str:
+        self.begun += 1
+        if self.begun > 1:
+            raise EOFError("another run begins")
+        with suppress(OSError), in_hand():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise OSError("the disk is full")
+        return "a record"
+
+
+def test_a_worker_asked_to_end_while_a_write_fails_does_not_wait_for_another_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engines, "run", Failing())
+    ours, theirs = Pipe()
+    ours.send("a job")
+    ours.send("another")
+    with pytest.raises(SystemExit) as raised:
+        engines.work(theirs)
+    assert raised.value.code == 143
+    assert ours.recv() == "a record"
+    assert not ours.poll()
+
+
+def test_no_further_run_begins_after_an_interrupt_while_a_write_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = Failing()
+    monkeypatch.setattr(engines, "run", run)
+    monkeypatch.setattr(engines, "check_disk", lambda *_: None)
+    job, display = MagicMock(), MagicMock()
+    with pytest.raises(Interrupted), interruptible():
+        engines.run_inline([job, job], display)
+    assert run.begun == 1
+    display.finish.assert_called_once()

@@ -1,0 +1,84 @@
+"""The command `python -m benchmarks.run` with a witness who writes down what is done, and when.
+
+    python tests/faults/witness.py LOG SUITE [OPTIONS]
+
+Every process, the driver and its workers alike, appends lines to the file LOG: the time, its own
+number, what it does, for which run, and at which step. A line that is written outlives its process.
+The workers import this file as their main module, so that they have the witness as well.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+from benchmarks import engines, report, runner, training
+from benchmarks.messages import Message, Saved
+from benchmarks.records import Record
+from benchmarks.run import main
+from benchmarks.runner import Job, Tell
+
+LOG = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+in_hand = {"run": ""}
+
+
+def note(what: str, step: int | str = "") -> None:
+    """Write down what begins now, for the run in hand."""
+    line = f"{time.monotonic():.6f}\t{os.getpid()}\t{what}\t{in_hand['run']}\t{step}\n"
+    os.write(LOG, line.encode())
+
+
+def noting(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function that is written down when it begins, and when it has ended."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        note(what)
+        result = function(*arguments, **options)
+        note("after " + what)
+        return result
+
+    return call
+
+
+def note_steps(play_round: Callable[..., None]) -> Callable[..., None]:
+    """Give the training loop's round of play, written down before it is played."""
+
+    place = list(signature(play_round).parameters).index("step")
+
+    def call(*arguments: Any) -> None:
+        note("step", arguments[place])
+        play_round(*arguments)
+
+    return call
+
+
+def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
+    """Give `benchmarks.runner.run`, written down with its checkpoints."""
+
+    def call(job: Job, tell: Tell) -> Record:
+        in_hand["run"] = job.spec.name
+
+        def listen(message: Message) -> None:
+            if isinstance(message, Saved):
+                note("saved", message.step)
+            tell(message)
+
+        note("run")
+        record = run(job, listen)
+        note("after run")
+        return record
+
+    return call
+
+
+engines.run = note_runs(engines.run)
+training.play_round = note_steps(training.play_round)
+runner.judge = noting("scoring", runner.judge)
+runner.calibrate = noting("calibration", runner.calibrate)
+report.publish = noting("report", report.publish)
+
+if __name__ == "__main__":
+    note("start")
+    sys.exit(main(sys.argv[2:]))
