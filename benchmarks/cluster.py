@@ -33,9 +33,10 @@ from benchmarks.display import Display
 from benchmarks.engines import SHARE
 from benchmarks.errors import BadInput, one_line
 from benchmarks.interruption import give_way, in_hand
+from benchmarks.job import Job, Place
 from benchmarks.messages import Drawn, Message, Noticed, Saved, Started, relay
 from benchmarks.records import InsidePath, Picture, Record, write_atomically
-from benchmarks.runner import FULL, Job, Place, Progress, leave_outcome, run, unfinished
+from benchmarks.runner import FULL, Progress, leave_outcome, run, unfinished
 from benchmarks.suite import RunSpec
 from metrics.classifier import ClassifierExtractor
 

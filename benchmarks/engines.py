@@ -14,10 +14,11 @@ from multiprocessing.connection import Connection, wait
 
 from benchmarks.display import Display
 from benchmarks.interruption import Interrupted, give_way, interruptible
+from benchmarks.job import Job
 from benchmarks.messages import Drawn, Message, relay
 from benchmarks.parallel import check_team
 from benchmarks.records import Picture, Record
-from benchmarks.runner import FULL, Job, Progress, leave_outcome, run, unfinished
+from benchmarks.runner import FULL, Progress, leave_outcome, run, unfinished
 
 SHARE = 1.25 * 2**30
 """Bytes of memory that a run of small images takes at most, its process included."""

@@ -10,16 +10,10 @@ from pydantic import TypeAdapter
 from torch.distributed import DistError
 
 from benchmarks.interruption import SIGNALS
+from benchmarks.job import Job
 from benchmarks.parallel import Shards, join
 from benchmarks.protocol import Evaluator
-from benchmarks.runner import (
-    Job,
-    build_model,
-    fixed_threads,
-    load_evaluator,
-    make_plan,
-    resident,
-)
+from benchmarks.runner import build_model, fixed_threads, load_evaluator, make_plan, resident
 from benchmarks.seeds import derive_seed
 from benchmarks.training import train
 from models.game import GenerativeModel

@@ -8,23 +8,28 @@ import sys
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from benchmarks import catalogue
 from benchmarks.errors import BadInput, unknown
 from benchmarks.interruption import Interrupted, interruptible
 from benchmarks.lock import hold
+from benchmarks.options import (
+    check_folder,
+    check_options,
+    choose_device,
+    count_processes,
+    describe_choices,
+    find_cache,
+    find_data_root,
+    read_arguments,
+    read_options,
+    share_out,
+    without_engine,
+)
 from benchmarks.suite import (
     RunSpec,
     Suite,
-    apply_settings,
-    build_suite,
-    check_code,
-    find_suite,
-    list_suites,
     plan_runs,
-    read_toml,
-    select_models,
 )
 
 if TYPE_CHECKING:
@@ -32,112 +37,9 @@ if TYPE_CHECKING:
 
     from benchmarks.data import Dataset
     from benchmarks.display import Display
+    from benchmarks.job import Job, Place
     from benchmarks.protocol import Evaluator
     from benchmarks.records import Record
-    from benchmarks.runner import Job, Place
-
-DESCRIPTION = "Train, score and compare generative models side by side."
-EXAMPLES = """examples:
-  python -m benchmarks.run                            the default suite, on embedded data
-  python -m benchmarks.run mnist --data-root DIR      a larger one
-  python -m benchmarks.run --models vae,gan --seeds 5 --set vae.beta=4
-  python -m benchmarks.run --dataset folder:PHOTOS --image-size 32 --extractor random
-  python -m benchmarks.run --list                     what there is to choose from"""
-
-DIRECT = (
-    *("dataset", "source", "image_size", "channels"),
-    *("seeds", "samples", "extractor", "threads", "shards"),
-)
-"""Options that replace the suite's key of the same name."""
-
-OF_THE_DATA = ("source", "published")
-"""Keys of a suite that mean nothing on another data set."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line like all others."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse an argument."""
-        raise BadInput(message.removeprefix("argument "))
-
-
-def whole(text: str) -> int:
-    """Read a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return int(text)
-
-
-def share(text: str) -> float:
-    """Read a part of one."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, not {text!r}")
-    return value
-
-
-def seconds(text: str) -> float:
-    """Read a duration."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0, not {text!r}")
-    return value
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.run",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("suite", nargs="?", default="digits", help="a shipped suite or a TOML file")
-    add = parser.add_argument_group("what is compared").add_argument
-    add("--models", metavar="A,B", help="contenders, models, file.py:ClassName or module:ClassName")
-    add("--backbone", metavar="B", help="the network body of every contender")
-    add("--set", action="append", default=[], metavar="NAME.KEY=VALUE", help="a hyper-parameter")
-    add = parser.add_argument_group("on which data").add_argument
-    add("--dataset", metavar="D", help="a data set's name, or folder:PATH for your own images")
-    add("--source", metavar="S", help="the source domain of translators")
-    add("--image-size", type=whole, metavar="N", help="resize images to N pixels")
-    add("--channels", type=whole, metavar="C", help="1 for grey, 3 for colour")
-    add("--data-root", type=Path, metavar="DIR", help="data sets' files (BENCHMARKS_DATA)")
-    add = parser.add_argument_group("how long, how often").add_argument
-    add("--steps", type=whole, metavar="N", help="training batches that each contender sees")
-    add("--seeds", type=whole, metavar="N", help="repetitions of each contender")
-    add("--samples", type=whole, metavar="N", help="images that each contender generates")
-    add = parser.add_argument_group("scored by what").add_argument
-    add("--extractor", metavar="E", help="the feature extractor")
-    add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
-    add = parser.add_argument_group("on which machine").add_argument
-    add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
-    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
-    add("--compile", action="store_true", help="compile the networks")
-    add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
-    add("--shards", type=whole, metavar="N", help="equal parts of a batch; see the README")
-    add("--engine", default="local", choices=("inline", "local", "ray"), help="see the README")
-    add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores and memory)")
-    add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")
-    add("--address", metavar="ADDR", help="of a Ray cluster, for --engine ray")
-    add = parser.add_argument_group("what is left").add_argument
-    add("--out", type=Path, metavar="DIR", help="results folder (default: results/<suite>)")
-    add("--checkpoint-seconds", type=seconds, default=30.0, metavar="S", help="between checkpoints")
-    add("--force", action="store_true", help="train again what is finished already")
-    add("--only", metavar="RUN", help="do this run alone, whatever became of it before")
-    add("--plan", action="store_true", help="estimate time, memory and disk, and stop")
-    add("--dry-run", action="store_true", help="print what is done and what is to do, and stop")
-    add("--clean", type=Path, metavar="DIR", help="remove runs that DIR's suite does not name")
-    add("--list", action="store_true", help="print what there is to choose from and stop")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -166,11 +68,6 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + (wish.number if isinstance(wish, Interrupted) else signal.SIGINT)
 
 
-def count_processes() -> int:
-    """Tell how many processes `torchrun` or its like has started to compute each run together."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-
-
 def team() -> AbstractContextManager[None]:
     """Lead the other processes of `torchrun`, where there are any."""
     if count_processes() == 1:
@@ -192,76 +89,6 @@ def obey(options: argparse.Namespace, argv: list[str]) -> int:
     return compare(options, argv)
 
 
-def read_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        BadInput: an option is unknown or has a wrong value.
-    """
-    options, rest = make_parser().parse_known_args(argv)
-    if rest and rest[0].startswith("-"):
-        valid = [f"--{name.replace('_', '-')}" for name in vars(options) if name != "suite"]
-        raise BadInput(unknown("option", rest[0].partition("=")[0], valid))
-    if rest:
-        raise BadInput(f"{rest[0]!r}: one suite at a time, and {options.suite!r} is named already")
-    return options
-
-
-def describe_choices() -> str:
-    """List the suites, data sets, models, metrics and extractors, a line each."""
-    from benchmarks.data import list_datasets
-
-    sections = {
-        "suites": list_suites(),
-        "data sets": {name: entry.summary for name, entry in list_datasets().items()},
-        "models": {name: entry.summary for name, entry in catalogue.list_models().items()},
-        "metrics": {name: entry.summary for name, entry in catalogue.list_metrics().items()},
-        "extractors": {name: e.summary for name, e in catalogue.list_extractors().items()},
-    }
-    lines = []
-    for title, entries in sections.items():
-        lines += [title, *(f"  {name:<20} {summary}" for name, summary in entries.items()), ""]
-    return "\n".join(lines).rstrip()
-
-
-def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
-    """Give the results' name, the suite as the options have changed it, and the place of both.
-
-    Raises:
-        BadInput: an option, a name or a value in the suite's file is wrong.
-    """
-    name, path = find_suite(options.suite)
-    table = original = read_toml(path)
-    build_suite(table, path.name)
-    changed = options.dataset not in {None, table.get("dataset")}
-    if changed:
-        table = {key: value for key, value in table.items() if key not in OF_THE_DATA}
-    for key in DIRECT:
-        if (value := getattr(options, key)) is not None:
-            table = {**table, key: value}
-            build_suite(table, f"--{key.replace('_', '-')} {value}")
-    names = [part.strip() for part in (options.models or "").split(",")]
-    if options.models is not None:
-        table = select_models(table, names)
-    if options.backbone is not None:
-        table = apply_settings(
-            table, [f'{c}.backbone="{options.backbone}"' for c in table["contenders"]]
-        )
-    check_code(table, names, path.name)
-    table = apply_settings(table, options.set)
-    if options.steps is not None:
-        batch = table.get("batch", Suite.model_fields["batch"].default)
-        table = {**table, "images": options.steps * batch}
-    place = path.name if table == original else f"{path.name} with options"
-    suite = build_suite(table, place)
-    return (f"{name}-{safe(suite.dataset)}" if changed else name), suite, place
-
-
-def safe(text: str) -> str:
-    """Make a folder's name of a data set's."""
-    return "".join(c if c.isalnum() else "-" for c in text).strip("-")
-
-
 def compare(options: argparse.Namespace, argv: list[str]) -> int:
     """Check everything, then calibrate, train, score and report."""
     from rich.console import Console
@@ -271,18 +98,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
 
     argv = [*argv, *share_out(options)]
     name, suite, place = read_options(options)
-    if suite.shards % count_processes():
-        raise BadInput(
-            f"{place}: shards: {suite.shards} cannot be shared out evenly among the "
-            f"{count_processes()} processes of torchrun; choose a multiple of their number"
-        )
-    entry = catalogue.find_extractor(suite.extractor)
-    if options.inception_weights and not entry.about.get("weights"):
-        raise BadInput(
-            f"--inception-weights: the extractor is {suite.extractor!r}; add --extractor inception"
-        )
-    if options.address and options.engine != "ray":
-        raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")
+    check_options(options, suite, place)
     folder = options.out or Path("results") / name
     check_folder(folder)
     console = Console(markup=False)  # names may hold anything
@@ -311,29 +127,6 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         return carry_out(console, options, argv, name, folder, suite, evaluator, specs)
 
 
-def share_out(options: argparse.Namespace) -> list[str]:
-    """Give each process of `torchrun` one shard, unless the suite or the user says how many.
-
-    Returns:
-        What the command line lacks to say so.
-
-    Raises:
-        BadInput: an option makes no sense for several processes.
-    """
-    processes = count_processes()
-    if processes == 1:
-        return []
-    if options.engine == "ray" or (options.jobs or 1) > 1:
-        wrong = "--engine ray" if options.engine == "ray" else f"--jobs {options.jobs}"
-        raise BadInput(f"{wrong}: all processes of torchrun compute one run together; leave it out")
-    if options.device.startswith("cuda:"):
-        raise BadInput(f"--device {options.device}: each process of torchrun has its own; use cuda")
-    if options.shards or "shards" in read_toml(find_suite(options.suite)[1]):
-        return []
-    options.shards = processes
-    return ["--shards", str(processes)]
-
-
 def check_only(only: str, specs: list[RunSpec]) -> None:
     """Refuse a run to be done alone that the suite does not have.
 
@@ -349,7 +142,7 @@ def find_jobs(
     options: argparse.Namespace, specs: list[RunSpec], name: str, folder: Path
 ) -> "list[Job]":
     """Make a job of every spec."""
-    from benchmarks.runner import Job
+    from benchmarks.job import Job
 
     place = find_place(options, folder)
     return [
@@ -382,47 +175,9 @@ def make_plan(
 
 def find_place(options: argparse.Namespace, folder: Path) -> "Place":
     """Say where runs find what they need and leave what they make."""
-    from benchmarks.runner import Place
+    from benchmarks.job import Place
 
     return Place(folder, find_data_root(options), find_cache(), options.inception_weights)
-
-
-def find_data_root(options: argparse.Namespace) -> Path:
-    """Choose the folder of the data sets' files."""
-    from benchmarks.data import default_data_root
-
-    return options.data_root or default_data_root()
-
-
-def find_cache() -> Path:
-    """Choose the folder of trained extractors: $BENCHMARKS_CACHE, or the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    chosen = os.environ.get("BENCHMARKS_CACHE")
-    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / "extractors"
-
-
-def choose_device(name: str) -> str:
-    """Check the device, `auto` being CUDA where there is one.
-
-    Raises:
-        BadInput: there is no such device.
-    """
-    import torch
-
-    count = torch.cuda.device_count()
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count_processes() > 1 else 1
-    if count and here > count and name in {"auto", "cuda"}:
-        raise BadInput(
-            f"--device {name}: torchrun has started {here} processes here, where there are {count} "
-            f"GPUs; give it --nproc-per-node {count}, or add --device cpu"
-        )
-    if name == "auto":
-        return "cuda" if count else "cpu"
-    valid = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
-    if name not in valid:
-        raise BadInput(f"--device {name}: this machine has {', '.join(valid)}")
-    return name
 
 
 def describe_plan(
@@ -483,7 +238,7 @@ STAGES = ("finished", "partial", "to do")
 
 def find_stages(jobs: "list[Job]") -> "list[tuple[Job, str]]":
     """Tell of each run whether it is finished, trained in part or whole, or to do."""
-    from benchmarks.runner import is_begun, is_done, list_folders
+    from benchmarks.continuation import is_begun, is_done, list_folders
 
     folders = list_folders(jobs[0].place.folder)
     stages = []
@@ -536,19 +291,6 @@ def carry_out(
     return conclude(records, folder, argv)
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a results folder that cannot be written, before anything is done and without a trace.
-
-    Raises:
-        BadInput: it or the nearest folder above it is a file or read-only.
-    """
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise BadInput(f"--out {folder}: {nearest} is a file, not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise BadInput(f"--out {folder}: {nearest} is read-only")
-
-
 def train_all(
     console: "Console", options: argparse.Namespace, jobs: "list[Job]", shape: tuple[int, int, int]
 ) -> "list[Record]":
@@ -591,7 +333,7 @@ def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[J
     Raises:
         BadInput: the options make another run of that contender and seed.
     """
-    from benchmarks.runner import find_finished
+    from benchmarks.continuation import find_finished
 
     todo = [job for job in jobs if only in {job.spec.name, job.spec.name.rpartition("-")[0]}]
     if not todo:
@@ -603,7 +345,7 @@ def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[J
 
 def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
     """Find what is finished, and what is to do: to train, to go on with, or only to score."""
-    from benchmarks.runner import (
+    from benchmarks.continuation import (
         adopt,
         find_finished,
         find_missing,
@@ -683,17 +425,6 @@ def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
         command = shlex.join(["python", "-m", "benchmarks.run", *again])
         print(f"  alone, in the foreground: {command}", file=sys.stderr)
     return 1 if bad else 0
-
-
-def without_engine(argv: list[str]) -> list[str]:
-    """Leave out of a command line what `--only RUN --engine inline` replaces."""
-    kept, skip = [], False
-    for word in argv:
-        name, equals, _ = word.partition("=")
-        if not skip and name not in {"--only", "--engine", "--address", "--force"}:
-            kept.append(word)
-        skip = not skip and not equals and name in {"--only", "--engine", "--address"}
-    return kept
 
 
 if __name__ == "__main__":

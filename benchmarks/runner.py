@@ -3,12 +3,11 @@
 import csv
 import errno
 import io
-import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,19 +15,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks import costs
 from benchmarks.catalogue import load_model
-from benchmarks.checkpoint import Damaged, load_all, read_about, save_tensors
+from benchmarks.continuation import (
+    Keeper,
+    find_finished,
+    find_missing,
+    find_state,
+    find_trained,
+    leave_training,
+    set_aside,
+)
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.errors import BadInput, one_line
 from benchmarks.images import to_float
-from benchmarks.interruption import give_way, in_hand, is_wanted
-from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved, Started
+from benchmarks.interruption import in_hand
+from benchmarks.job import Job, Place, Tell
+from benchmarks.messages import Advanced, Drawn, Saved, Started
 from benchmarks.parallel import called
 from benchmarks.protocol import PROTOCOLS, Evaluator, Generated, as_tensor
 from benchmarks.records import (
@@ -40,11 +47,8 @@ from benchmarks.records import (
     TrainedRecord,
     Training,
     environment,
-    read_record,
-    read_sealed,
     write_atomically,
     write_record,
-    write_sealed,
 )
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import DataSpec, RunSpec
@@ -52,67 +56,10 @@ from benchmarks.training import Diverged, Misfit, Plan, State, snapshot, train
 from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
-Tell = Callable[[Message], None]
-"""Is told how a run gets on."""
-
-WEIGHTS = ("model", "best", "unaveraged")
-"""The files of weights that a trained model leaves."""
-
-FINISHED = ("ok", "collapsed", "diverged")
-"""What a run that is done again would come to again."""
-
 ALIKE = 0.05
 """Samples that vary by less than this share of what the test images do count as all alike."""
 
 FULL = "no space left on the disk"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run finds what it needs, and where it leaves what it makes.
-
-    Attributes:
-        folder: of the suite's results.
-        data_root: of the data sets' files.
-        cache: of trained extractors.
-        weights: of the `inception` extractor, None to download them.
-    """
-
-    folder: Path
-    data_root: Path
-    cache: Path
-    weights: Path | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to do: its spec, its suite's name and where it takes place.
-
-    Attributes:
-        checkpoint_seconds: after how long the state of training is written down again.
-        afresh: whether nothing of an earlier training counts.
-    """
-
-    spec: RunSpec
-    suite: str
-    place: Place
-    checkpoint_seconds: float = 30.0
-    afresh: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """The run's own folder."""
-        return self.place.folder / "runs" / self.spec.name
-
-    @property
-    def checkpoint(self) -> Path:
-        """The folder of its weights, and of its training while that goes on."""
-        return self.folder / "checkpoint"
-
-    @property
-    def seed(self) -> int:
-        """The base of all the run's randomness."""
-        return derive_seed(self.spec.seed, self.spec.data.name, self.spec.contender)
 
 
 @dataclass
@@ -188,98 +135,6 @@ def describe_failure(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
-def find_finished(job: Job) -> Record | None:
-    """Give the record of an earlier run of the same spec, if one has come to its end.
-
-    One that has diverged would do so again; one that has failed may not.
-    """
-    try:
-        record = read_record(job.folder)
-    except BadInput:
-        return None
-    try:
-        same = RunSpec.model_validate(record.spec) == job.spec
-    except ValidationError:
-        return None
-    finished = record.status in FINISHED and record.suite == job.suite
-    return record if same and finished else None
-
-
-def find_missing(record: Record) -> list[str]:
-    """List the metrics that a run has not been scored by because they came later."""
-    return sorted(METRICS.keys() - set(record.metrics)) if record.scores else []
-
-
-def is_kept(job: Job) -> bool:
-    """Tell whether a run's trained model is still there to be scored."""
-    return find_key(job.checkpoint / "training.json") == job.spec.training_key
-
-
-def is_begun(job: Job, folder: Path | None = None) -> bool:
-    """Tell whether the training of a run, its own or in another's folder, has been begun."""
-    checkpoint = (folder or job.folder) / "checkpoint"
-    names = ("training.json", "state.safetensors")
-    return any(find_key(checkpoint / name) == job.spec.training_key for name in names)
-
-
-def is_done(job: Job, folder: Path) -> bool:
-    """Tell whether a folder has the finished record of a run, whatever its extractor's hash is.
-
-    A plan knows the extractor's name alone.
-    """
-    try:
-        record = read_record(folder)
-        spec = RunSpec.model_validate(record.spec)
-    except (BadInput, ValidationError):
-        return False
-    named = spec.model_copy(update={"extractor": spec.extractor.partition("@")[0]})
-    return named == job.spec and record.status in FINISHED and record.suite == job.suite
-
-
-def list_folders(folder: Path) -> dict[str, list[Path]]:
-    """List the folders of runs in a suite's folder by contender and seed."""
-    found: dict[str, list[Path]] = {}
-    runs = folder / "runs"
-    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
-        found.setdefault(path.name.rpartition("-")[0], []).append(path)
-    return found
-
-
-def find_key(path: Path) -> str | None:
-    """Tell which training a file says it is of; None where it says nothing."""
-    if path.suffix != ".json":
-        return read_about(path).get("key")
-    try:
-        return read_sealed(path, TrainedRecord).key
-    except BadInput:
-        return None
-
-
-def adopt(job: Job, others: list[Path]) -> bool:
-    """Take over the training of a run in one of the folders `others`, if it is the same training.
-
-    The files are shared by links where the disk allows it; none is ever written in place.
-    """
-    for name in ("training.json", "state.safetensors"):
-        for folder in others:
-            if find_key(folder / "checkpoint" / name) == job.spec.training_key:
-                job.checkpoint.mkdir(parents=True, exist_ok=True)
-                files = [f"{kind}.safetensors" for kind in WEIGHTS] if name[0] == "t" else []
-                for file in (*files, name):
-                    link(folder / "checkpoint" / file, job.checkpoint / file)
-                return True
-    return False
-
-
-def link(source: Path, target: Path) -> None:
-    """Let `target` be the same file as `source`, or a copy of it."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     """Train the model unless it is trained already, score it, and write what it made."""
     spec = job.spec
@@ -288,7 +143,7 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     evaluator = load_evaluator(
         spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
     )
-    found = find_trained(job, evaluator, tell)
+    found = take_up(job, evaluator, tell)
     trained = found or fit(job, evaluator, tell, progress)
     progress.history[:] = [
         {key: value for key, value in row.items() if value is not None}
@@ -297,63 +152,16 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     return judge(job, evaluator, trained, again=found is not None)
 
 
-def find_trained(job: Job, evaluator: Evaluator, tell: Tell) -> Contender | None:
-    """Load what an earlier training has left, if it was this one and nothing of it is damaged."""
-    if not (job.checkpoint / "training.json").exists():
+def take_up(job: Job, evaluator: Evaluator, tell: Tell) -> Contender | None:
+    """Give the model that an earlier training has left, if it was this one."""
+    found = find_trained(job, tell)
+    if found is None:
         return None
-    try:
-        known = read_sealed(job.checkpoint / "training.json", TrainedRecord)
-        if known.key != job.spec.training_key:
-            return None
-        last, best, _ = (load_weights(job, name) for name in WEIGHTS)
-    except (BadInput, Damaged, OSError) as error:
-        set_aside(job, tell, one_line(error), "training.json", *map(weights_file, WEIGHTS))
-        return None
+    known, last, best = found
     model = build_model(job.spec, evaluator.data.shape).to(job.spec.device).eval()
     model.load_state_dict(last)
     tell(Started(job.spec.name, known.training.steps, known.training.steps))
     return Contender(model, best, known)
-
-
-def load_weights(job: Job, name: str) -> dict[str, Tensor]:
-    """Read weights of the job's own training.
-
-    Raises:
-        Damaged: they are another's, or the file is cut short or altered.
-    """
-    path = job.checkpoint / weights_file(name)
-    tensors, about = load_all(path)
-    if about.get("key") != job.spec.training_key:
-        raise Damaged(f"{path} is of another training")
-    return tensors
-
-
-def weights_file(name: str) -> str:
-    """Give the name of a file of weights."""
-    return f"{name}.safetensors"
-
-
-def find_state(job: Job, tell: Tell) -> State | None:
-    """Read where an earlier training was interrupted, if it was this one."""
-    path = job.checkpoint / "state.safetensors"
-    try:
-        tensors, about = load_all(path)
-    except FileNotFoundError:
-        return None
-    except (Damaged, OSError) as error:
-        set_aside(job, tell, one_line(error), path.name)
-        return None
-    known = about.pop("key", None) == job.spec.training_key
-    return State(about.pop("step"), tensors, about) if known else None
-
-
-def set_aside(job: Job, tell: Tell, why: str, *files: str) -> None:
-    """Rename files that cannot be used, and say so; what they were to save is done again."""
-    for file in files:
-        path = job.checkpoint / file
-        with suppress(FileNotFoundError):
-            path.replace(path.with_name(f"{file}.damaged"))
-    tell(Noticed(job.spec.name, f"{why}; set aside as *.damaged, and done again"))
 
 
 def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Contender:
@@ -438,34 +246,6 @@ def make_plan(job: Job, model: GenerativeModel) -> Plan:
         precision=job.spec.precision,
         compile=job.spec.compile,
     )
-
-
-class Keeper:
-    """Writes down the state of a run's training every so often, and before it is interrupted."""
-
-    def __init__(self, job: Job, tell: Tell, state: State | None) -> None:
-        self.job, self.tell = job, tell
-        self.last = time.monotonic()
-        earlier: Any = state.about if state else {}
-        self.peak_memory_mb = float(earlier.get("peak_memory_mb", 0))
-
-    def due(self) -> bool:
-        """Tell whether it is time, or somebody wants the process to end."""
-        return is_wanted() or time.monotonic() - self.last >= self.job.checkpoint_seconds
-
-    def keep(self, state: State) -> None:
-        """Write the state down; then make way for whoever wants the process to end."""
-        peak = costs.read_peak_memory(torch.device(self.job.spec.device))
-        self.peak_memory_mb = max(self.peak_memory_mb, peak)
-        about = state.about | {
-            "key": self.job.spec.training_key,
-            "step": state.step,
-            "peak_memory_mb": self.peak_memory_mb,
-        }
-        save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
-        self.tell(Saved(self.job.spec.name, state.step))
-        give_way()
-        self.last = time.monotonic()
 
 
 def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) -> Record:
@@ -645,14 +425,6 @@ def leave_images(folder: Path, made: Generated) -> None:
     archive = io.BytesIO()
     np.savez_compressed(archive, images=made.samples.numpy())
     write_atomically(folder / "samples.npz", archive.getvalue())
-
-
-def leave_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
-    """Write a trained model's weights, then what is known of it; no state is needed any more."""
-    for name, tensors in weights.items():
-        save_tensors(job.checkpoint / weights_file(name), tensors, {"key": known.key})
-    write_sealed(job.checkpoint / "training.json", known)
-    (job.checkpoint / "state.safetensors").unlink(missing_ok=True)
 
 
 def leave_pictures(folder: Path, made: Generated) -> None:

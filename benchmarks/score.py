@@ -16,8 +16,7 @@ from benchmarks.data.registry import DATASETS
 from benchmarks.errors import BadInput, printable, unknown
 from benchmarks.generated import ARRAYS, RANGES, find_kind, fit_channels, read_images
 from benchmarks.lock import hold
-from benchmarks.records import EXTERNAL, Picture, Record, Score, environment, write_atomically
-from benchmarks.run import (
+from benchmarks.options import (
     Parser,
     check_folder,
     choose_device,
@@ -26,6 +25,7 @@ from benchmarks.run import (
     safe,
     whole,
 )
+from benchmarks.records import EXTERNAL, Picture, Record, Score, environment, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -388,8 +388,9 @@ def prepare(console: "Console", plan: Plan, target: Target) -> "Extractor":
     """
     from rich.text import Text
 
+    from benchmarks.job import Place
     from benchmarks.protocol import PROTOCOL
-    from benchmarks.runner import Place, fixed_threads, load_extractor
+    from benchmarks.runner import fixed_threads, load_extractor
 
     options, spec = plan.options, plan.comparison.spec if plan.comparison else None
     if spec and spec.protocol != PROTOCOL:

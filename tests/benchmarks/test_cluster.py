@@ -20,9 +20,10 @@ from benchmarks.cluster import Changes, Copy, Dispatch, apply_changes, run_clust
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.engines import run_all
 from benchmarks.errors import BadInput
+from benchmarks.job import Job, Place
 from benchmarks.protocol import as_tensor
 from benchmarks.records import Record, read_record
-from benchmarks.runner import Job, Place, run, unfinished
+from benchmarks.runner import run, unfinished
 from benchmarks.suite import build_suite, plan_runs
 from benchmarks.tables import scores_frame, write_csv
 from metrics.classifier import ClassifierExtractor, load_or_train_classifier

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import run
 from benchmarks.catalogue import load_model
 from benchmarks.data.dataset import Raw
 from benchmarks.data.registry import DATASETS, TRANSFORMS
+from benchmarks.options import make_parser
 from benchmarks.tables import COMPARISON_COLUMNS, TIDY_COLUMNS
 from benchmarks.training import Plan, train
 from metrics import EXTRACTORS, METRICS, Material, build_extractor
@@ -37,13 +37,13 @@ def registries() -> Iterator[None]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command: str) -> None:
-    run.make_parser().parse_args(shlex.split(command))
+    make_parser().parse_args(shlex.split(command))
 
 
 def test_the_table_of_options_is_the_commands() -> None:
     rows = re.findall(r"^\| (`--.*?`) \|", README, re.MULTILINE)
     described = re.findall(r"--[a-z-]+", " ".join(rows))
-    actual = [o for action in run.make_parser()._actions for o in action.option_strings]
+    actual = [o for action in make_parser()._actions for o in action.option_strings]
     assert sorted(described) == sorted(o for o in actual if o not in {"-h", "--help"})
 
 

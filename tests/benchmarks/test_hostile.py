@@ -33,8 +33,8 @@ from benchmarks.data import decoding, load_dataset
 from benchmarks.data.decoding import open_picture
 from benchmarks.errors import BadInput
 from benchmarks.generated import read_images
+from benchmarks.options import read_arguments, read_options
 from benchmarks.records import read_history, read_picture, read_suite
-from benchmarks.run import read_arguments, read_options
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 8), dtype=np.uint8)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks import parallel, run
 from benchmarks.checkpoint import read_about
+from benchmarks.options import read_arguments
 from benchmarks.parallel import Shards
 from benchmarks.records import read_record
 from benchmarks.suite import RunSpec, build_suite
@@ -186,7 +187,7 @@ def test_options_that_several_processes_cannot_have_are_refused(
 ) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    options = run.read_arguments(["smoke", *line.split()])
+    options = read_arguments(["smoke", *line.split()])
     with pytest.raises(run.BadInput, match=message):
         run.compare(options, [])
 

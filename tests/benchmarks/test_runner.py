@@ -17,23 +17,15 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.checkpoint import load_tensors, save_tensors
+from benchmarks.continuation import adopt, find_finished, find_missing, is_begun, is_kept
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.display import Bars, Lines
 from benchmarks.engines import choose_jobs, run_all, run_local
+from benchmarks.job import Job, Place
 from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved
 from benchmarks.protocol import Evaluator
 from benchmarks.records import Record, read_history, read_picture, read_record, write_record
-from benchmarks.runner import (
-    Job,
-    Place,
-    adopt,
-    build_model,
-    find_finished,
-    find_missing,
-    is_begun,
-    is_kept,
-    run,
-)
+from benchmarks.runner import build_model, run
 from benchmarks.suite import build_suite, plan_runs
 from benchmarks.tables import scores_frame, write_csv
 

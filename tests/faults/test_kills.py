@@ -9,8 +9,9 @@ from kills import put_to_the_test
 
 from benchmarks.data import load_dataset
 from benchmarks.engines import Worker
+from benchmarks.job import Job, Place
 from benchmarks.records import Record, read_record
-from benchmarks.runner import Job, Place, run
+from benchmarks.runner import run
 from benchmarks.suite import build_suite, plan_runs
 
 TABLE = {"images": 320, "batch": 32, "seeds": 1, "samples": 64, "extractor": "random"}

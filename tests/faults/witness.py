@@ -15,10 +15,10 @@ from inspect import signature
 from typing import Any
 
 from benchmarks import engines, report, runner, training
+from benchmarks.job import Job, Tell
 from benchmarks.messages import Message, Saved
 from benchmarks.records import Record
 from benchmarks.run import main
-from benchmarks.runner import Job, Tell
 
 LOG = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 in_hand = {"run": ""}

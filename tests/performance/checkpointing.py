@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.catalogue import load_model
 from benchmarks.checkpoint import save_tensors
 from benchmarks.costs import count_parameters
-from benchmarks.run import make_parser
+from benchmarks.options import make_parser
 from benchmarks.suite import Contender, Suite, build_suite, find_suite, read_toml
 from benchmarks.training import Plan, State, train
 from models.game import GenerativeModel
