@@ -3,6 +3,7 @@
 import errno
 import io
 import multiprocessing
+import os
 import random
 import signal
 from collections.abc import Callable
@@ -16,11 +17,12 @@ import torch
 from PIL import Image
 from rich.console import Console
 
+from benchmarks import engines
 from benchmarks.checkpoint import load_tensors, save_tensors
 from benchmarks.continuation import adopt, find_finished, find_missing, is_begun, is_kept
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.display import Bars, Lines
-from benchmarks.engines import choose_jobs, run_all, run_local
+from benchmarks.engines import SHARE, choose_jobs, one_gpu, run_all, run_local
 from benchmarks.job import Job, Place
 from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved
 from benchmarks.protocol import Evaluator
@@ -456,6 +458,31 @@ def test_runs_share_the_cores_and_take_turns_on_a_gpu() -> None:
     assert choose_jobs(3, 1000, "cpu") == 1
     assert choose_jobs(1, 1, "cpu") == 1
     assert choose_jobs(8, 1, "cuda") == 1
+
+
+def test_runs_side_by_side_fit_into_the_memory_that_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    assert engines.available_memory() > 0
+    for memory, runs in ((100, 8), (3.5, 3), (0.5, 1)):
+        monkeypatch.setattr(engines, "available_memory", lambda m=memory: m * SHARE)
+        assert choose_jobs(8, 1, "cpu") == runs
+
+
+def test_gpus_are_shared_out_by_the_declared_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    assert choose_jobs(100, 1, "cuda") == 3
+    assert choose_jobs(100, 1, "cuda", 0.5) == 6
+    assert choose_jobs(100, 1, "cuda", 0.4) == 6
+    assert choose_jobs(100, 1, "cuda:1", 0.25) == 4
+    assert choose_jobs(2, 1, "cuda", 0.1) == 2
+    shown = []
+    for number in range(5):
+        with one_gpu(number):
+            shown.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert shown == ["2", "5", "7", "2", "5"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5,7"
 
 
 @pytest.mark.parametrize("kind", [Bars, Lines])
