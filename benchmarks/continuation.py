@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from metrics import METRICS
 WEIGHTS = ("model", "best", "unaveraged")
 """The files of weights that a trained model leaves."""
 
+ASIDE = "set aside as *.damaged, and done again"
 FINISHED = ("ok", "collapsed", "diverged")
 """What a run that is done again would come to again."""
 
@@ -50,6 +52,23 @@ def find_finished(job: Job) -> Record | None:
         return None
     finished = record.status in FINISHED and record.suite == job.suite
     return record if same and finished else None
+
+
+def set_aside_damaged(path: Path, read: Callable[[Path], object]) -> str | None:
+    """Rename a file that cannot be read, so that it is made again; give the line that says so.
+
+    Args:
+        path: `record.json` or `suite.json`, which may be missing.
+        read: reads it from its folder, or raises BadInput.
+    """
+    if not path.exists():
+        return None
+    try:
+        read(path.parent)
+    except BadInput as error:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        return f"{error}; {ASIDE}"
+    return None
 
 
 def find_missing(record: Record) -> list[str]:
@@ -186,7 +205,7 @@ def set_aside(job: Job, tell: Tell, why: str, *files: str) -> None:
         path = job.checkpoint / file
         with suppress(FileNotFoundError):
             path.replace(path.with_name(f"{file}.damaged"))
-    tell(Noticed(job.spec.name, f"{why}; set aside as *.damaged, and done again"))
+    tell(Noticed(job.spec.name, f"{why}; {ASIDE}"))
 
 
 class Keeper:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 KINDS = 6
 """Kinds of contenders that are tried at most."""
 
-SECONDS = 0.8
+SECONDS = 0.5
 """What all trials take together, unless three steps of every kind take longer."""
 
 COUNTING = 0.5

@@ -352,7 +352,9 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         is_begun,
         is_kept,
         list_folders,
+        set_aside_damaged,
     )
+    from benchmarks.records import read_record
 
     folders = list_folders(jobs[0].place.folder)
     finished, todo, stale = {}, [], 0
@@ -363,6 +365,8 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             stale += bool(find_missing(record))
             continue
         todo.append(job)
+        if damage := set_aside_damaged(job.folder / "record.json", read_record):
+            console.print(damage, highlight=False, soft_wrap=True)
         if not job.afresh and not is_begun(job):
             adopt(job, folders.get(job.spec.name.rpartition("-")[0], []))
     if finished:
@@ -404,8 +408,11 @@ def write_suite(
 
 def find_added(folder: Path, dataset: str) -> "list[Record]":
     """List the records of other programs' images on this data set that are in a suite's folder."""
-    from benchmarks.records import EXTERNAL, read_suite
+    from benchmarks.continuation import set_aside_damaged
+    from benchmarks.records import EXTERNAL, read_index, read_suite
 
+    if damage := set_aside_damaged(folder / "suite.json", read_index):
+        print(f"warning: {damage}; rows of other programs' images are to be added anew")
     try:
         earlier = read_suite(folder)
     except BadInput:

@@ -184,6 +184,30 @@ def test_finished_runs_are_kept_until_forced(
     assert all(path.stat().st_mtime_ns > before for path, before in calibration.items())
 
 
+@pytest.mark.parametrize("how", ["cut short", "altered"])
+def test_a_damaged_record_is_set_aside_and_scored_again(
+    how: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--models", f"{OWN}:Average", "--out", "o", *QUICK]
+    assert main(arguments) == 0
+    scores = (here / "o/scores.csv").read_bytes()
+    (record,) = (here / "o/runs").glob("average-*/record.json")
+    text = record.read_text()
+    record.write_text(text[:-100] if how == "cut short" else text.replace('"seed": 0', '"seed": 1'))
+    (here / "o/suite.json").write_text("torn")
+    damaged = record.read_text()
+    capsys.readouterr()
+    assert main(arguments) == 0
+    out, error = capsys.readouterr()
+    index, line = (line for line in out.splitlines() if "set aside as *.damaged" in line)
+    assert "suite.json is damaged" in index
+    assert "record.json is damaged" in line
+    assert "trained already, scoring it" in out
+    assert error == ""
+    assert record.with_name("record.json.damaged").read_text() == damaged
+    assert (here / "o/scores.csv").read_bytes() == scores
+
+
 def test_a_plan_estimates_what_is_left_and_writes_nothing(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
