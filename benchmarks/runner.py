@@ -52,7 +52,7 @@ from benchmarks.records import (
 )
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import DataSpec, RunSpec
-from benchmarks.training import Diverged, Misfit, Plan, State, snapshot, train
+from benchmarks.training import Diverged, Misfit, Plan, State, Trained, snapshot, train
 from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
@@ -199,41 +199,47 @@ def fit_from(
 
     tell(Started(spec.name, plan.steps, state.step if state else 0))
     costs.reset_peak_memory(device)
-    with called("train", job, spec.shards) as shards, in_hand():
-        trained = train(
-            model,
-            resident(evaluator.train, device),
-            resident(evaluator.source_train, device),
-            plan,
-            evaluate=evaluate,
-            report=lambda step, losses: tell(Advanced(spec.name, step, step * seen, losses)),
-            history=progress.history,
-            state=state,
-            keeper=keeper,
-            shards=shards,
-        )
-    measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
+    # What has been trained is left on disk before an interruption ends this.
+    with in_hand():
+        with called("train", job, spec.shards) as shards:
+            trained = train(
+                model,
+                resident(evaluator.train, device),
+                resident(evaluator.source_train, device),
+                plan,
+                evaluate=evaluate,
+                report=lambda step, losses: tell(Advanced(spec.name, step, step * seen, losses)),
+                history=progress.history,
+                state=state,
+                keeper=keeper,
+                shards=shards,
+            )
+        measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
+        evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
+        known = describe_training(spec, plan, measured, trained)
+        weights = {"model": snapshot(trained.model), "best": trained.best}
+        leave_training(job, known, weights | {"unaveraged": trained.last})
+        tell(Saved(spec.name, plan.steps))
+    return Contender(trained.model, trained.best, known)
+
+
+def describe_training(
+    spec: RunSpec, plan: Plan, measured: Costs, trained: Trained
+) -> TrainedRecord:
+    """Put down what is to be known of a trained model beside its weights."""
+    images = int(trained.history[-1]["images"])
     measured.train_seconds = trained.seconds
-    measured.images_per_second = progress.history[-1]["images"] / trained.seconds
-    unaveraged = trained.last
-    evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
-    known = TrainedRecord(
+    measured.images_per_second = images / trained.seconds
+    return TrainedRecord(
         key=spec.training_key,
         training=Training(
-            steps=plan.steps,
-            batch=plan.batch,
-            images=int(progress.history[-1]["images"]),
-            best_step=trained.best_step,
+            steps=plan.steps, batch=plan.batch, images=images, best_step=trained.best_step
         ),
         costs=measured,
-        history=[dict[str, float | None](row) for row in progress.history],
+        history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
         environment=environment(gpu_name(spec)),
     )
-    weights = {"model": snapshot(trained.model), "best": trained.best, "unaveraged": unaveraged}
-    leave_training(job, known, weights)
-    tell(Saved(spec.name, plan.steps))
-    return Contender(trained.model, trained.best, known)
 
 
 def make_plan(job: Job, model: GenerativeModel) -> Plan:
