@@ -38,7 +38,7 @@ READY = 1800.0
 PATIENCE, FAREWELL = 20.0, 2.0
 """Seconds in which all must have left what one of them has failed in, and have heard the end."""
 
-PAUSE, WATCH = 0.05, 1.0
+PAUSE, WATCH = 0.05, 0.25
 """Seconds between two looks for a call or an answer, and for the end of the other processes."""
 
 

@@ -26,7 +26,7 @@ from models.game import Adam, GenerativeModel, Player, Round
 
 SUITE = """
 dataset = "digits"
-images = 320
+images = 640
 batch = 16
 seeds = 1
 samples = 64
