@@ -402,7 +402,7 @@ def describe(error: Exception) -> str:
 
 def pack_supplies(ray: Any, jobs: list[Job]) -> Supplies:
     """Put into the cluster, once, what the runs need on every node."""
-    needed = {(job.spec.extractor, job.place.cache) for job in jobs}
+    needed = {(n, job.place.cache) for job in jobs for n in (job.spec.extractor, *job.spec.views)}
     extractors = {path for name, cache in needed if (path := find_extractor(name, cache))}
     weights = {job.place.weights for job in jobs if job.place.weights}
     return Supplies(

@@ -32,6 +32,9 @@ from metrics import METRICS
 WEIGHTS = ("model", "best", "unaveraged")
 """The files of weights that a trained model leaves."""
 
+FILM = "evolution.png"
+"""The picture of what training has come to from one validation to the next."""
+
 ASIDE = "set aside as *.damaged, and done again"
 FINISHED = ("ok", "collapsed", "diverged")
 """What a run that is done again would come to again."""
@@ -98,7 +101,8 @@ def is_done(job: Job, folder: Path) -> bool:
         spec = RunSpec.model_validate(record.spec)
     except (BadInput, ValidationError):
         return False
-    named = spec.model_copy(update={"extractor": spec.extractor.partition("@")[0]})
+    extractor, *views = (name.partition("@")[0] for name in (spec.extractor, *spec.views))
+    named = spec.model_copy(update={"extractor": extractor, "views": tuple(views)})
     return named == job.spec and record.status in FINISHED and record.suite == job.suite
 
 
@@ -133,6 +137,8 @@ def adopt(job: Job, others: list[Path]) -> bool:
                 files = [f"{kind}.safetensors" for kind in WEIGHTS] if name[0] == "t" else []
                 for file in (*files, name):
                     link(folder / "checkpoint" / file, job.checkpoint / file)
+                if (folder / FILM).exists():
+                    link(folder / FILM, job.folder / FILM)
                 return True
     return False
 

@@ -67,7 +67,7 @@ def help_train(job: Job, evaluator: Evaluator, model: GenerativeModel, shards: S
         resident(evaluator.train, device),
         resident(evaluator.source_train, device),
         make_plan(job, model),
-        evaluate=lambda average: evaluator.estimate(average, seed, shards)[0],
+        evaluate=lambda average: evaluator.validate(average, seed, shards)[0],
         report=lambda *_: None,
         shards=shards,
     )

@@ -1,6 +1,7 @@
 """Images as numbers, and numbers as pictures."""
 
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +41,31 @@ def encode_tiles(rows: list[Tensor]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels.squeeze())).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
+    """Put a row of uint8 images [N, C, S, S] under the first `rows` of those in a picture.
+
+    Args:
+        path: of a picture of such rows, which may have more of them.
+        rows: how many of them stay. Where the picture is missing, damaged or has fewer, none does.
+        row: what follows them.
+
+    Returns:
+        The number of rows, and the PNG.
+    """
+    side = row.shape[2]
+    last = torch.cat(list(row.cpu()), dim=2).permute(1, 2, 0).numpy().squeeze()
+    try:
+        with Image.open(path) as picture:
+            earlier = np.asarray(picture)[: rows * side]
+    except (OSError, ValueError):
+        earlier = last[:0]
+    if earlier.shape != (rows * side, *last.shape[1:]):
+        earlier = last[:0]
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate([earlier, last])).save(file, "PNG", optimize=True)
+    return len(earlier) // side + 1, file.getvalue()
 
 
 def draw_points(points: Tensor, truth: "Truth | None" = None, side: int = 256) -> Tensor:

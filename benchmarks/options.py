@@ -28,7 +28,7 @@ EXAMPLES = """examples:
 
 DIRECT = (
     *("dataset", "source", "image_size", "channels"),
-    *("seeds", "samples", "extractor", "threads", "shards"),
+    *("seeds", "samples", "extractor", "views", "threads", "shards"),
 )
 """Options that replace the suite's key of the same name."""
 
@@ -49,6 +49,11 @@ def whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
+
+
+def names(text: str) -> list[str]:
+    """Read names with commas between them."""
+    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def share(text: str) -> float:
@@ -99,6 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--samples", type=whole, metavar="N", help="images that each contender generates")
     add = parser.add_argument_group("scored by what").add_argument
     add("--extractor", metavar="E", help="the feature extractor")
+    add("--views", type=names, metavar="A,B", help="further extractors to take FID by; '' for none")
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
     add = parser.add_argument_group("on which machine").add_argument
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
@@ -169,7 +175,8 @@ def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
     for key in DIRECT:
         if (value := getattr(options, key)) is not None:
             table = {**table, key: value}
-            build_suite(table, f"--{key.replace('_', '-')} {value}")
+            shown = ",".join(value) if isinstance(value, list) else value
+            build_suite(table, f"--{key.replace('_', '-')} {shown}")
     names = [part.strip() for part in (options.models or "").split(",")]
     if options.models is not None:
         table = select_models(table, names)
@@ -198,8 +205,8 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
             f"{place}: shards: {suite.shards} cannot be shared out evenly among the "
             f"{count_processes()} processes of torchrun; choose a multiple of their number"
         )
-    entry = catalogue.find_extractor(suite.extractor)
-    if options.inception_weights and not entry.about.get("weights"):
+    used = [catalogue.find_extractor(name) for name in (suite.extractor, *suite.views)]
+    if options.inception_weights and not any(entry.about.get("weights") for entry in used):
         raise BadInput(
             f"--inception-weights: the extractor is {suite.extractor!r}; add --extractor inception"
         )

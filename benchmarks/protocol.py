@@ -1,6 +1,7 @@
 """The one evaluation protocol: from a trained model to its scores, the same for every family."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from metrics.likelihood import (
 from metrics.neighbours import nearest
 from metrics.score import NotApplicable
 from metrics.uncertainty import mean_interval
-from models.game import GenerativeModel, Latent
+from models.game import GenerativeModel, Latent, map_batches
 
 PROTOCOL = 1
 """Raised whenever the same model would get other scores."""
@@ -41,6 +42,12 @@ SELECTION = 40
 
 GRID, PAIRS = 8, 10
 """Rows and columns of a picture of samples; columns of a picture of reconstructions."""
+
+LINES = 6
+"""Rows of a picture of interpolations: pairs of codes, and what lies between them."""
+
+VIEWED = frozenset(("fid",))
+"""The metrics that are taken by further extractors too."""
 
 
 PROTOCOLS = {"real": ("training images", "identity"), "noise": ("uniform noise", "noise")}
@@ -79,6 +86,7 @@ class Evaluator:
         samples: how many images a model generates.
         reconstructions: how many test images it reconstructs.
         cache: a folder where the real images' features are kept, or None.
+        views: further extractors, by which FID is taken too.
     """
 
     def __init__(
@@ -88,6 +96,7 @@ class Evaluator:
         samples: int,
         reconstructions: int,
         cache: Path | None = None,
+        views: Sequence[Extractor] = (),
     ) -> None:
         self.data, self.extractor, self.samples = data, extractor, samples
         self.train, self.test = as_tensor(data.train.images), as_tensor(data.test.images)
@@ -99,23 +108,20 @@ class Evaluator:
         self.reference = Reference(
             extractor, self.test, "test", training=training, cache=cache, truth=data.truth
         )
+        self.views = [Reference(view, self.test, "test", cache=cache) for view in views]
         self.unseen = as_tensor(data.validation.images)
         self.validation = self.reference.keep(self.unseen).features
 
+    @torch.no_grad()
     def validate(
         self, model: GenerativeModel, seed: int, shards: Shards = WHOLE
-    ) -> tuple[float, Drawn]:
-        """Give a model's FID against the validation images, by a quarter of the samples; draw them.
+    ) -> tuple[float, Tensor]:
+        """Give a model's FID against the validation images, and the images that it is of.
 
-        At least 64 are drawn, or as many as there are sources. Those are training sources: held-out
-        ones are for reported scores alone.
+        Those are a quarter of the samples, at least 64 or as many as there are sources; in other
+        processes than the first they are its own alone. Sources are training sources: held-out ones
+        are for reported scores alone.
         """
-        score, fakes = self.estimate(model, seed, shards)
-        return score, draw_samples(fakes, self.data.truth)
-
-    @torch.no_grad()
-    def estimate(self, model: GenerativeModel, seed: int, shards: Shards) -> tuple[float, Tensor]:
-        """Give the validation score in every process, and in the first one the images."""
         n = min(len(self.source_train), max(64, self.samples // 4))
         if shards.leads:
             self.complete(model, seed, self.train[:FINISH])
@@ -185,6 +191,8 @@ class Evaluator:
             "samples": draw_samples(samples, self.data.truth),
             "reconstructions": draw_rows("reconstructions", self.originals, copies),
         }
+        if (between := self.interpolate(model, seed)) is not None:
+            pictures["interpolations"] = between
         if self.reference.training is not None:
             pictures["neighbours"] = draw_neighbours(self.reference, samples, features.features)
         translate = getattr(model, "translate", None)
@@ -195,9 +203,20 @@ class Evaluator:
             pictures["translations"] = draw_rows("translations", source, *made)
         return Generated(samples, features, copies, pictures)
 
+    def interpolate(self, model: GenerativeModel, seed: int) -> Drawn | None:
+        """Draw what lies between pairs of a model's codes; None where it has none, or of points."""
+        latent = model.latent()
+        if latent is None or self.data.truth is not None:
+            return None
+        z = latent.sample(2 * LINES, seeded(seed, "interpolate", device=model.device))
+        codes = walk(z[:LINES], z[LINES:], PAIRS)
+        images = quantise(map_batches(latent.decode, codes.flatten(0, 1))).cpu()
+        return draw_rows("interpolations", *images.split(PAIRS))
+
     def score(self, made: Generated, model: GenerativeModel) -> list[Score]:
         """Score what a model has made by every metric, each with its interval over samples."""
         scores = self.reference.score_features(made.samples, made.features, model.generation)
+        scores += self.score_views(made.samples, model.generation)
         scores += self.score_pairs(self.originals, made.reconstructions, model.reconstruction)
         if model.uses_source and self.data.hidden_pairs is not None:
             truth = as_tensor(self.data.hidden_pairs.images)[: len(made.samples)]
@@ -206,6 +225,10 @@ class Evaluator:
             )
             scores.append(self.entry("paired_mse", error, len(truth), "translation of known pairs"))
         return scores
+
+    def score_views(self, images: Tensor, protocol: str) -> list[Score]:
+        """Score generated images as the further extractors see them."""
+        return [s for view in self.views for s in view.score(images, protocol, VIEWED)]
 
     def score_pairs(self, originals: Tensor, copies: Tensor, protocol: str) -> list[Score]:
         """Score reconstructions image by image, by every metric that applies to their size."""
@@ -322,6 +345,7 @@ class Evaluator:
         generation, reconstruction = PROTOCOLS[name]
         chosen = METRICS.keys() - MEMORISATION if name == "real" else METRICS.keys()
         scores = self.reference.score_features(made.samples, made.features, generation, chosen)
+        scores += self.score_views(made.samples, generation)
         if name == "real":
             scores += self.reference.score(self.unseen, "validation images", MEMORISATION)
             scores += self.score_extractor()
@@ -360,6 +384,28 @@ def draw_samples(images: Tensor, truth: Truth | None = None) -> Drawn:
     rows = min(GRID, len(images) // columns)
     lines = list(images[: rows * columns].split(columns))
     return Picture(file="samples.png", rows=rows, columns=columns), encode_tiles(lines)
+
+
+def draw_film(images: Tensor, truth: Truth | None = None) -> Tensor:
+    """Give the row of a film that shows the first images, or points all together: uint8."""
+    return images[:GRID] if truth is None else draw_points(images, truth)[None]
+
+
+def walk(start: Tensor, end: Tensor, count: int) -> Tensor:
+    """Go from codes [n, d] to others along great circles, in `count` even steps: [n, count, d].
+
+    Straight lines between codes of many dimensions lead through lengths that none is drawn with
+    (White 2016, "Sampling generative networks", section 2.1). Lengths that differ go over evenly.
+    """
+    t = torch.linspace(0, 1, count, device=start.device)[None, :, None]
+    a, b = start[:, None], end[:, None]
+    lengths = a.norm(dim=2, keepdim=True), b.norm(dim=2, keepdim=True)
+    a, b = a / lengths[0], b / lengths[1]
+    angle = (a * b).sum(2, keepdim=True).clamp(-1, 1).acos()
+    parts = torch.sin((1 - t) * angle), torch.sin(t * angle)
+    between = (parts[0] * a + parts[1] * b) / torch.sin(angle)
+    direction = torch.where(torch.sin(angle) > 1e-6, between, (1 - t) * a + t * b)
+    return direction * ((1 - t) * lengths[0] + t * lengths[1])
 
 
 def draw_rows(name: str, *rows: Tensor) -> Drawn:

@@ -143,11 +143,16 @@ class Training(_Schema):
 
 
 class Picture(_Schema):
-    """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder."""
+    """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder.
+
+    Attributes:
+        seen: of a picture of training, how many training images had been seen at each row.
+    """
 
     file: InsidePath
     rows: int = Field(ge=1, le=10_000)
     columns: int = Field(ge=1, le=10_000)
+    seen: list[Whole] = Field(default_factory=list)
 
 
 class Git(_Schema):
@@ -215,6 +220,7 @@ class TrainedRecord(_Schema):
         key: of all that determines the training, `RunSpec.training_key`.
         history: the rows of `history.csv`.
         chosen_by: the extractor by whose validation scores the best checkpoint was chosen.
+        pictures: of the training, which are not drawn again when the model is scored anew.
     """
 
     key: str
@@ -223,6 +229,7 @@ class TrainedRecord(_Schema):
     history: list[dict[str, Number]]
     chosen_by: str
     environment: Environment
+    pictures: dict[str, Picture] = Field(default_factory=dict)
 
 
 class Entry(_Schema):

@@ -257,14 +257,18 @@ def find_stages(jobs: "list[Job]") -> "list[tuple[Job, str]]":
 def prepare(
     data: "Dataset", specs: list[RunSpec], place: "Place"
 ) -> "tuple[list[RunSpec], Evaluator]":
-    """Build the extractor, and name it with its hash in every spec."""
+    """Build the extractors, and name them with their hashes in every spec."""
     from benchmarks.protocol import Evaluator
     from benchmarks.runner import load_extractor
 
     first = specs[0]
-    extractor = load_extractor(first.extractor, data, place, first.device)
-    specs = [spec.model_copy(update={"extractor": str(extractor)}) for spec in specs]
-    return specs, Evaluator(data, extractor, first.samples, first.reconstructions, place.cache)
+    extractor, *views = (
+        load_extractor(name, data, place, first.device) for name in (first.extractor, *first.views)
+    )
+    named = {"extractor": str(extractor), "views": tuple(map(str, views))}
+    specs = [spec.model_copy(update=named) for spec in specs]
+    evaluator = Evaluator(data, extractor, first.samples, first.reconstructions, place.cache, views)
+    return specs, evaluator
 
 
 def carry_out(

@@ -22,6 +22,7 @@ from torch import Tensor
 from benchmarks import costs
 from benchmarks.catalogue import load_model
 from benchmarks.continuation import (
+    FILM,
     Keeper,
     find_finished,
     find_missing,
@@ -30,14 +31,21 @@ from benchmarks.continuation import (
     leave_training,
     set_aside,
 )
-from benchmarks.data import Dataset, load_dataset
+from benchmarks.data import Dataset, Truth, load_dataset
 from benchmarks.errors import BadInput, one_line
-from benchmarks.images import to_float
+from benchmarks.images import extend_tiles, to_float
 from benchmarks.interruption import in_hand
 from benchmarks.job import Job, Place, Tell
 from benchmarks.messages import Advanced, Drawn, Saved, Started
 from benchmarks.parallel import called
-from benchmarks.protocol import PROTOCOLS, Evaluator, Generated, as_tensor
+from benchmarks.protocol import (
+    PROTOCOLS,
+    Evaluator,
+    Generated,
+    as_tensor,
+    draw_film,
+    draw_samples,
+)
 from benchmarks.records import (
     CALIBRATION,
     Costs,
@@ -52,12 +60,24 @@ from benchmarks.records import (
 )
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import DataSpec, RunSpec
-from benchmarks.training import Diverged, Misfit, Plan, State, Trained, snapshot, train
+from benchmarks.training import (
+    Diverged,
+    Misfit,
+    Plan,
+    State,
+    Trained,
+    evenly_spaced,
+    snapshot,
+    train,
+)
 from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
 ALIKE = 0.05
 """Samples that vary by less than this share of what the test images do count as all alike."""
+
+FRAMES = 20
+"""Validations, at most, of which the film of a training shows what was generated."""
 
 FULL = "no space left on the disk"
 
@@ -141,7 +161,8 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     if job.afresh:
         shutil.rmtree(job.checkpoint, ignore_errors=True)
     evaluator = load_evaluator(
-        spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
+        *(spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device),
+        spec.views,
     )
     found = take_up(job, evaluator, tell)
     trained = found or fit(job, evaluator, tell, progress)
@@ -191,9 +212,8 @@ def fit_from(
 
     def evaluate(average: GenerativeModel) -> float:
         own = derive_seed(job.seed, "validation")
-        score, (picture, content) = evaluator.validate(average, own, shards)
-        write_atomically(job.folder / picture.file, content)
-        progress.pictures["samples"] = picture
+        score, images = evaluator.validate(average, own, shards)
+        show_progress(job, plan, progress, images, evaluator.data.truth)
         tell(Drawn(spec.name, dict(progress.pictures)))
         return score
 
@@ -216,15 +236,40 @@ def fit_from(
             )
         measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
         evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
-        known = describe_training(spec, plan, measured, trained)
+        known = describe_training(spec, plan, measured, trained, progress.pictures)
         weights = {"model": snapshot(trained.model), "best": trained.best}
         leave_training(job, known, weights | {"unaveraged": trained.last})
         tell(Saved(spec.name, plan.steps))
     return Contender(trained.model, trained.best, known)
 
 
+def show_progress(
+    job: Job, plan: Plan, progress: Progress, images: Tensor, truth: Truth | None
+) -> None:
+    """Leave a picture of what a model generates now, and one of how that has evolved."""
+    picture, content = draw_samples(images, truth)
+    write_atomically(job.folder / picture.file, content)
+    progress.pictures["samples"] = picture
+    *earlier, now = progress.history
+    seen = [int(row["images"]) for row in earlier if "validation_fid" in row] + [int(now["images"])]
+    validations = min(plan.evaluations, plan.steps)
+    frames = [n - 1 for n in evenly_spaced(validations, FRAMES) if n <= len(seen)]
+    if frames[-1:] != [len(seen) - 1]:
+        return
+    row = draw_film(images, truth)
+    rows, content = extend_tiles(job.folder / FILM, len(frames) - 1, row)
+    write_atomically(job.folder / FILM, content)
+    progress.pictures["evolution"] = Picture(
+        file=FILM, rows=rows, columns=len(row), seen=[seen[frame] for frame in frames[-rows:]]
+    )
+
+
 def describe_training(
-    spec: RunSpec, plan: Plan, measured: Costs, trained: Trained
+    spec: RunSpec,
+    plan: Plan,
+    measured: Costs,
+    trained: Trained,
+    pictures: dict[str, Picture],
 ) -> TrainedRecord:
     """Put down what is to be known of a trained model beside its weights."""
     images = int(trained.history[-1]["images"])
@@ -239,6 +284,7 @@ def describe_training(
         history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
         environment=environment(gpu_name(spec)),
+        pictures={name: pictures[name] for name in pictures if name == "evolution"},
     )
 
 
@@ -280,7 +326,7 @@ def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) ->
         metrics=sorted(METRICS),
         costs=known.costs.model_copy(update={"score_seconds": seconds}),
         training=known.training,
-        pictures={name: picture for name, (picture, _) in made.pictures.items()},
+        pictures={name: picture for name, (picture, _) in made.pictures.items()} | known.pictures,
         scored=now if again else None,
     )
 
@@ -328,7 +374,7 @@ def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
         contender=name,
         family=CALIBRATION,
         status="ok",
-        spec=job.spec.model_dump(),
+        spec=job.spec.model_dump(mode="json"),
         scores=evaluator.score_calibration(name, made),
         metrics=sorted(METRICS),
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
@@ -347,6 +393,7 @@ def load_evaluator(
     reconstructions: int,
     place: Place,
     device: str,
+    views: tuple[str, ...] = (),
 ) -> Evaluator:
     """Load the data and the extractor of a run, once a process."""
     images = load_dataset(
@@ -359,10 +406,20 @@ def load_evaluator(
     )
     if images.fingerprint != data.fingerprint:
         raise BadInput(f"the images of {data.name} have changed since the run was planned")
-    built = load_extractor(extractor.partition("@")[0], images, place, device)
-    if "@" in extractor and str(built) != extractor:
-        raise BadInput(f"the extractor is {built}, not {extractor} as when the run was planned")
-    return Evaluator(images, built, samples, reconstructions, place.cache)
+    built, *further = (find_extractor(name, images, place, device) for name in (extractor, *views))
+    return Evaluator(images, built, samples, reconstructions, place.cache, further)
+
+
+def find_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
+    """Build the extractor of a run.
+
+    Raises:
+        BadInput: it is not the one that the run was planned with.
+    """
+    built = load_extractor(name.partition("@")[0], images, place, device)
+    if "@" in name and str(built) != name:
+        raise BadInput(f"the extractor is {built}, not {name} as when the run was planned")
+    return built
 
 
 def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
@@ -458,7 +515,7 @@ def identity(job: Job) -> dict[str, Any]:
         "contender": job.spec.contender,
         "family": job.spec.family,
         "seed": job.spec.seed,
-        "spec": job.spec.model_dump(),
+        "spec": job.spec.model_dump(mode="json"),
         "environment": environment(gpu_name(job.spec)),
     }
 

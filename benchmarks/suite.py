@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=BaseModel)
 SUITES = Path(__file__).with_name("suites")
 RESERVED = ("real", "noise")
-SCORING = frozenset(("protocol", "extractor", "samples", "reconstructions", "likelihood"))
+SCORING = frozenset(("protocol", "extractor", "views", "samples", "reconstructions", "likelihood"))
 """What of a run's spec concerns the scores of a trained model alone."""
 FEWEST = 64
 """Images below which no score means anything, generated or real."""
@@ -84,6 +84,7 @@ class Suite(BaseModel):
     samples: int | None = Field(None, ge=FEWEST, le=10**7, description="None: one a source image")
     reconstructions: int = Field(1_000, ge=10, le=10**7)
     extractor: str = "classifier"
+    views: list[str] = Field([], description="further extractors by which FID is taken too")
     threads: int = Field(1, ge=1, le=1_024)
     shards: int = Field(1, ge=1, le=FEWEST, description="equal parts that a batch is computed in")
     likelihood: Likelihoods | None = None
@@ -136,6 +137,7 @@ class RunSpec(BaseModel):
     compile: bool
     likelihood: Likelihoods | None = None
     shards: int = 1
+    views: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -254,7 +256,8 @@ def build_suite(table: dict[str, Any], place: str) -> Suite:
     suite = validate(Suite, table, place)
     validate_all(suite, place)
     try:
-        catalogue.find_extractor(suite.extractor)
+        for name in (suite.extractor, *suite.views):
+            catalogue.find_extractor(name)
     except BadInput as error:
         raise BadInput(f"{place}: {error}") from None
     return suite
@@ -506,6 +509,7 @@ def plan_runs(
             precision=precision,
             compile=compile_,
             likelihood=suite.likelihood,
+            views=tuple(view for view in dict.fromkeys(suite.views) if view != suite.extractor),
             **shared,
         )
         for contender, model in models
