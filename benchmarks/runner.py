@@ -256,8 +256,10 @@ def show_progress(
     frames = [n - 1 for n in evenly_spaced(validations, FRAMES) if n <= len(seen)]
     if frames[-1:] != [len(seen) - 1]:
         return
-    row = draw_film(images, truth)
-    rows, content = extend_tiles(job.folder / FILM, len(frames) - 1, row)
+    row, film = draw_film(images, truth), progress.pictures.get("evolution")
+    # An earlier process may have gone on after its last checkpoint: its later rows are drawn again.
+    before = film.rows if film else len(frames) - 1
+    rows, content = extend_tiles(job.folder / FILM, before, row)
     write_atomically(job.folder / FILM, content)
     progress.pictures["evolution"] = Picture(
         file=FILM, rows=rows, columns=len(row), seen=[seen[frame] for frame in frames[-rows:]]

@@ -28,6 +28,8 @@ from benchmarks.options import (
 from benchmarks.records import EXTERNAL, Picture, Record, Score, environment, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from rich.console import Console
 
@@ -356,7 +358,13 @@ def judge(
     """Score images and draw some of them."""
     import torch
 
-    from benchmarks.protocol import MEMORISATION, as_tensor, draw_neighbours, draw_samples
+    from benchmarks.protocol import (
+        MEMORISATION,
+        VIEWED,
+        as_tensor,
+        draw_neighbours,
+        draw_samples,
+    )
     from benchmarks.reference import Reference
     from benchmarks.runner import fixed_threads
     from benchmarks.scoreboard import watch
@@ -374,6 +382,9 @@ def judge(
             features = reference.extract(made, lambda done: report(done, len(made)))
         with console.status("scoring"):
             scores = reference.score_features(made, features, MADE, plan.metrics)
+            for view in prepare_views(plan, target):
+                other = Reference(view, real, target.split, cache=find_cache())
+                scores += other.score(made, MADE, VIEWED)
             pictures = {"samples": draw_samples(made)}
             if remembers:
                 pictures["neighbours"] = draw_neighbours(reference, made, features.features)
@@ -413,6 +424,21 @@ def prepare(console: "Console", plan: Plan, target: Target) -> "Extractor":
     if options.metrics not in {None, "all"} and extractor.classes is None:
         check_logits(plan)
     return extractor
+
+
+def prepare_views(plan: Plan, target: Target) -> "Iterator[Extractor]":
+    """Build the further extractors by which the rows of the comparison have an FID.
+
+    Raises:
+        BadInput: one is not what it was there.
+    """
+    from benchmarks.job import Place
+    from benchmarks.runner import find_extractor
+
+    options, spec = plan.options, plan.comparison.spec if plan.comparison else None
+    place = Place(OUT, find_data_root(options), find_cache(), options.inception_weights)
+    for name in spec.views if spec else ():
+        yield find_extractor(name, target.data, place, choose_device(options.device))
 
 
 def check_logits(plan: Plan) -> None:
@@ -466,21 +492,23 @@ def show(console: "Console", plan: Plan, target: Target, record: Record) -> None
 
     heading = f"{plan.options.images.name} against {target.data.name}, seen by "
     console.print(Text(heading + str(record.spec["extractor"]), style="bold"))
-    scores = arrange(record.scores)
+    own = {None, record.spec["extractor"]}
+    scores = arrange(score for score in record.scores if score.extractor in own)
     console.print(tabulate(scores, len(target.reference)))
-    for note in (*explain_intervals(scores), *list_notes(plan, target, record)):
+    notes = list_notes(plan, target, scores)
+    for note in (*explain_intervals(scores), *notes):
         console.print(Text(note, style="dim"))
 
 
-def list_notes(plan: Plan, target: Target, record: Record) -> list[str]:
+def list_notes(plan: Plan, target: Target, scores: list[Score]) -> list[str]:
     """List what limits the scores, a line each."""
     from benchmarks.scoreboard import symbol
 
-    notes = [f"{symbol(score.metric)}: {score.note}" for score in record.scores if score.note]
-    found = {score.metric for score in record.scores}
+    notes = [f"{symbol(score.metric)}: {score.note}" for score in scores if score.note]
+    found = {score.metric for score in scores}
     if missing := [symbol(name) for name in plan.metrics if name not in found]:
         notes.append(f"not defined here: {', '.join(missing)}")
-    made, real = record.spec["samples"], len(target.reference)
+    made, real = (scores[0].n or 0) if scores else 0, len(target.reference)
     if made != real and "fid" in found:
         notes.append(
             f"{made:,} images against {real:,}: FID is biased by both counts, so compare it with "

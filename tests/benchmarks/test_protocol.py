@@ -1,16 +1,21 @@
+import io
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from own_models import Average, Overflowing
+from PIL import Image
 
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.images import quantise, to_float
-from benchmarks.protocol import Evaluator
+from benchmarks.protocol import Evaluator, walk
+from benchmarks.seeds import derive_seed
 from benchmarks.training import Diverged
 from metrics import METRICS, RandomExtractor
 from models.cyclegan import CycleGAN
+from models.gan import GAN
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,40 @@ def test_calibration_is_a_floor_and_a_ceiling(evaluator: Evaluator) -> None:
     assert real["psnr"].value == math.inf or real["psnr"].value is None
     assert "extractor_accuracy" not in real  # this extractor knows no classes
     assert len(made["real"].samples) == len(made["noise"].samples) == 100
+
+
+def test_codes_are_walked_between_by_lengths_that_they_are_drawn_with() -> None:
+    rng = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 5, 64, generator=rng)
+    between = walk(a, b, 9)
+    assert between.shape == (5, 9, 64)
+    torch.testing.assert_close(between[:, 0], a)
+    torch.testing.assert_close(between[:, -1], b)
+    expected = torch.linspace(0, 1, 9)[None] * (b.norm(dim=1) - a.norm(dim=1))[:, None]
+    torch.testing.assert_close(between.norm(dim=2), a.norm(dim=1)[:, None] + expected)
+    angles = torch.nn.functional.cosine_similarity(between[:, 1:], between[:, :-1], dim=2).acos()
+    torch.testing.assert_close(angles, angles[:, :1].expand_as(angles), atol=1e-3, rtol=0)
+
+
+def test_codes_in_one_direction_are_walked_between_too() -> None:
+    code = torch.tensor([[3.0, 4.0]])
+    between = walk(code, 2 * code, 3)
+    torch.testing.assert_close(between, torch.tensor([[[3.0, 4.0], [4.5, 6.0], [6.0, 8.0]]]))
+
+
+def test_interpolations_begin_and_end_with_samples(evaluator: Evaluator) -> None:
+    model = GAN(GAN.Config(), (1, 8, 8)).eval()
+    picture, content = evaluator.generate(model, 0).pictures["interpolations"]
+    assert (picture.rows, picture.columns) == (6, 10)
+    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    rng = torch.Generator().manual_seed(derive_seed(0, "interpolate"))
+    ends = quantise(model.decode(model.latent().sample(12, rng))).numpy()[:, 0]
+    assert np.array_equal(pixels[:8, :8], ends[0])
+    assert np.array_equal(pixels[-8:, -8:], ends[-1])
+
+
+def test_a_model_without_codes_has_no_interpolations(evaluator: Evaluator) -> None:
+    assert "interpolations" not in evaluator.generate(average(), 0).pictures
 
 
 def test_the_real_row_scores_training_images_and_none_of_the_test(evaluator: Evaluator) -> None:

@@ -19,7 +19,14 @@ from rich.console import Console
 
 from benchmarks import engines
 from benchmarks.checkpoint import load_tensors, save_tensors
-from benchmarks.continuation import adopt, find_finished, find_missing, is_begun, is_kept
+from benchmarks.continuation import (
+    adopt,
+    find_finished,
+    find_missing,
+    is_begun,
+    is_done,
+    is_kept,
+)
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.display import Bars, Lines
 from benchmarks.engines import SHARE, choose_jobs, one_gpu, run_all, run_local
@@ -231,7 +238,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(plan: Plan, name: str)
     assert steps == list(range(step + 1, 11)), "only the steps not yet played are played"
     assert record.scores == expected.scores
     assert record.training == expected.training
-    for file in ("samples.npz", "samples.png", "reconstructions.png"):
+    for file in ("samples.npz", "samples.png", "reconstructions.png", "evolution.png"):
         assert (torn.folder / file).read_bytes() == (whole.folder / file).read_bytes(), file
     for file in ("model", "best", "unaveraged"):
         path = Path("checkpoint", f"{file}.safetensors")
@@ -275,6 +282,8 @@ def test_a_trained_model_is_scored_by_another_extractor_without_training(plan: P
     told: list[Message] = []
     record = run(other, told.append)
     assert not [m for m in told if isinstance(m, Saved | Drawn)]
+    assert record.pictures["evolution"] == trained.pictures["evolution"]
+    assert read_picture(other.folder, record.pictures["evolution"]).shape[:2] == (2, 8)
     assert record.costs.train_seconds == trained.costs.train_seconds
     scores = {score.metric: score for score in record.scores}
     assert scores["fid"].extractor.startswith("pixels@")
@@ -283,6 +292,35 @@ def test_a_trained_model_is_scored_by_another_extractor_without_training(plan: P
     assert read_record(job.folder) == trained
     (apart,) = plan("vae", batch=16)
     assert not adopt(apart, [job.folder, other.folder])
+
+
+def test_a_run_is_scored_by_further_extractors_as_if_each_were_its_own(plan: Plan) -> None:
+    (job,), (other,) = plan("vae", views=["pixels", "random"]), plan("vae", extractor="pixels")
+    assert job.spec.views == ("pixels",)
+    assert job.spec.training_key == other.spec.training_key
+    first, *rest = [score for score in run(job, silent).scores if score.metric == "fid"]
+    assert first.extractor.startswith("random@")
+    assert rest == [score for score in run(other, silent).scores if score.metric == "fid"]
+    assert not is_done(other, job.folder)
+    assert is_done(job, job.folder)
+
+
+def test_the_film_of_a_training_has_a_row_for_every_validation(plan: Plan) -> None:
+    (job,) = plan("vae", evaluations=4)
+    record = run(job, silent)
+    film = record.pictures["evolution"]
+    assert film.seen == [64, 160, 256, 320]  # after 2, 5, 8 and 10 steps of 32 images
+    tiles = read_picture(job.folder, film)
+    assert tiles.shape[:2] == (4, 8)
+    assert len({row.tobytes() for row in tiles}) == 4
+
+
+def test_a_film_that_is_lost_begins_anew(plan: Plan) -> None:
+    (job,) = plan("vae", evaluations=4)
+    kill_after(job, 6)
+    (job.folder / "evolution.png").unlink()
+    film = run(job, silent).pictures["evolution"]
+    assert (film.rows, film.seen) == (2, [256, 320])
 
 
 def test_a_training_in_progress_is_taken_over_too(plan: Plan) -> None:
