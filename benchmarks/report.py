@@ -1,4 +1,4 @@
-"""The command `python -m benchmarks.report DIR`: tables and plots from records alone."""
+"""The command `python -m benchmarks.report DIR`: tables, plots and a page from records alone."""
 
 import argparse
 import gc
@@ -8,24 +8,65 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, unknown
+from benchmarks.options import Parser, names
 
 if TYPE_CHECKING:
-    from benchmarks.plots import Material
+    import pandas as pd
+    from rich.console import Console
+
+    from benchmarks.frames import Frames
+
+DESCRIPTION = """Rebuild every table, every plot and the page of a suite from its records; never
+trains. With several folders, compare their contenders over suites or data sets."""
+EXAMPLES = """examples:
+  python -m benchmarks.report results/digits                  all of it; open report.html there
+  python -m benchmarks.report results/digits --terminal       print the table alone, write nothing
+  python -m benchmarks.report results/digits --plots scores,cost --paper
+  python -m benchmarks.report results/digits results/mnist    a row a data set
+  python -m benchmarks.report --compare OLD NEW               exit code 1 where NEW is worse"""
 
 NAMED = 10
 """Files that are named one by one where many cannot be read, or are not there yet."""
 
+PAPER = "paper"
+"""The folder of what is made for a paper, in a suite's folder."""
 
-def publish(folder: Path) -> None:
-    """Rebuild every table and plot of a suite's folder, and print its table and where they are.
+
+def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
+    """Read a suite's folder as a data frame, to be worked on in a notebook.
+
+    Args:
+        folder: `results/<suite>`, with its `suite.json`.
+        what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
+            a run; `history`, a row a logged step; `pictures`, a row a picture. The functions of
+            `benchmarks.plots` and `benchmarks.pictures` draw the last three.
 
     Raises:
-        BadInput: if the folder holds no readable suite; nothing is written then.
+        BadInput: the folder holds no readable suite, or there is no such frame.
+    """
+    from benchmarks import tables
+
+    return tables.load(folder, what)
+
+
+def publish(folder: Path, *, quiet: bool = False) -> None:
+    """Rebuild all that a suite's folder shows, and print its table and where to look.
+
+    Args:
+        folder: of the suite.
+        quiet: whether to print no table.
+
+    Raises:
+        BadInput: the folder holds no readable suite; nothing is written then.
     """
     with uncollected():
-        material = read_material(folder)
-        print_report(material, write_report(material))
+        frames = read_frames(folder)
+        paths = write_report(frames)
+        console = make_console()
+        if not quiet:
+            print_table(console, frames)
+        print_paths(console, paths)
 
 
 @contextmanager
@@ -41,112 +82,270 @@ def uncollected() -> Iterator[None]:
 
 
 def build_report(folder: Path) -> list[Path]:
-    """Rebuild every table and plot of a suite's folder from its records; never trains.
+    """Rebuild all that a suite's folder shows from its records; never trains.
 
     Returns:
-        The paths written: tables first, then plots.
+        The paths written: tables first, then plots, the page last.
 
     Raises:
-        BadInput: if the folder holds no readable suite; nothing is written then.
+        BadInput: the folder holds no readable suite; nothing is written then.
     """
-    return write_report(read_material(folder))
+    return write_report(read_frames(folder))
 
 
-def read_material(folder: Path) -> "Material":
+def read_frames(folder: Path) -> "Frames":
     """Read a suite, and say on the standard error what could not be read.
 
     Raises:
-        BadInput: if the folder holds no readable suite.
+        BadInput: the folder holds no readable suite.
     """
-    from benchmarks.plots import gather
+    from benchmarks.frames import gather
     from benchmarks.records import read_suite
 
-    material = gather(read_suite(folder))
-    for line in explain_gaps(material):
+    frames = gather(read_suite(folder))
+    for line in explain_gaps(frames):
         print(line, file=sys.stderr)
-    return material
+    return frames
 
 
-def explain_gaps(material: "Material") -> list[str]:
+def explain_gaps(frames: "Frames") -> list[str]:
     """Say what is not in a report: what cannot be read by name, what is still to come in one line.
 
     A suite has its index before it has records, so runs without one are to be expected.
     """
-    from benchmarks.tables import plain
+    from benchmarks.wording import plain
 
-    folder, index = material.results.folder, material.results.index
-    read = {record.run for record in material.results.records}
+    folder, index = frames.results.folder, frames.results.index
+    read = {record.run for record in frames.results.records}
     runs = [run for run in index.runs + index.calibration if run not in read]
     paths = {run: folder / "runs" / run / "record.json" for run in runs}
     absent = {run: path for run, path in paths.items() if not path.exists()}
     known = {f"{path} is missing" for path in absent.values()}
-    damaged = [w for w in material.results.warnings + material.warnings if w not in known]
+    damaged = [w for w in frames.results.warnings + frames.warnings if w not in known]
     lines = [f"warning: {plain(warning)}" for warning in damaged[:NAMED]]
     if len(damaged) > NAMED:
         lines.append(f"warning: and {len(damaged) - NAMED:,} more")
     if absent:
-        names = ", ".join([*list(absent)[:NAMED], *(["…"] if len(absent) > NAMED else [])])
+        named = ", ".join([*list(absent)[:NAMED], *(["…"] if len(absent) > NAMED else [])])
         total = len(index.runs + index.calibration)
-        lines.append(plain(f"{len(absent):,} of {total:,} runs have no record yet: {names}"))
+        lines.append(plain(f"{len(absent):,} of {total:,} runs have no record yet: {named}"))
     return lines
 
 
-def write_report(material: "Material") -> list[Path]:
-    """Write every table and plot; a plot of an earlier report with nothing to show is removed.
+def write_report(frames: "Frames") -> list[Path]:
+    """Write tables, plots and the page; a plot of before with nothing to show now is removed.
 
     Raises:
         BadInput: a link leads out of the suite's folder; nothing is written then.
     """
     from benchmarks import plots, tables
-    from benchmarks.records import check_links, write_atomically
+    from benchmarks.findings import find
+    from benchmarks.page import build_page
+    from benchmarks.records import check_links
 
-    results, frame = material.results, material.frame
-    check_links(results.folder)
+    results, frame = frames.results, frames.comparison
+    scores = tables.scores_frame(results.records)
     files = {
         "table.csv": tables.write_csv(frame),
         "table.md": tables.write_markdown(results, frame),
         "table.tex": tables.write_latex(results, frame),
-        "scores.csv": tables.write_csv(tables.scores_frame(results.records)),
+        "scores.csv": tables.write_csv(scores),
         "costs.csv": tables.write_csv(tables.costs_frame(results.records)),
     }
-    files |= {f"plots/{name}": content for name, content in plots.render(material).items()}
-    for name, content in files.items():
-        write_atomically(results.folder / name, content)
+    drawn = plots.render(frames)
+    files |= {f"plots/{name}": content for name, content in drawn.items()}
+    page = build_page(frames, find(frames.runs, scores), drawn, explain_gaps(frames))
+    check_links(results.folder)
+    paths = write_files(results.folder, files | {"report.html": page})
     for name in plots.PLOTS:
         for stale in {f"plots/{name}.png", f"plots/{name}.svg"} - files.keys():
             (results.folder / stale).unlink(missing_ok=True)
-    return [results.folder / name for name in files]
+    return paths
 
 
-def print_report(material: "Material", paths: list[Path]) -> None:
-    """Print a suite's table, the best value of each column starred, and the paths to look at."""
+def write_chosen(frames: "Frames", chosen: list[str] | None, *, paper: bool) -> list[Path]:
+    """Draw some plots, or with `paper` what goes into a paper: plots as PDF too, and its table.
+
+    Raises:
+        BadInput: there is no plot of such a name, or a link leads out of the suite's folder;
+            nothing is written then.
+    """
+    from benchmarks import plots, tables
+    from benchmarks.records import check_links
+
+    formats = ("png", "svg", "pdf") if paper else ("png", "svg")
+    drawn = plots.render(frames, chosen, paper=paper, formats=formats)
+    files = {f"{PAPER if paper else 'plots'}/{name}": content for name, content in drawn.items()}
+    if paper and chosen is None:
+        table = tables.write_latex(frames.results, frames.comparison, paper=True)
+        files = {f"{PAPER}/table.tex": table} | files
+    check_links(frames.results.folder)
+    return write_files(frames.results.folder, files)
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Write files by their names in a folder, each whole or not at all, and give their paths."""
+    from benchmarks.records import write_atomically
+
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in files]
+
+
+def make_console() -> "Console":
+    """Make what is printed on; names may hold anything, and mean nothing to it."""
     from rich.console import Console
 
+    return Console(markup=False, highlight=False)
+
+
+def print_table(console: "Console", frames: "Frames") -> None:
+    """Print a suite's table, the best value of each column starred."""
     from benchmarks.tables import show_comparison
 
-    console = Console()
-    console.print(show_comparison(material.results, console.width, material.frame))
+    console.print(show_comparison(frames.results, console.width, frames.comparison))
+
+
+def print_paths(console: "Console", paths: list[Path]) -> None:
+    """Print a line a path, however wide the terminal is."""
     for path in paths:
-        console.print(str(path), soft_wrap=True, markup=False, highlight=False)
+        console.print(str(path), soft_wrap=True)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = Parser(
+        prog="python -m benchmarks.report",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("folders", metavar="DIR", nargs="*", type=Path, help="results/<suite>, with suite.json")
+    add("--terminal", action="store_true", help="print the table alone, and write nothing")
+    add("--plots", type=names, metavar="A,B", help="draw these plots alone")
+    add("--paper", action="store_true", help="plots as a paper has them, PDF too, a short table")
+    add("--tensorboard", action="store_true", help="write TensorBoard's event files")
+    add("--compare", nargs=2, type=Path, metavar=("OLD", "NEW"), help="show what has changed")
+    add("--out", type=Path, metavar="DIR", help="where a comparison of folders is written")
+    return parser
+
+
+def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        BadInput: an option is unknown, lacks its value or does not go with the others.
+    """
+    options, rest = make_parser().parse_known_args(argv)
+    if rest:
+        valid = [f"--{name}" for name in vars(options) if name != "folders"]
+        raise BadInput(unknown("option", rest[0].partition("=")[0], valid))
+    count = len(options.folders)
+    alone = [o for o in ("terminal", "plots", "paper", "tensorboard") if getattr(options, o)]
+    if options.compare and (count or [o for o in alone if o != "terminal"]):
+        raise BadInput("--compare takes two folders, and nothing else but --out")
+    if not options.compare and not count:
+        raise BadInput("name a folder written by benchmarks.run, such as results/digits")
+    if count > 1 and [o for o in alone if o != "terminal"]:
+        raise BadInput(f"--{alone[-1]}: one folder at a time, and {count} are named")
+    if options.terminal and len(alone) > 1:
+        raise BadInput(f"--terminal writes nothing; leave out --{alone[-1]}")
+    if options.out and not options.compare and count == 1:
+        raise BadInput("--out: the report of one suite is written into its own folder")
+    return options
+
+
+def obey(options: argparse.Namespace) -> int:
+    """Do what the options ask for, and give the exit code."""
+    if options.compare:
+        old, new = options.compare
+        return compare_results(old, new, options.out)
+    if len(options.folders) > 1:
+        return compare_suites(options.folders, options.out, write=not options.terminal)
+    (folder,) = options.folders
+    if not (options.terminal or options.plots is not None or options.paper or options.tensorboard):
+        publish(folder)
+        return 0
+    console = make_console()
+    with uncollected():
+        if options.tensorboard:
+            write_events(console, folder)
+        if options.terminal or options.plots is not None or options.paper:
+            frames = read_frames(folder)
+        if options.terminal:
+            print_table(console, frames)
+        elif options.plots is not None or options.paper:
+            print_paths(console, write_chosen(frames, options.plots, paper=options.paper))
+    return 0
+
+
+def write_events(console: "Console", folder: Path) -> None:
+    """Write TensorBoard's event files, and say how they are looked at."""
+    from benchmarks import tensorboard
+    from benchmarks.records import read_suite
+    from benchmarks.wording import plain
+
+    tensorboard.check_installed()
+    folders, warnings = tensorboard.write_events(read_suite(folder))
+    for line in warnings[:NAMED]:
+        print(f"warning: {plain(line)}", file=sys.stderr)
+    place = folders[0].parent
+    text = f"{len(folders):,} runs; look at them by: tensorboard --logdir {place}"
+    console.print(text, soft_wrap=True)
+
+
+def compare_suites(folders: list[Path], out: Path | None, *, write: bool) -> int:
+    """Compare the contenders of several suites: print it, and write it beside the first one."""
+    from benchmarks.aggregate import read_aggregate
+    from benchmarks.overview import show_aggregate, write_aggregate
+
+    console = make_console()
+    with uncollected():
+        result = read_aggregate(folders)
+        console.print(show_aggregate(result, console.width))
+        if write:
+            place = out or folders[0].parent / "comparison"
+            print_paths(console, write_files(place, write_aggregate(result)))
+    return 0
+
+
+def compare_results(old: Path, new: Path, out: Path | None) -> int:
+    """Print what has changed from one folder to another; exit code 1 where it is for the worse.
+
+    Raises:
+        BadInput: a folder holds no readable suite, or none of its scores can be compared.
+    """
+    from benchmarks import changelog, changes
+    from benchmarks.records import read_suite
+
+    console = make_console()
+    with uncollected():
+        found = changes.compare_results(read_suite(old), read_suite(new))
+        console.print(changelog.show_changes(found, console.width))
+        if out:
+            print_paths(console, write_files(out, changelog.write_changes(found)))
+    if not changes.is_comparable(found):
+        raise BadInput(f"{new}: no score there can be compared with {old}, as said above")
+    return int(changes.is_worse(found))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, or 2 where the input is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.report",
-        description="Rebuild every table and plot of a suite from its records; never trains.",
-    )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="results/<suite>, with suite.json")
-    folder = parser.parse_args(argv).folder
+    """Run the command.
+
+    Returns:
+        0; 1 where a comparison of two results finds the new one worse, or nothing can be written; 2
+        where the input is wrong.
+    """
     try:
-        publish(folder)
+        return obey(read_arguments(argv))
     except BadInput as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"the report cannot be written: {error}", file=sys.stderr)
-        return 2
-    return 0
+        print(f"error: the report cannot be written: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

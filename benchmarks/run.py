@@ -101,7 +101,8 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     check_options(options, suite, place)
     folder = options.out or Path("results") / name
     check_folder(folder)
-    console = Console(markup=False)  # names may hold anything
+    # Names may hold anything. Quietly, nothing is printed on it but what was asked for.
+    console = Console(markup=False, quiet=options.quiet and not (options.plan or options.dry_run))
     with uncollected(), console.status("loading"):
         specs, data = make_plan(options, suite, place)
     if options.only is not None:
@@ -122,9 +123,15 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         specs, evaluator = prepare(data, specs, find_place(options, folder))
     with hold(folder, ["python", "-m", "benchmarks.run", *argv]) as dead:
         if dead:
-            line = f"{dead} has died; going on from what it left"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            warn(f"{dead} has died; going on from what it left")
         return carry_out(console, options, argv, name, folder, suite, evaluator, specs)
+
+
+def warn(line: str) -> None:
+    """Print a line that is to be seen however quiet the command is."""
+    from rich.console import Console
+
+    Console(markup=False, highlight=False).print(line, soft_wrap=True)
 
 
 def check_only(only: str, specs: list[RunSpec]) -> None:
@@ -291,7 +298,7 @@ def carry_out(
     if options.only is None or not (folder / "suite.json").exists():
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)
-    publish(folder)
+    publish(folder, quiet=options.quiet)
     return conclude(records, folder, argv)
 
 
@@ -299,18 +306,20 @@ def train_all(
     console: "Console", options: argparse.Namespace, jobs: "list[Job]", shape: tuple[int, int, int]
 ) -> "list[Record]":
     """Carry out every run that is not finished, longest first, and give all records in order."""
-    from benchmarks.display import Bars, Lines
+    from rich.console import Console
+
+    from benchmarks.display import Mode, make_display
     from benchmarks.runner import estimate_work
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
     specs = {job.spec.contender: job.spec for job in todo}
     work = {name: estimate_work(spec, shape) for name, spec in specs.items()}
     todo.sort(key=lambda job: -work[job.spec.contender])
-    if console.is_terminal:
-        with Bars(console, len(todo)) as display:
-            new = engage(options, todo, display)
-    else:
-        new = engage(options, todo, Lines(console, len(todo)))
+    load = {job.spec.name: float(work[job.spec.contender]) for job in todo}
+    mode: Mode = "quiet" if options.quiet else "plain" if options.plain else "auto"
+    loud = Console(markup=False)
+    with make_display(loud, len(todo), mode, load, finished.values()) as display:
+        new = engage(options, todo, display)
     made = finished | {record.run: record for record in new}
     return [made[job.spec.name] for job in jobs if job.spec.name in made]
 
@@ -370,7 +379,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             continue
         todo.append(job)
         if damage := set_aside_damaged(job.folder / "record.json", read_record):
-            console.print(damage, highlight=False, soft_wrap=True)
+            warn(damage)
         if not job.afresh and not is_begun(job):
             adopt(job, folders.get(job.spec.name.rpartition("-")[0], []))
     if finished:

@@ -1,91 +1,72 @@
-"""Intervals over seeds: Student's t, on the log scale for positive distances.
+"""What may be said about scores: intervals, differences, ranks, and what their variance is made of.
 
-The spread of a distance such as FID over seeds is multiplicative and never reaches below zero, so
-its logarithms are averaged: the value is the geometric mean and its interval is asymmetric about
-it. Student's t rather than the percentile bootstrap, which covers 72 % instead of 95 % at three
-seeds. An interval always contains its value.
+The parts are in files of their own: `intervals` over the seeds of one contender, `differences`
+between two, `rankings` of many (over seeds of one data set, or over data sets), and `variance`.
 """
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-from scipy.special import stdtrit
-
-from benchmarks.catalogue import list_metrics
-
-LEVEL = 0.95
-LOG_SCALE = frozenset(
-    ("fid", "fid_best", "fid_infinity", "reconstruction_mse", "paired_mse", "mae", "lpips")
+from benchmarks.differences import (
+    ALPHA,
+    FEWEST_SEEDS,
+    Test,
+    holm,
+    paired,
+    probability_of_improvement,
+    seeds_for,
+    seeds_needed,
+    welch,
 )
-SAME_RANGE = {"fid_best": "fid", "paired_mse": "reconstruction_mse"}
+from benchmarks.intervals import (
+    LEVEL,
+    LOG_SCALE,
+    NOTHING,
+    SAME_RANGE,
+    Interval,
+    interval_over_seeds,
+    last_over_best,
+    spread,
+    student_interval,
+    value_range,
+)
+from benchmarks.rankings import (
+    FEWEST_DATA_SETS,
+    Friedman,
+    compare_contenders,
+    friedman,
+    is_lower_better,
+    nemenyi,
+    rank_intervals,
+    uses_log_scale,
+)
+from benchmarks.variance import COMPONENTS, split_variance
 
-
-class Interval(NamedTuple):
-    """A value and its 95 % interval; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-
-
-NOTHING = Interval(math.nan, math.nan, math.nan)
-
-
-def student_interval(values: Sequence[float], *, log: bool = False) -> Interval:
-    """Mean and Student's t interval of at least two independent values.
-
-    With `log`, of positive values: the geometric mean and the exponential of the interval of
-    their logarithms.
-    """
-    sample = np.log(values) if log else np.asarray(values, dtype=float)
-    mean = float(sample.mean())
-    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    half = float(stdtrit(len(sample) - 1, (1 + LEVEL) / 2)) * error
-    interval = Interval(mean, mean - half, mean + half)
-    return Interval(*map(math.exp, interval)) if log else interval
-
-
-def interval_over_seeds(metric: str, runs: Sequence[Interval]) -> Interval:
-    """Sum up a metric over the seeds' runs, each with its own interval over samples.
-
-    One run keeps its own value and interval, several have Student's t over their values: on the
-    log scale for the metrics of `LOG_SCALE`, unless one of them is zero or negative. No interval
-    leaves the metric's range. Runs without a value are left out.
-    """
-    scored = [run for run in runs if math.isfinite(run.value)]
-    if not scored:
-        return NOTHING
-    values = [run.value for run in scored]
-    log = metric in LOG_SCALE and min(values) > 0
-    value, low, high = student_interval(values, log=log) if len(scored) > 1 else scored[0]
-    floor, ceiling = value_range(metric)
-    # Of two numbers max and min give the first unless the second is beyond it: NaN stays NaN.
-    return Interval(value, max(low, min(floor, value)), min(high, max(ceiling, value)))
-
-
-def value_range(metric: str) -> tuple[float, float]:
-    """The smallest and the largest value that a metric can have, infinite where there is none."""
-    entry = list_metrics().get(SAME_RANGE.get(metric, metric))
-    low, high = (entry.about[end] if entry else None for end in ("low", "high"))
-    return -math.inf if low is None else low, math.inf if high is None else high
-
-
-def last_over_best(last: Sequence[float], best: Sequence[float]) -> float:
-    """How many times worse the last checkpoint is than the best by validation, run by run.
-
-    The geometric mean over runs of FID(last) / FID(best): 1 where training ends at its best. NaN
-    without a run that has both.
-    """
-    ratios = [a / b for a, b in zip(last, best, strict=True) if a > 0 and b > 0]
-    return math.exp(float(np.log(ratios).mean())) if ratios else math.nan
-
-
-def spread(values: Sequence[float]) -> float:
-    """Geometric standard deviation: 1.1 where positive values differ by about 10 %.
-
-    NaN for fewer than two values that are finite and positive.
-    """
-    logs = np.log([value for value in values if value > 0])
-    return math.exp(float(logs.std(ddof=1))) if len(logs) > 1 else math.nan
+__all__ = [
+    "ALPHA",
+    "COMPONENTS",
+    "FEWEST_DATA_SETS",
+    "FEWEST_SEEDS",
+    "LEVEL",
+    "LOG_SCALE",
+    "NOTHING",
+    "SAME_RANGE",
+    "Friedman",
+    "Interval",
+    "Test",
+    "compare_contenders",
+    "friedman",
+    "holm",
+    "interval_over_seeds",
+    "is_lower_better",
+    "last_over_best",
+    "nemenyi",
+    "paired",
+    "probability_of_improvement",
+    "rank_intervals",
+    "seeds_for",
+    "seeds_needed",
+    "split_variance",
+    "spread",
+    "student_interval",
+    "uses_log_scale",
+    "value_range",
+    "welch",
+]

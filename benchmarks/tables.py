@@ -5,7 +5,8 @@ import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 from rich import box
@@ -14,9 +15,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks import latex
 from benchmarks.catalogue import list_metrics
-from benchmarks.records import CALIBRATION, Record, Results, Score
+from benchmarks.errors import BadInput, unknown
+from benchmarks.records import CALIBRATION, Record, Results, Score, read_suite
 from benchmarks.statistics import Interval, interval_over_seeds, last_over_best, spread
+from benchmarks.wording import (
+    escape_latex,
+    escape_markdown,
+    plain,
+    shorten,
+    show_amount,
+    show_number,
+)
+
+if TYPE_CHECKING:
+    from benchmarks.frames import Frames
 
 TIDY_COLUMNS = (
     *("suite", "dataset", "contender", "family", "seed", "status"),
@@ -27,6 +41,7 @@ COSTS = (
     *("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds"),
 )
 PROSE = 18  # characters before a terminal's cell of words wraps
+NAME = 16  # characters of a name that a terminal's tables leave room for
 HEADLINES = (
     *("fid", "fid_best", "inception_score", "reconstruction_mse", "paired_mse", "psnr", "ssim"),
 )
@@ -132,6 +147,36 @@ def scores_of(record: Record, extractor: str | None) -> dict[str, Score]:
     return {score.metric: score for score in scores if score.extractor in {None, extractor}}
 
 
+def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
+    """Read a suite's folder as a data frame.
+
+    Args:
+        folder: `results/<suite>`, with its `suite.json`.
+        what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
+            a run; `history`, a row a logged step.
+
+    Raises:
+        BadInput: the folder holds no readable suite, or there is no such frame.
+    """
+    frames: dict[str, Callable[[Results], pd.DataFrame]] = {
+        "scores": lambda results: scores_frame(results.records),
+        "costs": lambda results: costs_frame(results.records),
+        "comparison": comparison_frame,
+        "runs": lambda results: _gather(results).runs,
+        "history": lambda results: _gather(results).history,
+    }
+    if what not in frames:
+        raise BadInput(unknown("frame", what, frames))
+    frame = frames[what](read_suite(Path(folder)))
+    return frame.astype(dict.fromkeys(frame.select_dtypes(["object", "string"]), "string"))
+
+
+def _gather(results: Results) -> "Frames":
+    from benchmarks.frames import gather
+
+    return gather(results)
+
+
 def write_csv(frame: pd.DataFrame) -> bytes:
     """CSV with the shortest digits that give back every float, and LF line ends."""
     return frame.to_csv(index=False, lineterminator="\n").encode()
@@ -214,23 +259,6 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def show_number(value: float) -> str:
-    """Three significant digits, with separators of thousands: 0.0123, 12.3, 1,234."""
-    if not math.isfinite(value):
-        return ""
-    if value == 0 or abs(value) >= 999.5:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}".rstrip(".")
-
-
-def show_amount(value: float) -> str:
-    """Three significant digits with a suffix: 950, 12.3K, 1.23M, 4.56G."""
-    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
-        if abs(value) >= 0.9995 * size:
-            return f"{show_number(value / size)}{suffix}"
-    return f"{value:.3g}" if math.isfinite(value) else ""
-
-
 @dataclass(frozen=True)
 class Column:
     """How a column of `comparison_frame` is shown to a person; `better` marks its best value.
@@ -270,7 +298,7 @@ def metric_columns(*names: str, interval: bool = False) -> tuple[Column, ...]:
 
 GENERATION = (
     Column("fid", "FID", show_number, "lower", interval=True),
-    Column("inception_score", "Inception Score", show_number, "higher", interval=True),
+    Column("inception_score", "Inception Score", show_number, "higher", True, optional=True),
     *metric_columns("kid"),
 )
 VARIETY = metric_columns("precision", "recall", "density", "coverage")
@@ -279,8 +307,8 @@ MODES = metric_columns("modes", "high_quality", "reverse_kl", interval=True)
 LIKELIHOOD = metric_columns("elbo", "iwae", "ais", "bits_per_dimension", interval=True)
 RECONSTRUCTION = (
     Column("reconstruction_mse", "MSE", show_number, "lower", interval=True),
-    Column("psnr", "PSNR", show_number, "higher"),
-    Column("ssim", "SSIM", show_number, "higher"),
+    Column("psnr", "PSNR", show_number, "higher", optional=True),
+    Column("ssim", "SSIM", show_number, "higher", optional=True),
     Column("reconstruction_protocol", "reconstructs by", prose=True),
 )
 DIFFICULTY = (
@@ -300,6 +328,8 @@ COST = (
     Column("images_per_second", "images/s", show_amount, "higher"),
     Column("peak_memory_mb", "MB", show_number, "lower"),
 )
+HEADLINE = (*GENERATION[:2], RECONSTRUCTION[0], COST[0], COST[3])
+"""The columns of a paper's table."""
 SHOWN = {c.key for c in (*GENERATION, *VARIETY, *COPIES, *MODES, *LIKELIHOOD)}
 PANELS = {
     "Generation": GENERATION,
@@ -321,11 +351,23 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> list[Column]:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a person reads in a cell: the value, its interval's ends, whether it is the best."""
+    """What a person reads in a cell: the value, its interval's ends, how it stands in its column.
+
+    Attributes:
+        text: the value as it is shown; empty where there is none.
+        bounds: the ends of its interval as they are shown.
+        best: whether it is the best of its column.
+        second: whether nothing but the best is better.
+        value: the value itself.
+        ends: those of its interval themselves.
+    """
 
     text: str
     bounds: tuple[str, str] | None = None
     best: bool = False
+    second: bool = False
+    value: Any = None
+    ends: tuple[float, float] | None = None
 
     def join(self) -> str:
         """The value with its interval: `12.3 [10.9, 15.0]`."""
@@ -333,43 +375,67 @@ class Cell:
 
 
 def cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
-    """A column of `comparison_frame` as it is shown, its best values marked.
+    """A column of `comparison_frame` as it is shown, its best and second best values marked.
 
-    Calibration rows compete with none, and a single value has nothing to be the best of.
+    Calibration rows compete with none. All who share a place are marked; a single value has
+    nothing to be the best of, and the worse of two is no second.
     """
-    contest = frame.loc[frame["family"] != CALIBRATION, column.key].dropna()
-    best = None
-    if column.better and len(contest) > 1:
-        best = contest.min() if column.better == "lower" else contest.max()
-    return [_cell(row, column, best) for row in frame.to_dict("records")]
+    contest = frame["family"] != CALIBRATION
+    places = _podium(frame.loc[contest, column.key].dropna(), column.better)
+    bounds = [f"{column.key}_low", f"{column.key}_high"]
+    lows, highs = (
+        frame[end] if column.interval and end in frame else [math.nan] * len(frame)
+        for end in bounds
+    )
+    rows = zip(frame[column.key], lows, highs, contest, strict=True)
+    return [_cell(column, *row[:3], places if row[3] else {}) for row in rows]
 
 
-def _cell(row: dict[Any, Any], column: Column, best: float | None) -> Cell:
-    value = row[column.key]
+def _podium(values: pd.Series, better: str | None) -> dict[Any, str]:
+    """Which value is the best, and which the second best."""
+    if better is None or len(values) < 2:
+        return {}
+    places = sorted(set(values), reverse=better == "higher")
+    return dict(zip(places, ("best", "second") if len(values) > 2 else ("best",), strict=False))
+
+
+def _cell(column: Column, value: Any, low: float, high: float, places: dict[Any, str]) -> Cell:
     if pd.isna(value):
         return Cell("")
-    low, high = (row.get(f"{column.key}_{end}", math.nan) for end in ("low", "high"))
-    bounded = column.interval and pd.notna(low) and pd.notna(high)
+    bounded = pd.notna(low) and pd.notna(high)
+    place = places.get(value)
     return Cell(
         column.show(value),
         (column.show(low), column.show(high)) if bounded else None,
-        best is not None and row["family"] != CALIBRATION and value == best,
+        place == "best",
+        place == "second",
+        value,
+        (low, high) if bounded else None,
     )
 
 
-def caption(results: Results) -> str:
-    """What the table's numbers are: data set, reference, samples, extractor, intervals, routes."""
+def caption(results: Results, intervals: str = "Brackets", *, brief: bool = False) -> str:
+    """What the table's numbers are: data set, reference, samples, extractor, intervals, routes.
+
+    Args:
+        results: what it is of.
+        intervals: where they stand in the table.
+        brief: whether only the headline scores stand there.
+    """
     families = {record.family for record in results.records}
     sentences = [
         f"Data set {results.index.dataset}; {_provenance(results)}.",
         "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1].",
-        "Brackets: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about the"
-        f" geometric mean); with one seed, over samples{_sample_interval(results.records)}.",
-        "Spread: geometric standard deviation of FID over seeds. Best FID: of the checkpoint best"
-        " by validation; last/best: how many times worse the last one is.",
-        "Diverged and failed runs are counted, not averaged.",
+        f"{intervals}: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about"
+        f" the geometric mean); with one seed, over samples{_sample_interval(results.records)}.",
     ]
-    if any(record.status == "collapsed" for record in results.records):
+    if not brief:
+        sentences += [
+            "Spread: geometric standard deviation of FID over seeds. Best FID: of the checkpoint"
+            " best by validation; last/best: how many times worse the last one is.",
+            "Diverged and failed runs are counted, not averaged.",
+        ]
+    if not brief and any(record.status == "collapsed" for record in results.records):
         sentences.append("Collapsed runs are counted, and averaged by their scores.")
     if len(_sample_counts(results)) > 1:
         sentences.append("Sample counts differ, and FID falls as they grow: compare with care.")
@@ -478,36 +544,48 @@ def write_markdown(results: Results, frame: pd.DataFrame | None = None) -> bytes
     return "\n".join([*lines, *(f"\n{_paragraph(note)}" for note in notes), ""]).encode()
 
 
-def write_latex(results: Results, frame: pd.DataFrame | None = None) -> bytes:
-    """A LaTeX tabular of all columns, the best values in bold, its caption as a comment.
+def write_latex(
+    results: Results, frame: pd.DataFrame | None = None, *, paper: bool = False
+) -> bytes:
+    """Tabulars in LaTeX, one a panel, the best values in bold, the second underlined.
+
+    The file compiles as it is, and within a paper.
 
     Args:
         results: what it is of.
         frame: their `comparison_frame`, where it has been made already.
+        paper: whether only to give the table of the headline scores.
     """
     frame = comparison_frame(results) if frame is None else frame
-    header, rows = _grid(frame, _latex_cell, escape_latex)
-    contenders = len(results.index.contenders)
-    lines = [
-        r"% needs \usepackage{booktabs}; wide: \resizebox{\textwidth}{!}{...} of graphicx fits it",
-        f"% {plain(caption(results))}",
-        r"\begin{tabular}{l" + "r" * (len(header) - 1) + "}",
-        r"\toprule",
-        _ampersands(header),
-        r"\midrule",
-        *map(_ampersands, rows[:contenders]),
-        *([r"\midrule"] if rows[contenders:] else []),
-        *map(_ampersands, rows[contenders:]),
-        r"\bottomrule",
-        r"\end{tabular}",
+    panels = {"": tuple(c for c in HEADLINE if frame[c.key].notna().any())} if paper else PANELS
+    parts = [
+        _latex_panel(frame, title, columns)
+        for title, panel in panels.items()
+        if (columns := present(frame, panel))
     ]
-    return ("\n".join(lines) + "\n").encode()
+    what = "± (or the distances above and below, where they differ)"
+    notes = f"{caption(results, what, brief=paper)} Best in bold, second best underlined."
+    return latex.document(parts, notes).encode()
+
+
+def _latex_panel(frame: pd.DataFrame, title: str, columns: Sequence[Column]) -> str:
+    """A panel's tabulars, the calibration rows apart where they have a score."""
+    shown = [[_latex_cell(cell) for cell in cells(frame, column)] for column in columns]
+    header = ["contender", *(escape_latex(column.title) for column in columns)]
+    groups: tuple[list[list[str]], list[list[str]]] = ([], [])
+    scored = [i for i, column in enumerate(columns, 1) if column.better]
+    for name, family, *texts in zip(frame["contender"], frame["family"], *shown, strict=True):
+        row = [escape_latex(name), *texts]
+        if family != CALIBRATION or any(row[i] for i in scored):
+            groups[family == CALIBRATION].append(row)
+    alignment = "l" + "".join("l" if column.prose else "r" for column in columns)
+    return latex.tabulars(title, alignment, header, groups)
 
 
 def _grid(
     frame: pd.DataFrame, show: Callable[[Cell], str], escape: Callable[[str], str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the one wide table, a row a contender."""
+    """Header and rows of the one wide table of Markdown, a row a contender."""
     columns = [column for panel in PANELS.values() for column in present(frame, panel)]
     shown = [[show(cell) for cell in cells(frame, column)] for column in columns]
     header = ["contender"] + [escape(column.title) for column in columns]
@@ -521,20 +599,10 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    value = rf"\textbf{{{cell.text}}}" if cell.best else escape_latex(cell.text)
-    return f"{value} [{', '.join(cell.bounds)}]" if cell.bounds else value
-
-
-def plain(text: str) -> str:
-    """Put a text into one line of characters that can be seen, none of which steers a terminal."""
-    words = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
-
-
-def escape_markdown(text: str) -> str:
-    """Make a text stand for itself in a cell of a Markdown table."""
-    escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", plain(text))
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    mark: latex.Mark = "best" if cell.best else "second" if cell.second else ""
+    if cell.ends:
+        return latex.quantity(cell.value, *cell.ends, mark)
+    return latex.number(cell.text, mark)
 
 
 def _paragraph(text: str) -> str:
@@ -542,31 +610,8 @@ def _paragraph(text: str) -> str:
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape_markdown(text))
 
 
-LATEX = {
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    **{sign: f"{{{sign}}}" for sign in "[]*"},  # at a row's start they would be the last one's
-    "\N{REPLACEMENT CHARACTER}": "?",
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-}
-
-
-def escape_latex(text: str) -> str:
-    """Make a text stand for itself in LaTeX."""
-    return "".join(LATEX.get(sign, sign) for sign in plain(text))
-
-
 def _pipes(row: Iterable[str]) -> str:
     return "| " + " | ".join(row) + " |"
-
-
-def _ampersands(row: Iterable[str]) -> str:
-    return " & ".join(row) + r" \\"
 
 
 def show_comparison(results: Results, width: int, frame: pd.DataFrame | None = None) -> Group:
@@ -579,48 +624,78 @@ def show_comparison(results: Results, width: int, frame: pd.DataFrame | None = N
     """
     frame = comparison_frame(results) if frame is None else frame
     tables = [
-        _terminal_table(frame, title, columns, width)
+        table
         for title, panel in PANELS.items()
         if (columns := present(frame, panel))
+        for table in _terminal_tables(frame, title, columns, width)
     ]
     notes = [
-        Text(plain(note), style="dim") for note in (caption(results), *remarks(results, frame))
+        Text(plain(note), style="dim")
+        for note in ("* the best of its column.", caption(results), *remarks(results, frame))
     ]
     return Group(*tables, *notes)
 
 
-def _terminal_table(
+def _terminal_tables(
     frame: pd.DataFrame, title: str, columns: Sequence[Column], width: int
-) -> Table:
-    """A panel whose only cells to wrap are prose; names give way by their middle."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("")
-    room, shown = width - 4, []
-    for column in columns:
-        texts = [_terminal_cell(cell) for cell in cells(frame, column)]
+) -> list[Table]:
+    """A panel, in as many tables as leave room for its names."""
+    longest = max((cell_len(plain(name)) for name in frame["contender"]), default=0)
+    room = width - 4 - min(longest, NAME)
+    shown = [_terminal_column(frame, column, room) for column in columns]
+    parts: list[list[TerminalColumn]] = [[]]
+    for column in shown:
+        if parts[-1] and sum(c.width + 2 for c in [*parts[-1], column]) > room:
+            parts.append([])
+        parts[-1].append(column)
+    titles = [title] + ["continued"] * (len(parts) - 1)
+    return [_terminal_table(frame, *part, width) for part in zip(titles, parts, strict=True)]
+
+
+@dataclass(frozen=True)
+class TerminalColumn:
+    """A column as a terminal shows it, and how many characters it takes."""
+
+    column: Column
+    texts: list[Text]
+    width: int
+
+
+def _terminal_column(frame: pd.DataFrame, column: Column, room: int) -> TerminalColumn:
+    """A column without its intervals where there is no room for them."""
+    values = cells(frame, column)
+    for bounded in (True, False):
+        texts = [_terminal_cell(cell, bounded) for cell in values]
         widest = max(cell_len(column.heading), *(text.cell_len for text in texts))
         widest = min(widest, PROSE) if column.prose else widest
-        justify: Literal["left", "right"] = "left" if column.prose else "right"
-        table.add_column(column.heading, width=widest, justify=justify)
-        room -= widest + 2
-        shown.append(texts)
-    scored = [i for i, column in enumerate(columns) if column.better]
-    for name, family, *texts in zip(frame["contender"], frame["family"], *shown, strict=True):
+        if widest + 2 <= room:
+            break
+    return TerminalColumn(column, texts, widest)
+
+
+def _terminal_table(
+    frame: pd.DataFrame, title: str, columns: Sequence[TerminalColumn], width: int
+) -> Table:
+    """A table whose only cells to wrap are prose; names give way by their middle."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for shown in columns:
+        justify: Literal["left", "right"] = "left" if shown.column.prose else "right"
+        table.add_column(shown.column.heading, width=shown.width, justify=justify)
+    room = max(8, width - 4 - sum(shown.width + 2 for shown in columns))
+    rows = zip(*(shown.texts for shown in columns), strict=True)
+    scored = [i for i, shown in enumerate(columns) if shown.column.better]
+    for name, family, texts in zip(frame["contender"], frame["family"], rows, strict=True):
         if family != CALIBRATION or any(texts[i].plain for i in scored):
-            table.add_row(Text(shorten(plain(name), max(room, 8))), *texts)
+            table.add_row(Text(shorten(plain(name), room)), *texts)
     return table
 
 
-def _terminal_cell(cell: Cell) -> Text:
-    text = Text(plain(cell.text), style="bold green" if cell.best else "")
+def _terminal_cell(cell: Cell, bounded: bool) -> Text:
+    style = "bold green" if cell.best else "underline" if cell.second else ""
+    text = Text(plain(cell.text), style=style)
     if cell.best:
         text.append("*")
-    return text.append(f" [{', '.join(cell.bounds)}]", style="dim") if cell.bounds else text
-
-
-def shorten(name: str, width: int) -> str:
-    """Leave out a name's middle, since long names differ at their ends."""
-    if len(name) <= width:
-        return name
-    tail = (width - 1) // 2
-    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
+    if bounded and cell.bounds:
+        text.append(f" [{', '.join(cell.bounds)}]", style="not bold not underline dim")
+    return text

@@ -1,6 +1,8 @@
 """Suites as runs would leave them on disk, made up but for the pictures' digits."""
 
 import math
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,8 @@ REASONS = {
     "skipped": "out of time",
 }
 SCORED = ("ok", "collapsed")
+STEPS = np.linspace(0, 1, 8)
+VIEWS = ("random@1a2b3c4d", "pixels@834c8505")
 
 
 def write_suite(
@@ -57,10 +61,12 @@ def write_suite(
     seeds: int = 3,
     failures: dict[tuple[str, int], str] | None = None,
     channels: int = 1,
+    views: Sequence[str] = (),
 ) -> Path:
     """Write a suite of runs; `failures` gives statuses other than ok by (contender, seed).
 
-    A run that diverged has a picture of its samples.
+    A run that diverged has a picture of its samples and of their evolution. Each of the `views` is
+    a further extractor that FID is taken by, and that ranks contenders in its own way.
     """
     suite = folder.name
     failures = failures or {}
@@ -69,6 +75,8 @@ def write_suite(
         for seed in range(seeds):
             status = failures.get((name, seed), "ok")
             record = _record(suite, (name, family), seed, status, place)
+            if status in SCORED:
+                record.scores += _further_fids(record, views)
             runs.append(record.run)
             _write_run(folder / "runs" / record.run, record, channels)
     calibration = [_calibration(folder, suite, name, channels) for name in ("real", "noise")]
@@ -154,6 +162,14 @@ def _record(suite: str, entry: tuple[str, str], seed: int, status: str, place: i
     )
 
 
+def _further_fids(record: Record, views: Sequence[str]) -> list[Score]:
+    fid = next(s.value for s in record.scores if s.metric == "fid")
+    return [
+        score("fid", 3 * fid ** (1 / (1 + place)) * (1 + place * record.seed), extractor=view)
+        for place, view in enumerate(views)
+    ]
+
+
 def _calibration(folder: Path, suite: str, name: str, channels: int) -> str:
     fid, inception = {"real": (1.1, 9.3), "noise": (320.0, 1.4)}[name]
     record = Record(
@@ -184,6 +200,7 @@ def _write_run(run_folder: Path, record: Record, channels: int) -> None:
         _write_pictures(run_folder, record, channels)
     elif record.status == "diverged":
         _save_picture(run_folder, record, "samples", _digits(64, 8.0), channels, 8)
+        _save_picture(run_folder, record, "evolution", _evolution(2, 8.0), channels, 2)
     write_record(run_folder, record)
 
 
@@ -193,6 +210,10 @@ def _write_pictures(run_folder: Path, record: Record, channels: int) -> None:
     pictures = {"samples": (_digits(64, noise), 8)}
     pictures["reconstructions"] = (np.concatenate([inputs, outputs]), 2)
     pictures["neighbours"] = (np.concatenate([outputs, inputs]), 2)
+    blended = [_digits(4, noise) * (1 - t) + _digits(8, noise)[4:] * t for t in STEPS]
+    interpolations = np.stack(blended, axis=1).reshape(-1, 8, 8).astype(np.uint8)
+    pictures["interpolations"] = (interpolations, 4)
+    pictures["evolution"] = (_evolution(10, noise), 10)
     if record.family == "cyclegan":
         pictures["translations"] = (np.concatenate([255 - inputs, outputs, 255 - outputs]), 3)
     for kind, (tiles, rows) in pictures.items():
@@ -220,9 +241,19 @@ def _write_history(run_folder: Path, record: Record) -> None:
     pd.DataFrame(columns).to_csv(run_folder / "history.csv", index=False)
 
 
+def _evolution(validations: int, noise: float) -> np.ndarray:
+    """The same eight digits with less and less noise: uint8 [validations * 8, 8, 8]."""
+    return np.concatenate([_digits(8, noise + 12 / (1 + row)) for row in range(validations)])
+
+
+@cache
+def _images() -> np.ndarray:
+    return load_digits().images
+
+
 def _digits(n: int, noise: float) -> np.ndarray:
     """Real digits of 0 to 16, blurred by noise: uint8 [n, 8, 8]."""
-    images = load_digits().images[:n]
+    images = _images()[:n]
     noisy = images + noise * np.random.default_rng(0).standard_normal(images.shape)
     return (noisy.clip(0, 16) * 255 / 16).astype(np.uint8)
 

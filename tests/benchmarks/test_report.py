@@ -1,12 +1,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic import write_suite
 
+from benchmarks.errors import BadInput
 from benchmarks.plots import PLOTS
-from benchmarks.report import build_report, main
+from benchmarks.records import read_record, read_suite, write_record
+from benchmarks.report import build_report, load, main
+from benchmarks.tables import write_latex
 
 TABLES = ["table.csv", "table.md", "table.tex", "scores.csv", "costs.csv"]
 
@@ -22,7 +26,8 @@ def test_the_report_writes_all_files_the_same_twice(suite: Path) -> None:
     stale.touch()
     paths = build_report(suite)
     assert [path.name for path in paths[:5]] == TABLES
-    plots = {path.relative_to(suite).as_posix() for path in paths[5:]}
+    assert paths[-1] == suite / "report.html"
+    plots = {path.relative_to(suite).as_posix() for path in paths[5:-1]}
     names = set(PLOTS) - {"translations"}
     assert plots == {f"plots/{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert not stale.exists()
@@ -41,6 +46,7 @@ def test_the_command_prints_the_table_and_the_paths(
     assert str(suite / "plots" / "scores.png") in out.splitlines()
     assert "vae-s0-1a2b3c4d" in err
     assert "Traceback" not in err
+    assert "vae-s0-1a2b3c4d" in (suite / "report.html").read_text()
 
 
 def test_runs_without_a_record_are_summed_up_in_one_line(
@@ -78,6 +84,124 @@ def test_a_wrong_folder_is_one_line_and_code_2(
     assert err.count("\n") == 1
     assert str(suite) in err
     assert sorted(suite.parent.rglob("*")) == before
+
+
+def list_files(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+
+def test_the_table_alone_is_printed_and_nothing_written(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list_files(suite)
+    assert main([str(suite), "--terminal"]) == 0
+    out = capsys.readouterr().out
+    assert "Inception Score" in out
+    assert str(suite) not in out
+    assert list_files(suite) == before
+
+
+def test_single_plots_are_drawn_alone(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = list_files(suite)
+    assert main([str(suite), "--plots", "scores,cost"]) == 0
+    new = {f"plots/{name}.{kind}" for name in ("scores", "cost") for kind in ("png", "svg")}
+    assert set(list_files(suite)) - set(before) == new
+    assert set(capsys.readouterr().out.split()) == {str(suite / name) for name in new}
+
+
+def test_what_is_for_a_paper_has_a_folder_of_its_own(suite: Path) -> None:
+    before = list_files(suite)
+    assert main([str(suite), "--paper"]) == 0
+    new = {name: file for name, file in list_files(suite).items() if name not in before}
+    assert {Path(name).parent.as_posix() for name in new} == {"paper"}
+    assert new["paper/scores.pdf"].startswith(b"%PDF")
+    assert len(new["paper/table.tex"]) < len(write_latex(read_suite(suite)))
+    assert main([str(suite), "--paper", "--plots", "training"]) == 0
+
+
+def test_event_files_are_written_for_every_run(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorboard", reason="no tensorboard")
+    assert main([str(suite), "--tensorboard"]) == 0
+    assert f"tensorboard --logdir {suite / 'tensorboard'}" in capsys.readouterr().out
+    assert len(list((suite / "tensorboard").glob("*/events.out.tfevents.*"))) == 4
+
+
+def test_several_suites_are_compared_beside_the_first(
+    suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_suite(tmp_path / "other", (("gan", "gan"), ("vae", "vae")), seeds=2)
+    before = list_files(tmp_path)
+    assert main([str(suite), str(other), "--terminal"]) == 0
+    assert list_files(tmp_path) == before
+    assert main([str(suite), str(other)]) == 0
+    new = set(list_files(tmp_path)) - set(before)
+    assert {"comparison/report.html", "comparison/ranks.csv"} <= new
+    assert {name.partition("/")[0] for name in new} == {"comparison"}
+    assert str(tmp_path / "comparison" / "report.html") in capsys.readouterr().out
+    assert main([str(suite), str(other), "--out", str(tmp_path / "mine")]) == 0
+    assert (tmp_path / "mine" / "report.html").exists()
+
+
+def test_results_compared_with_themselves_are_the_same(
+    suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = list_files(suite)
+    assert main(["--compare", str(suite), str(suite), "--out", str(tmp_path / "changes")]) == 0
+    assert "gan" in capsys.readouterr().out
+    assert list_files(suite) == before
+    names = {"changes.csv", "changes.md", "differences.csv"}
+    assert set(list_files(tmp_path / "changes")) == names
+
+
+def test_a_record_that_is_worse_is_exit_code_1(tmp_path: Path) -> None:
+    old, new = (write_suite(tmp_path / name, (("gan", "gan"),), seeds=6) for name in ("old", "new"))
+    for run in sorted((new / "runs").glob("gan-*")):
+        record = read_record(run)
+        scores = [s.model_copy(update={"value": s.value and 9 * s.value}) for s in record.scores]
+        write_record(run, record.model_copy(update={"scores": scores}))
+    assert main(["--compare", str(old), str(new), "--terminal"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "name a folder written by benchmarks.run"),
+        ("a --plots skores", "skores"),
+        ("a --papper", "did you mean '--paper'"),
+        ("a --terminal --paper", "--terminal writes nothing"),
+        ("a b --paper", "--paper: one folder at a time, and 2 are named"),
+        ("a --out b", "--out: the report of one suite"),
+        ("--compare a", "--compare"),
+        ("a --compare a b", "--compare takes two folders"),
+        ("a missing", "missing holds no suite.json"),
+        ("a a", "two or more different folders"),
+        ("--compare a missing", "missing holds no suite.json"),
+    ],
+)
+def test_wrong_options_are_one_line_and_code_2(
+    line: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        write_suite(Path(name), (("gan", "gan"),), seeds=1)
+    before = list_files(tmp_path)
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert list_files(tmp_path) == before
+
+
+def test_a_folder_is_loaded_as_data_frames(suite: Path) -> None:
+    scores, runs, history = (load(suite, what) for what in ("scores", "runs", "history"))
+    assert set(scores["contender"]) == set(runs["contender"]) == {"gan", "vae", "real", "noise"}
+    assert set(history["contender"]) == {"gan", "vae"}
+    with pytest.raises(BadInput, match="did you mean 'scores'"):
+        load(suite, "skores")
 
 
 def test_help_needs_neither_plots_nor_frames() -> None:

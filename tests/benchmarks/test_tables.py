@@ -1,6 +1,9 @@
 import csv
 import io
+import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from rich.console import Console
 from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
+from benchmarks.errors import BadInput
+from benchmarks.latex import number, quantity
 from benchmarks.records import (
     Entry,
     Published,
@@ -20,11 +25,14 @@ from benchmarks.records import (
 )
 from benchmarks.tables import (
     COMPARISON_COLUMNS,
+    GENERATION,
+    cells,
     comparison_frame,
     costs_frame,
     escape_latex,
     escape_markdown,
     failures,
+    load,
     scores_frame,
     shorten,
     show_amount,
@@ -49,6 +57,26 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """Four contenders: a seed of the GAN diverged, all of CycleGAN's failed."""
     failed = {("gan", 1): "diverged", **{("cyclegan", seed): "failed" for seed in range(3)}}
     return read_suite(write_suite(tmp_path_factory.mktemp("tables") / "suite", failures=failed))
+
+
+def tabulars(text: str) -> list[tuple[int, list[str]]]:
+    """How many columns each tabular of a LaTeX file has, and its rows."""
+    parts = re.findall(r"\\begin\{tabular\}\{(\w+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL)
+    return [(len(a), [x for x in body.splitlines() if x.endswith(r"\\")]) for a, body in parts]
+
+
+def compile_latex(folder: Path, **files: str) -> str:
+    """Typeset `main.tex` and give the log, which knows of no error."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    for name, content in files.items():
+        (folder / f"{name}.tex").write_text(content, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=100, check=False)
+    log = done.stdout.decode(errors="replace").replace("\n", "")
+    assert done.returncode == 0, log
+    assert (folder / "main.pdf").exists()
+    return log
 
 
 def row(frame: pd.DataFrame, contender: str) -> dict[str, object]:
@@ -122,6 +150,126 @@ def test_the_best_contender_is_marked_and_calibration_never(results: Results) ->
     assert len(re.findall(r"5\.79\* \[", console.file.getvalue())) == 1  # type: ignore[attr-defined]
 
 
+def test_the_second_is_marked_where_it_is_not_the_last(results: Results) -> None:
+    frame = comparison_frame(results)
+    marks = {
+        column.key: [(c.best, c.second) for c in cells(frame, column)] for column in GENERATION
+    }
+    none, best, second = (False, False), (True, False), (False, True)
+    assert marks["fid"] == [best, second, none, none, none, none]
+    pair = frame[frame["contender"].isin(["gan", "vae", "real"])]
+    assert [(c.best, c.second) for c in cells(pair, GENERATION[0])] == [best, none, none]
+    frame["fid"] = [3.0, 2.0, 2.0, 3.0, 1.0, 9.0]
+    assert [(c.best, c.second) for c in cells(frame, GENERATION[0])] == [
+        *(second, best, best, second),
+        *(none, none),
+    ]
+
+
+def test_latex_marks_the_best_and_the_second(results: Results) -> None:
+    text = write_latex(results).decode()
+    generation = tabulars(text)[0][1]
+    assert generation[0].startswith(r"contender & FID $\downarrow$ & Inception Score $\uparrow$")
+    assert r"\textbf{5." in generation[1]
+    assert r"\underline{" in generation[2]
+    assert all("textbf" not in line and "underline" not in line for line in generation[-2:])
+    assert text.count(r"\midrule") > len(tabulars(text))
+
+
+def test_a_paper_gets_the_headline_scores_in_one_tabular(results: Results) -> None:
+    ((columns, rows),) = tabulars(write_latex(results, paper=True).decode())
+    assert columns == 6
+    assert rows[0].count("downarrow") == 4
+    unscored = comparison_frame(results).assign(inception_score=math.nan)
+    ((columns, rows),) = tabulars(write_latex(results, unscored, paper=True).decode())
+    assert columns == 5
+
+
+@pytest.mark.parametrize(
+    ("interval", "shown"),
+    [
+        ((8.44, 8.303, 8.577), r"$8.44 \pm 0.14$"),
+        ((0.362, 0.206, 0.635), "$0.36^{+0.27}_{-0.16}$"),
+        ((1527.6, 1526.4, 1529.3), "$1{,}527.6^{+1.7}_{-1.2}$"),
+        ((8.0, 8.0, 8.0), r"$8.00 \pm 0$"),
+        ((0.0, 0.0, 0.0), r"$0 \pm 0$"),
+        ((5.67, 0.0, 15.7), "$5.7^{+10}_{-5.7}$"),
+        ((2.19e-5, 4.45e-6, 1.08e-4), r"$(2.2^{+8.6}_{-1.7})\cdot10^{-5}$"),
+        ((5.91e-4, 5.6e-9, 62.3), "$0.00059^{+62}_{-0.00059}$"),
+        ((0.999, 0.900, 1.098), r"$0.999 \pm 0.099$"),
+        ((-0.0152, -0.0163, -0.0141), r"$-0.0152 \pm 0.0011$"),
+        ((3.0, 3.0 - 1e-9, 3.0 + 1e-9), r"$3.0000 \pm 0.0000000010$"),
+    ],
+)
+def test_values_have_the_digits_that_their_intervals_warrant(
+    interval: tuple[float, float, float], shown: str
+) -> None:
+    assert quantity(*interval) == shown
+
+
+def test_numbers_in_latex() -> None:
+    assert number("-1.66e-05", "best") == r"$\textbf{$-$1.66}\cdot10^{-5}$"
+    assert number("23,324") == "$23{,}324$"
+    assert number("62.7K", "second") == r"\underline{62.7K}"
+    assert number("encode & decode") == r"encode \& decode"
+    assert not number("")
+
+
+def test_latex_compiles_alone(hostile: Results, tmp_path: Path) -> None:
+    log = compile_latex(tmp_path, main=write_latex(hostile).decode())
+    assert "Overfull" not in log
+
+
+def test_latex_compiles_within_a_paper(results: Results, tmp_path: Path) -> None:
+    paper = r"""\documentclass{article}\usepackage{booktabs}\begin{document}
+        Before. \begin{table}\centering\input{short}\caption{Scores.}\end{table}
+        \input{table} After. \input{table}\end{document}"""
+    short, table = (write_latex(results, paper=p).decode() for p in (True, False))
+    assert "Overfull" not in compile_latex(tmp_path, main=paper, short=short, table=table)
+
+
+def test_nothing_of_a_large_table_is_cut(results: Results, tmp_path: Path) -> None:
+    names = (*"βü变é", *(f"a rather long name of a contender, number {i:03d}" for i in range(90)))
+    records = [results.records[0].model_copy(update={"contender": name}) for name in names]
+    entries = [Entry(name=name, family="gan") for name in names]
+    index = results.index.model_copy(update={"contenders": entries})
+    large = replace(results, index=index, records=[*records, *results.records[-2:]])
+    text = write_latex(large).decode()
+    assert all(escape_latex(name) in text for name in names)
+    assert max(len(rows) for _, rows in tabulars(text)) <= 41
+    assert "Overfull" not in compile_latex(tmp_path, main=text)
+
+
+def test_results_are_loaded_as_frames(results: Results, tmp_path: Path) -> None:
+    scores = load(results.folder)
+    assert len(scores) == len(scores_frame(results.records))
+    assert scores["value"].dtype == "float64"
+    assert scores["metric"].dtype == "string"
+    assert scores["seed"].dtype == "Int64"
+    costs, comparison = (load(str(results.folder), what) for what in ("costs", "comparison"))
+    assert set(costs["metric"]) >= {"parameters"}
+    assert list(comparison.columns) == list(COMPARISON_COLUMNS)
+    assert len(load(results.folder, "runs")) == len(results.records)
+    assert set(load(results.folder, "history")["contender"]) >= {"gan", "vae"}
+    with pytest.raises(BadInput, match="unknown frame 'score': did you mean 'scores'"):
+        load(results.folder, "score")
+    with pytest.raises(BadInput, match=r"suite\.json"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_names_keep_their_room_in_a_terminal(tmp_path: Path, width: int) -> None:
+    names = ("autoencoder", "a_very_long_name_of_a_contender")
+    results = read_suite(write_suite(tmp_path / "suite", tuple((n, "vae") for n in names)))
+    console = Console(width=width, file=io.StringIO())
+    console.print(show_comparison(results, width))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    tables = sum("───" in line for line in lines)
+    assert sum(line.startswith(" autoencoder ") for line in lines) == tables
+    assert sum(line.startswith(" a_very") for line in lines) == tables
+
+
 def test_the_caption_says_what_the_numbers_are(results: Results) -> None:
     text = write_markdown(results).decode().replace("\\", "")
     for words in ("digits", "400 samples", "test split", EXTRACTOR, "Student's t", "jackknife"):
@@ -153,14 +301,10 @@ def test_names_stand_for_themselves(tmp_path: Path) -> None:
     write_index(folder, suite.index)
     write_record(suite.run_folder(suite.records[0]), suite.records[0])
     results = read_suite(folder)
-    lines = write_latex(results).decode().splitlines()
-    rows = [line for line in lines if line.endswith(r"\\")]
-    columns = lines[2].count("r", lines[2].index("}{")) + 1
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {columns - 1}
+    for columns, rows in tabulars(write_latex(results).decode()):
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {columns - 1}
     table = write_markdown(results).decode().split("\n\n")[0].splitlines()
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
-    assert lines[-1] == r"\end{tabular}"
-    assert "booktabs" in lines[0]
 
 
 def test_collapsed_runs_count_and_are_counted(tmp_path: Path) -> None:
@@ -231,15 +375,16 @@ def test_markdown_says_what_records_say_and_does_nothing_else(hostile: Results) 
 
 
 def test_latex_rows_hold_no_command_of_a_record(hostile: Results) -> None:
-    lines = write_latex(hostile).decode().splitlines()
-    assert all(line.isprintable() for line in lines)
-    rows = [line for line in lines if line.endswith(r"\\")]
-    assert len(rows) == 1 + 6
-    known = r"\\(textbackslash\{\}|textasciitilde\{\}|textasciicircum\{\}|text(less|greater)\{\})"
+    text = write_latex(hostile).decode()
+    assert all(line.isprintable() for line in text.splitlines())
+    rows = [row for _, rows in tabulars(text) for row in rows]
+    assert all(len(rows) in {1 + 4, 1 + 6} for _, rows in tabulars(text))
+    known = r"text(backslash|asciitilde|asciicircum|less|greater|bar)\{\}|(down|up)arrow|pm|cdot"
     for line in rows:
-        rest = re.sub(known, "", line.removesuffix(r"\\"))
-        rest = re.sub(r"\\textbf\{[^{}]*\}|\$\\(down|up)arrow\$|\\[&%$#_{}]", "", rest)
-        assert not re.search(r"[\\$#%^_~]", rest)
+        rest = re.sub(rf"\\({known})", "", line.removesuffix(r"\\"))
+        rest = re.sub(r"\\(textbf|underline)\{[^{}]*\}|10\^|\^\{\+|_\{-|\\[&%$#_{}]", "", rest)
+        assert not re.search(r"[\\#%^_~]", re.sub(r"\$[^$]*\$", "", rest))
+        assert rest.count("$") % 2 == 0
         assert not re.match(r"\s*[\[*]", line)
 
 

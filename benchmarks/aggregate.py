@@ -1,0 +1,266 @@
+"""Several suites side by side: a row a data set, a column a contender, and ranks over data sets.
+
+Scores of different data sets have no common scale, so contenders are ranked within each data set
+and the ranks averaged, as Demšar (2006) has it. Suites of the same data set are rows of their own,
+but count as one data set: they say nothing about others.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.catalogue import list_metrics
+from benchmarks.changelog import state_p
+from benchmarks.errors import BadInput
+from benchmarks.records import CALIBRATION, Results, read_suite
+from benchmarks.statistics import (
+    ALPHA,
+    FEWEST_DATA_SETS,
+    LOG_SCALE,
+    Friedman,
+    friedman,
+    is_lower_better,
+)
+from benchmarks.tables import comparison_frame
+
+HEADLINES = ("fid", "inception_score", "reconstruction_mse")
+FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")
+"""What a row is called where the name of its data set is not enough, and where that is not."""
+VALUE_COLUMNS = (
+    *("metric", "suite", "dataset", "folder", "contender", "seeds", "value", "low", "high"),
+    *("rank", "ratio", "samples", "reference", "extractor"),
+)
+RANK_COLUMNS = ("metric", "contender", "rank", "wins", "ratio", "data_sets", "suites")
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Several suites' headline scores.
+
+    Attributes:
+        scores: a row a score, suite and contender, with `VALUE_COLUMNS`: `suite` names the row,
+            `rank` and `ratio` (to the best value, of scores on the log scale) are within it, among
+            the contenders that have this score in every suite that is ranked.
+        ranks: a row a score and contender of those, the best first, with `RANK_COLUMNS`: the mean
+            rank, on how many data sets it is the best (a tie shares the win) and the geometric mean
+            of its ratios.
+        tests: Friedman's test by score, of those that have ranks.
+        notes: a line each on what was left out and why.
+    """
+
+    scores: pd.DataFrame
+    ranks: pd.DataFrame
+    tests: dict[str, Friedman]
+    notes: list[str]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The headline scores that there are."""
+        return [metric for metric in HEADLINES if metric in set(self.scores["metric"])]
+
+    @property
+    def data_sets(self) -> int:
+        """How many different data sets there are."""
+        return int(self.scores["dataset"].nunique())
+
+
+def read_aggregate(folders: Sequence[Path]) -> Aggregate:
+    """Read several suites and rank their contenders.
+
+    Raises:
+        BadInput: a folder holds no readable suite, or they are fewer than two, or have no score.
+    """
+    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
+        raise BadInput("several suites are compared: name two or more different folders")
+    return aggregate([read_suite(folder) for folder in folders])
+
+
+def aggregate(suites: Sequence[Results]) -> Aggregate:
+    """Rank the contenders of several suites by each headline score.
+
+    Raises:
+        BadInput: none of them has a headline score.
+    """
+    values = _values(suites)
+    if values.empty:
+        names = ", ".join(str(suite.folder) for suite in suites)
+        raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
+    parts, ranks, tests = [], [], {}
+    left_out: dict[str, list[str]] = {}
+    for metric, rows in ((str(name), rows) for name, rows in values.groupby("metric", sort=False)):
+        ranked, reasons = _rank(metric, rows)
+        parts.append(ranked)
+        for reason in reasons:
+            left_out.setdefault(reason, []).append(list_metrics()[metric].about["symbol"])
+        if ranked["rank"].notna().any():
+            summary, tests[metric] = _summarise(metric, ranked)
+            ranks.append(summary)
+    notes = _notes(suites, values)
+    notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
+    empty = pd.DataFrame(columns=list(RANK_COLUMNS))
+    return Aggregate(pd.concat(parts), pd.concat(ranks) if ranks else empty, tests, notes)
+
+
+def _values(suites: Sequence[Results]) -> pd.DataFrame:
+    """All headline scores of all suites, not yet ranked."""
+    labels, data_sets = _labels(suites), _data_sets(suites)
+    frames = []
+    for suite, label, data_set in zip(suites, labels, data_sets, strict=True):
+        table = comparison_frame(suite)
+        table = table[table["family"] != CALIBRATION]
+        for metric in HEADLINES:
+            scores = [table[f"{metric}{end}"] for end in ("", "_low", "_high")]
+            rows = table[["contender", "seeds", "samples", "reference", "extractor"]].assign(
+                metric=metric, suite=label, dataset=data_set, folder=str(suite.folder)
+            )
+            rows[["value", "low", "high"]] = pd.concat(scores, axis="columns").to_numpy(float)
+            frames.append(rows[np.isfinite(rows["value"])])
+    values = pd.concat(frames).reindex(columns=list(VALUE_COLUMNS))
+    order = values["metric"].map(HEADLINES.index)
+    values = values.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+    pixels = values["metric"] == "reconstruction_mse"
+    values.loc[pixels, ["samples", "extractor"]] = None
+    return values
+
+
+def _data_sets(suites: Sequence[Results]) -> list[str]:
+    """Which data set each suite is of, by its first name: the same name or content is one."""
+    known: dict[str, str] = {}
+    found = []
+    for suite in suites:
+        marks = {suite.index.dataset, *_fingerprints(suite)}
+        name = next((known[mark] for mark in sorted(marks) if mark in known), suite.index.dataset)
+        known |= dict.fromkeys(marks, name)
+        found.append(name)
+    return found
+
+
+def _fingerprints(suite: Results) -> set[str]:
+    data = (record.spec.get("data") for record in suite.records)
+    return {str(d["fingerprint"]) for d in data if isinstance(d, dict) and d.get("fingerprint")}
+
+
+def _labels(suites: Sequence[Results]) -> list[str]:
+    """What each row is called: its data set, with the suite or folder where that is not enough."""
+    kinds = [
+        [suite.index.dataset for suite in suites],
+        *([further.format(suite) for suite in suites] for further in FURTHER),
+    ]
+    names = kinds[0]
+    for kind in kinds[1:]:
+        names = [
+            name if names.count(name) == 1 else further
+            for name, further in zip(names, kind, strict=True)
+        ]
+    return names
+
+
+def _rank(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rank within each suite the contenders that all suites have; and say who was left out."""
+    rows = rows.assign(rank=math.nan, ratio=math.nan)
+    table = rows.pivot_table(index="suite", columns="contender", values="value", sort=False)
+    alone = _alone(table)
+    notes = [f"{', '.join(alone)}, with fewer than two of the other contenders"] if alone else []
+    table = table.drop(index=alone).dropna(axis="columns", how="all")
+    complete = table.dropna(axis="columns")
+    if len(table) < 2 or complete.shape[1] < 2:
+        return rows, [*notes, "any contender, since no two have this score on every data set"]
+    notes += _left_out(table)
+    among = rows["contender"].isin(complete.columns) & rows["suite"].isin(complete.index)
+    lower = is_lower_better(metric)
+    scores = rows[among].groupby("suite")["value"]
+    rows.loc[among, "rank"] = scores.rank(ascending=lower)
+    if metric in LOG_SCALE and (rows.loc[among, "value"] > 0).all():
+        rows.loc[among, "ratio"] = rows.loc[among, "value"] / scores.transform("min")
+    return rows, notes
+
+
+def _alone(table: pd.DataFrame) -> list[str]:
+    """Suites that share fewer than two contenders with the others, and would empty the ranks."""
+    known = table.notna()
+    shared = known & (known.sum() > 1)
+    few = shared.sum(axis="columns") < 2
+    return [] if few.all() else list(map(str, table.index[few]))
+
+
+def _left_out(table: pd.DataFrame) -> list[str]:
+    """The contenders that lack a score somewhere, by where they lack it."""
+    missing: dict[str, list[str]] = {}
+    for name, column in table.items():
+        if column.isna().any():
+            missing.setdefault(", ".join(table.index[column.isna()]), []).append(str(name))
+    return [f"{', '.join(who)}, without a score on {where}" for where, who in missing.items()]
+
+
+def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]:
+    """Mean ranks and wins over data sets: suites of one are averaged before they are ranked."""
+    ranked = rows.dropna(subset=["rank"])
+    ranks = ranked.pivot_table(index="dataset", columns="contender", values="rank", sort=False)
+    test = friedman(ranks)
+    first = ranks.eq(ranks.min(axis="columns"), axis="index")
+    wins = first.div(first.sum(axis="columns"), axis="index").sum()
+    logs = ranked.assign(log=np.log(ranked["ratio"]))
+    ratio = np.exp(logs.groupby(["dataset", "contender"])["log"].mean().groupby("contender").mean())
+    summary = test.ranks.assign(
+        metric=metric, data_sets=len(ranks), suites=ranked["suite"].nunique()
+    )
+    summary["wins"] = summary["contender"].map(wins)
+    summary["ratio"] = summary["contender"].map(ratio)
+    return summary[list(RANK_COLUMNS)], test
+
+
+def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
+    """What is to be kept in mind when rows are read together."""
+    notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
+    notes += [
+        f"{suite.folder}: {len(suite.warnings) - 3:,} more records could not be read"
+        for suite in suites
+        if len(suite.warnings) > 3
+    ]
+    rows = values[["suite", "dataset"]].drop_duplicates()
+    for data_set, names in rows.groupby("dataset", sort=False)["suite"]:
+        if len(names) > 1:
+            notes.append(
+                f"One data set, {data_set}, in rows of their own that count once in mean ranks:"
+                f" {', '.join(names)}"
+            )
+    return notes
+
+
+def count_words(number: int, thing: str) -> str:
+    """Write `1 data set`, `5 data sets`."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def explain(result: Aggregate, metric: str) -> str:
+    """Say in a sentence or two what the ranks by a score allow to say, and no more."""
+    if metric not in result.tests:
+        return "No ranks: fewer than two contenders have this score everywhere."
+    test = result.tests[metric]
+    have = count_words(test.data_sets, "data set")
+    leaders = test.ranks["contender"][test.ranks["rank"] == test.ranks["rank"].min()]
+    verb = "has" if len(leaders) == 1 else "share"
+    ranked = count_words(len(test.ranks), "contender")
+    lead = f"Of {ranked} ranked on {have}, {' and '.join(leaders)} {verb} the best mean rank"
+    if math.isnan(test.p):
+        missing = FEWEST_DATA_SETS - test.data_sets
+        return (
+            f"{lead}. Whether that is more than chance takes {FEWEST_DATA_SETS} data"
+            f" sets or more: {missing} to go."
+        )
+    found = "the ranks differ beyond chance" if test.p <= ALPHA else "that may be chance"
+    words = f"{lead}; {found} (Friedman's test, {state_p(test.p)})."
+    return f"{words} {_separated(test)}" if test.p <= ALPHA else words
+
+
+def _separated(test: Friedman) -> str:
+    """Which contenders are further apart than the critical difference."""
+    ranks = dict(zip(test.ranks["contender"], test.ranks["rank"], strict=True))
+    apart = {a: [b for b in ranks if ranks[b] - ranks[a] >= test.cd] for a in ranks}
+    leads = [f"{a} is ahead of {', '.join(behind)}" for a, behind in apart.items() if behind]
+    critical = f"By Nemenyi's critical difference of {test.cd:.2f}"
+    return f"{critical} {'; '.join(leads)}." if leads else f"{critical} no two can be told apart."

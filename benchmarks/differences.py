@@ -1,0 +1,262 @@
+"""Tests of the difference between two samples, and how many seeds one would take.
+
+A difference is judged by Welch's t, which lets the spreads differ, or by the paired t where values
+come in pairs. On the log scale it is the ratio of geometric means. Many tests at once are held to
+one error rate by Holm's correction. Values that are not finite are left out; what cannot be
+estimated (one value on a side, or values that do not vary at all) is NaN, never a verdict.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import nctdtr, ndtri, stdtr, stdtrit
+
+from benchmarks.intervals import LEVEL, NOTHING, Interval
+
+ALPHA = 1 - LEVEL
+"""The rate of false findings that is put up with, over all pairs of one score together."""
+POWER = 0.8
+FEWEST_SEEDS = 2
+"""Seeds a side without which no difference can be significant, however large: one has no spread."""
+MOST_SEEDS = 10_000
+ROUNDING = 1e-12
+"""Differences and spreads below this share of the values are those of floating point numbers."""
+
+Numbers = Any
+"""A float, or an array of them: the formulas below are for one pair and for many at once."""
+
+
+class Test(NamedTuple):
+    """A difference a - b, or a ratio a / b, with its 95 % interval, two-sided p and its freedom."""
+
+    estimate: Numbers
+    low: Numbers
+    high: Numbers
+    p: Numbers
+    df: Numbers
+
+
+class Sample(NamedTuple):
+    """How many values there are, their mean and their variance (of many samples: arrays)."""
+
+    n: Numbers
+    mean: Numbers
+    variance: Numbers
+
+
+def welch(a: Sequence[float], b: Sequence[float], *, log: bool = False) -> Test:
+    """Test whether two independent samples differ in their mean (Welch 1947).
+
+    Args:
+        a: finite values count; at least two are needed for more than the estimate.
+        b: likewise.
+        log: compare geometric means of positive values; estimate and interval are then ratios.
+
+    Raises:
+        ValueError: a value is not positive and `log` is set.
+    """
+    return _scalar(compare_samples(_summarise(a, log), _summarise(b, log)), log)
+
+
+def paired(a: Sequence[float], b: Sequence[float], *, log: bool = False) -> Test:
+    """Test whether the differences a[i] - b[i] average 0, of the pairs in which both are finite.
+
+    Raises:
+        ValueError: the samples differ in length, or a value is not positive and `log` is set.
+    """
+    pairs = np.array([pair for pair in zip(a, b, strict=True) if all(map(math.isfinite, pair))])
+    pairs = _on_scale(pairs.reshape(-1, 2), log)
+    n, mean, variance = describe(pairs[:, 0] - pairs[:, 1])
+    size = np.abs(pairs).max(initial=0)
+    return _scalar(_student(mean, np.sqrt(variance / max(n, 1)), max(n - 1, 0), size), log)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust p-values so that the rate of any false finding among them is held (Holm 1979).
+
+    The smallest is multiplied by their number, the next by one less, and so on; none comes out
+    below a smaller one. NaN stays NaN and does not count.
+    """
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values)[: np.isfinite(values).sum()]  # NaN is sorted last
+    factors = len(order) - np.arange(len(order))
+    adjusted = np.full(values.shape, math.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1)
+    return adjusted.tolist()
+
+
+def probability_of_improvement(
+    a: Sequence[float], b: Sequence[float], *, lower_is_better: bool
+) -> Interval:
+    """Estimate P(a is better than b), ties counted half (Agarwal et al. 2021).
+
+    The interval is `wilson`'s over as many draws as the smaller sample has: NaN below two.
+    """
+    first, second = _finite(a), np.sort(_finite(b))
+    if not len(first) or not len(second):
+        return NOTHING
+    below = np.searchsorted(second, first, "left") + np.searchsorted(second, first, "right")
+    share = float(below.mean()) / (2 * len(second))  # of pairs in which b is the lower
+    share = 1 - share if lower_is_better else share
+    low, high = wilson(share, min(len(first), len(second)))
+    return Interval(share, float(low), float(high))
+
+
+def wilson(share: Numbers, n: Numbers) -> tuple[Numbers, Numbers]:
+    """Give a 95 % interval of P(X > Y), estimated by the share of pairs (Wilson 1927).
+
+    Whatever the distributions, the variance of that share is at most θ(1 - θ) / min(n, m) (van
+    Dantzig 1951), which is that of min(n, m) draws of a coin: so `n` is the smaller sample's size.
+    Complete separation excludes 1/2 from four values a side on, as a permutation test does. Of
+    normal samples of 3 to 10 values it covers 97 % in the mean of simulations: at least 93 % where
+    their spreads are equal, 90 % where one's is three times and 86 % where it is ten times the
+    other's. NaN below two values.
+    """
+    z2 = ndtri((1 + LEVEL) / 2) ** 2
+    n = np.where(np.asarray(n) >= FEWEST_SEEDS, n, math.nan)
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
+
+
+def seeds_needed(
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    log: bool = False,
+    comparisons: int = 1,
+    power: float = POWER,
+) -> int | None:
+    """Give the seeds a side at which a difference of this size and spread would likely be found.
+
+    By the noncentral t with Welch's degrees of freedom. It takes the observed difference and
+    spreads for the true ones, so that from few seeds it is a rough guide.
+
+    Args:
+        a: at least two finite values.
+        b: likewise.
+        log: as in `welch`.
+        comparisons: how many tests share the level of 5 %.
+        power: the probability of finding the difference.
+
+    Returns:
+        None where nothing was observed to go by: no spread, no difference, or one so small that
+        `MOST_SEEDS` would not do.
+
+    Raises:
+        ValueError: a value is not positive and `log` is set.
+    """
+    first, second = _summarise(a, log), _summarise(b, log)
+    n = float(plan_seeds(first, second, np.float64(comparisons), power))
+    return int(n) if math.isfinite(n) else None
+
+
+def seeds_for(effect: float, comparisons: int = 1, power: float = POWER) -> int | None:
+    """Give the seeds a side that find a difference of `effect` times the spread over seeds."""
+    unit = Sample(FEWEST_SEEDS, np.float64(0), np.float64(1))
+    other = unit._replace(mean=np.float64(effect))
+    n = float(plan_seeds(unit, other, np.float64(comparisons), power))
+    return int(n) if math.isfinite(n) else None
+
+
+def compare_samples(a: Sample, b: Sample) -> Test:
+    """Welch's test of samples, or of arrays of them, by their means and variances alone."""
+    with np.errstate(all="ignore"):
+        first, second = a.variance / a.n, b.variance / b.n
+        df = _freedom(first, second, a.n, b.n)
+        size = np.maximum(np.abs(a.mean), np.abs(b.mean))
+        return _student(a.mean - b.mean, np.sqrt(first + second), df, size)
+
+
+def plan_seeds(a: Sample, b: Sample, comparisons: Numbers, power: float = POWER) -> Numbers:
+    """As `seeds_needed`, of one pair of samples or of arrays of them: NaN where there is no answer.
+
+    The number is bisected: the normal approximation, which needs fewer, is the lower end.
+    """
+    with np.errstate(all="ignore"):
+        effect = np.abs(a.mean - b.mean) / np.sqrt(a.variance + b.variance)
+        level = ALPHA / (2 * comparisons)  # of the side on which the difference lies
+        fewest = np.ceil(((ndtri(1 - level) + ndtri(power)) / effect) ** 2)
+        known = _visible(a, b) & (fewest <= MOST_SEEDS) & (np.minimum(a.n, b.n) >= FEWEST_SEEDS)
+        arrays = np.broadcast_arrays(effect, level, a.variance, b.variance, fewest)
+        needed = np.full(known.shape, math.nan)
+        needed[known] = _bisect(power, *(array[known] for array in arrays))
+        return np.where(needed <= MOST_SEEDS, needed, math.nan)
+
+
+def _bisect(
+    power: float,
+    effect: np.ndarray,
+    level: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    fewest: np.ndarray,
+) -> np.ndarray:
+    """The seeds a side at which the noncentral t reaches the power, each at least `fewest`."""
+    low = np.maximum(fewest, FEWEST_SEEDS) - 1
+    high = low + np.ceil(-8 * np.log10(level))  # four times the gap, by trial
+    while (high - low > 1).any():
+        n = np.ceil((low + high) / 2)
+        df = _freedom(first, second, n, n)
+        missed = nctdtr(df, effect * np.sqrt(n), stdtrit(df, 1 - level))
+        found = ~(missed > 1 - power)  # it is NaN at times where it is below 1e-200
+        low, high = np.where(found, low, n), np.where(found, n, high)
+    return high
+
+
+def describe(values: np.ndarray) -> Sample:
+    """Size, mean and variance of finite values; NaN where there are too few."""
+    n = len(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = values.mean() if n else np.float64(math.nan)
+        return Sample(n, mean, values.var(ddof=1) if n > 1 else np.float64(math.nan))
+
+
+def _freedom(first: Numbers, second: Numbers, n: Numbers, m: Numbers) -> Numbers:
+    """Welch and Satterthwaite's degrees of freedom, by the variances of the two means."""
+    share = first / (first + second)
+    return 1 / (share**2 / (n - 1) + (1 - share) ** 2 / (m - 1))
+
+
+def _student(estimate: Numbers, error: Numbers, df: Numbers, size: Numbers) -> Test:
+    """Student's t of an estimate with its standard error, of values about as large as `size`."""
+    with np.errstate(all="ignore"):
+        varied = np.where(error > ROUNDING * size, error, math.nan)
+        p = 2 * stdtr(df, -np.abs(estimate) / varied)
+        same = (error <= ROUNDING * size) & (np.abs(estimate) <= ROUNDING * size)
+        half = stdtrit(df, (1 + LEVEL) / 2) * varied
+        return Test(estimate, estimate - half, estimate + half, np.where(same, 1.0, p), df)
+
+
+def _visible(a: Sample, b: Sample) -> Numbers:
+    """Whether samples differ, and vary, by more than rounding."""
+    size = np.maximum(np.abs(a.mean), np.abs(b.mean))
+    spread = np.sqrt(a.variance + b.variance)
+    return (spread > ROUNDING * size) & (np.abs(a.mean - b.mean) > ROUNDING * size)
+
+
+def _scalar(test: Test, log: bool) -> Test:
+    estimate, low, high, p, df = map(float, test)
+    if log:
+        with np.errstate(over="ignore"):
+            estimate, low, high = (float(np.exp(end)) for end in (estimate, low, high))
+    return Test(estimate, low, high, p, df)
+
+
+def _summarise(values: Sequence[float], log: bool) -> Sample:
+    return describe(_on_scale(_finite(values), log))
+
+
+def _finite(values: Sequence[float]) -> np.ndarray:
+    array = np.asarray(values, dtype=float)
+    return array[np.isfinite(array)]
+
+
+def _on_scale(values: np.ndarray, log: bool) -> np.ndarray:
+    if not log:
+        return values
+    if (values <= 0).any():
+        raise ValueError("only positive values have logarithms: compare these with log=False")
+    return np.log(values)

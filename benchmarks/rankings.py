@@ -1,0 +1,255 @@
+"""Who is better than whom: contenders compared over seeds, or over data sets.
+
+Over the seeds of one data set all pairs of contenders are tested by Welch's t with Holm's
+correction, and the ranks that those tests leave open are each contender's rank interval. Over data
+sets, of which there must be five to test anything, ranks are compared by Friedman's test and
+Nemenyi's critical difference.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import fdtrc
+
+from benchmarks.catalogue import list_metrics
+from benchmarks.differences import (
+    ALPHA,
+    Sample,
+    compare_samples,
+    describe,
+    holm,
+    plan_seeds,
+    wilson,
+)
+from benchmarks.intervals import LEVEL, LOG_SCALE, SAME_RANGE
+from benchmarks.records import CALIBRATION
+
+PAIR_COLUMNS = (
+    *("first", "second", "estimate", "low", "high", "p", "p_holm"),
+    *("probability", "probability_low", "probability_high"),
+    *("seeds_first", "seeds_second", "seeds_needed"),
+)
+RANK_COLUMNS = ("contender", "value", "seeds", "rank", "rank_low", "rank_high")
+FEWEST_DATA_SETS = 5
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The contenders that have a score, the best by its mean first.
+
+    Attributes:
+        names: of the contenders.
+        scores: each one's finite ones, on the scale on which they are compared.
+        log: whether that is the log scale.
+        lower: whether lower is better.
+    """
+
+    names: list[str]
+    scores: list[np.ndarray]
+    log: bool
+    lower: bool
+
+    @property
+    def samples(self) -> Sample:
+        """Numbers, means and variances of the values."""
+        described = [describe(values) for values in self.scores]
+        return Sample(*np.array(described, dtype=float).reshape(-1, 3).T)
+
+
+def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Compare all pairs of contenders by a metric: Welch's t, corrected by Holm over all pairs.
+
+    With as many seeds each, down to two, simulations of equal contenders find any difference in
+    at most 5 %, however their spreads differ. Where seeds have failed, so that one contender has
+    two or three runs left and the others more, that is up to 9 % if those few vary most.
+
+    Args:
+        runs: a row a run, `frames.Frames.runs`. The calibration runs do not compete.
+        metric: one of its columns; `fid@NAME` is FID by the extractor NAME.
+
+    Returns:
+        A row a pair, the best contenders' first. `first` is better than `second` by the mean;
+        `estimate` with its interval is first / second where `uses_log_scale`, else first - second;
+        p_holm is what to judge by. `probability` is that of `first` being better in one run each,
+        and `seeds_needed` how many seeds a side would find this difference. It shares the level
+        with all pairs that are not significant, as Holm's correction will have it by then.
+    """
+    contest = _contest(runs, metric)
+    samples = contest.samples
+    first, second = np.triu_indices(len(contest.names), k=1)
+    a, b = (Sample(*(part[side] for part in samples)) for side in (first, second))
+    test = compare_samples(a, b)
+    adjusted = np.array(holm(test.p))
+    share = _shares(contest)[first, second]
+    low, high = wilson(share, np.minimum(a.n, b.n))
+    names = np.array(contest.names, dtype=object)
+    ends = [np.exp(end) if contest.log else end for end in test[:3]]
+    cells = (names[first], names[second], *ends, test.p, adjusted, share, low, high, a.n, b.n)
+    needed = plan_seeds(a, b, _divisors(test.p, adjusted))
+    frame = pd.DataFrame(dict(zip(PAIR_COLUMNS, (*cells, needed), strict=True)))
+    return frame.astype(dict.fromkeys(PAIR_COLUMNS[-3:], "Int64"))
+
+
+def rank_intervals(
+    runs: pd.DataFrame, metric: str, pairs: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Rank the contenders by their means, with intervals that hold for all of them together.
+
+    A contender's rank lies between one more than the number of those that are significantly better
+    and the number of those that are not significantly worse, so that with 95 % confidence all
+    intervals contain the true ranks (cf. Mogstad, Romano, Shaikh and Wilhelm 2024).
+
+    Args:
+        runs: as in `compare_contenders`.
+        metric: likewise.
+        pairs: what that has given, if it is known already.
+
+    Returns:
+        A row a contender that has a score, the best first: `value` is its mean (geometric on the
+        log scale) over `seeds` runs.
+    """
+    contest = _contest(runs, metric)
+    pairs = compare_contenders(runs, metric) if pairs is None else pairs
+    found = pairs[pairs["p_holm"] <= ALPHA]
+    worse, better = (found[side].value_counts() for side in ("first", "second"))
+    samples, k = contest.samples, len(contest.names)
+    names = pd.Index(contest.names, dtype=object)
+    means = np.exp(samples.mean) if contest.log else samples.mean
+    signed = pd.Series(means if contest.lower else -means)
+    frame = pd.DataFrame(
+        {
+            "contender": names,
+            "value": means,
+            "seeds": samples.n,
+            "rank": signed.rank(method="min"),
+            "rank_low": 1 + better.reindex(names, fill_value=0).to_numpy(),
+            "rank_high": k - worse.reindex(names, fill_value=0).to_numpy(),
+        },
+        columns=[*RANK_COLUMNS],
+    )
+    return frame.astype(dict.fromkeys(("seeds", "rank", "rank_low", "rank_high"), "Int64"))
+
+
+def uses_log_scale(runs: pd.DataFrame, metric: str) -> bool:
+    """Whether contenders are compared by ratios: a metric of `LOG_SCALE` and all values positive.
+
+    One scale for all pairs, so that their estimates can be read together.
+    """
+    return _contest(runs, metric).log
+
+
+def is_lower_better(metric: str) -> bool:
+    """The direction of a metric, or of a column that is named after one."""
+    name = _base(metric)
+    entry = list_metrics().get(SAME_RANGE.get(name, name))
+    return entry is None or entry.about["direction"] == "lower"
+
+
+class Friedman(NamedTuple):
+    """Friedman's test over data sets.
+
+    Attributes:
+        ranks: a row a contender, best first: contender, rank (its average, 1 being the best).
+        data_sets: how many there are in which all contenders have a value.
+        chi2: Friedman's statistic, corrected for ties.
+        f: Iman and Davenport's statistic, and `p` its p-value.
+        cd: Nemenyi's critical difference of average ranks.
+    """
+
+    ranks: pd.DataFrame
+    data_sets: int
+    chi2: float
+    f: float
+    p: float
+    cd: float
+
+
+def friedman(scores: pd.DataFrame, *, lower_is_better: bool = True) -> Friedman:
+    """Test whether contenders rank alike over data sets (Friedman; Iman & Davenport 1980).
+
+    As Demšar (2006, section 3.2.2) recommends. Data sets in which anybody has no finite value are
+    left out. Below `FEWEST_DATA_SETS` only the average ranks are given and all else is NaN. No p is
+    smaller than the probability that all data sets agree by chance, 1 / k!^(N-1).
+
+    Args:
+        scores: a row a data set, a column a contender.
+        lower_is_better: the metric's direction.
+    """
+    numbers = scores.astype(float)
+    complete = numbers[np.isfinite(numbers.to_numpy()).all(axis=1)]
+    ranks = (complete if lower_is_better else -complete).rank(axis="columns")
+    n, k = ranks.shape
+    average = ranks.mean().sort_values(kind="stable")
+    table = pd.DataFrame({"contender": average.index, "rank": average.to_numpy()})
+    if n < FEWEST_DATA_SETS or k < 2:
+        return Friedman(table, n, *[math.nan] * 4)
+    between = n * ((ranks.mean() - (k + 1) / 2) ** 2).sum()
+    within = ((ranks - (k + 1) / 2) ** 2).to_numpy().sum() / (n * (k - 1))
+    chi2 = float(between / within) if within else 0.0
+    f = (n - 1) * chi2 / (n * (k - 1) - chi2) if chi2 < n * (k - 1) else math.inf
+    p = max(float(fdtrc(k - 1, (k - 1) * (n - 1), f)), math.factorial(k) ** (1.0 - n))
+    return Friedman(table, n, chi2, f, p, nemenyi(k, n))
+
+
+@cache
+def nemenyi(k: int, n: int) -> float:
+    """Give the difference of average ranks that is significant at 5 % (Demšar 2006, section 3.2.2).
+
+    Args:
+        k: contenders.
+        n: data sets.
+    """
+    from scipy.stats import studentized_range  # takes long to import
+
+    if k < 2 or n < FEWEST_DATA_SETS:
+        return math.nan
+    q = float(studentized_range.ppf(LEVEL, k, math.inf)) / math.sqrt(2)
+    return q * math.sqrt(k * (k + 1) / (6 * n))
+
+
+def _contest(runs: pd.DataFrame, metric: str) -> Contest:
+    lower = is_lower_better(metric)
+    rows = runs[runs["family"] != CALIBRATION]
+    scores = rows.get(metric, pd.Series(dtype=float, index=rows.index)).astype(float)
+    scores = scores[np.isfinite(scores.to_numpy())]
+    log = _base(metric) in LOG_SCALE and bool((scores > 0).all())
+    groups = scores.groupby(rows["contender"].astype(object), sort=False)
+    parts = {name: np.log(part) if log else part.to_numpy() for name, part in groups}
+    order = sorted(parts, key=lambda name: parts[name].mean() * (1 if lower else -1))
+    return Contest(order, [np.asarray(parts[name]) for name in order], log, lower)
+
+
+def _base(metric: str) -> str:
+    return metric.split("@", 1)[0]
+
+
+def _shares(contest: Contest) -> np.ndarray:
+    """The share of pairs of runs in which one contender is better than another: [k, k].
+
+    By ranks among all values, so that k contenders with n seeds take k² n log n steps.
+    """
+    sizes = np.array([len(values) for values in contest.scores], dtype=int)
+    if not len(sizes):
+        return np.zeros((0, 0))
+    pooled = np.concatenate(contest.scores)
+    starts = np.cumsum(sizes) - sizes
+    below = np.empty((len(sizes), len(sizes)))
+    for place, values in enumerate(contest.scores):
+        ordered = np.sort(values)
+        counts = np.searchsorted(ordered, pooled, "left") + np.searchsorted(
+            ordered, pooled, "right"
+        )
+        below[place] = np.add.reduceat(counts / 2, starts) / (sizes * sizes[place])
+    return below if contest.lower else 1 - below
+
+
+def _divisors(p: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
+    """By what Holm's correction divides the level for each pair, those found before left out."""
+    tested = int(np.isfinite(p).sum())
+    place = np.argsort(np.argsort(p))  # NaN is sorted last
+    found = int((adjusted <= ALPHA).sum())
+    return np.maximum(tested - np.minimum(place, found), 1).astype(float)

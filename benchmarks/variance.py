@@ -1,0 +1,157 @@
+"""What makes scores differ: contenders, seeds, the images sampled, or the extractor."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from benchmarks.intervals import LEVEL, LOG_SCALE
+from benchmarks.records import CALIBRATION
+
+COMPONENTS = ("contender", "seed", "sampling", "extractor")
+
+
+class Cells(NamedTuple):
+    """A contender's scores on the scale in use, and their sampling variances: run × extractor."""
+
+    scores: np.ndarray
+    sampling: np.ndarray
+
+
+class Spreads(NamedTuple):
+    """Mean squares of contenders whose seeds are nested in them and crossed with extractors.
+
+    Attributes:
+        contender: of contenders' means over seeds and extractors.
+        interaction: of contenders' means by an extractor, both main effects taken out.
+        seed: of runs' means over extractors within a contender.
+        residual: of runs by an extractor within a contender, both main effects taken out.
+    """
+
+    contender: float
+    interaction: float
+    seed: float
+    residual: float
+
+
+def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
+    """Split the variance of a score into what it is due to, by the method of moments.
+
+    Of the logarithms where `LOG_SCALE` has the metric and all scores are positive, so that a
+    deviation of 0.1 is about 10 %. Extractors have scales of their own, so each one's mean is taken
+    out first. The components add up to the variance of one run's score by one extractor:
+
+    - contender: between contenders, in what the extractors agree on;
+    - extractor: between contenders, in what extractors do not agree on (the interaction);
+    - seed: between runs of one contender, beyond sampling;
+    - sampling: between sets of samples of one model, by the scores' own intervals.
+
+    An estimate below zero is shown as 0. NaN where there is nothing to estimate it by: all but
+    sampling with one seed each, contender and extractor with one contender, extractor with one
+    extractor, sampling without intervals (it is then part of seed).
+
+    Args:
+        scores: `tables.scores_frame`. Extractors count by which half of the runs are scored, and
+            the runs that are scored by all of those.
+        metric: the score.
+
+    Returns:
+        A row a component: component, variance, deviation, share (of the sum of those known, NaN
+        where seed is not).
+    """
+    cells = _cells(scores, metric)
+    sampling = _mean(np.concatenate([[], *(part.sampling.ravel() for part in cells)]))
+    variances = _components([part.scores for part in cells], sampling)
+    frame = pd.DataFrame({"component": COMPONENTS, "variance": [variances[c] for c in COMPONENTS]})
+    frame["deviation"] = np.sqrt(frame["variance"])
+    total = frame["variance"].sum()
+    known = total > 0 and not math.isnan(variances["seed"])
+    frame["share"] = frame["variance"] / total if known else math.nan
+    return frame
+
+
+def _components(groups: list[np.ndarray], sampling: float) -> dict[str, float]:
+    """Solve the expected mean squares for the variances; groups are runs × extractors each."""
+    if not groups:
+        return dict.fromkeys(COMPONENTS, math.nan)
+    width, squares = groups[0].shape[1], _mean_squares(groups)
+    runs = len(groups) / sum(1 / len(group) for group in groups)  # the harmonic mean
+    if width == 1:
+        shared, own, interaction = squares.seed, 0.0, 0.0
+    else:
+        shared, own = (squares.seed - squares.residual) / width, squares.residual
+        interaction = squares.interaction
+    seed = shared + own - (0.0 if math.isnan(sampling) else sampling)
+    between = squares.contender - interaction / width - shared / runs
+    extractor = interaction - own / runs if width > 1 else math.nan
+    estimates = (between, seed, sampling, extractor)
+    return {
+        name: 0.0 if value < 0 else value for name, value in zip(COMPONENTS, estimates, strict=True)
+    }
+
+
+def _mean_squares(groups: list[np.ndarray]) -> Spreads:
+    k, width = len(groups), groups[0].shape[1]
+    freedom = sum(len(group) for group in groups) - k
+    if freedom < 1:
+        return Spreads(*[math.nan] * 4)
+    within = [group - group.mean(axis=0) for group in groups]
+    lines = [part.mean(axis=1) for part in within]
+    left = [part - line[:, None] for part, line in zip(within, lines, strict=True)]
+    means = np.array([group.mean(axis=0) for group in groups])
+    means = means - means.mean(axis=0)
+    levels = means.mean(axis=1)
+    crossed = ((means - levels[:, None]) ** 2).sum()
+    return Spreads(
+        contender=(levels**2).sum() / (k - 1) if k > 1 else math.nan,
+        interaction=crossed / ((k - 1) * (width - 1)) if k > 1 and width > 1 else math.nan,
+        seed=width * sum((line**2).sum() for line in lines) / freedom,
+        residual=sum((part**2).sum() for part in left) / (freedom * (width - 1))
+        if width > 1
+        else math.nan,
+    )
+
+
+def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
+    """The scores of each contender that is trained, of runs that have one by every extractor."""
+    from benchmarks.tables import SCORED  # which imports this module's
+
+    counted = scores["status"].isin(SCORED) & scores["seed"].notna()
+    rows = scores[counted & (scores["metric"] == metric) & (scores["family"] != CALIBRATION)]
+    rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
+    log = metric in LOG_SCALE and bool((rows["value"] > 0).all())
+    rows = rows.assign(
+        extractor=rows["extractor"].fillna(""),
+        contender=rows["contender"].astype(object),
+        error=_sampling_variance(rows, log),
+        level=np.log(rows["value"]) if log else rows["value"],
+    )
+    if rows.empty:
+        return []
+    keys = {"index": ["contender", "seed"], "columns": "extractor"}
+    levels = rows.pivot_table("level", **keys)
+    levels = levels.dropna(axis="columns", thresh=math.ceil(len(levels) / 2)).dropna()
+    errors = rows.pivot_table("error", **keys).reindex(levels.index, columns=levels.columns)
+    groups = levels.groupby(level="contender").indices.values()
+    return [Cells(levels.to_numpy()[place], errors.to_numpy()[place]) for place in groups]
+
+
+def _sampling_variance(rows: pd.DataFrame, log: bool) -> np.ndarray:
+    """The squared standard errors that the scores' intervals over samples stand for.
+
+    On the log scale an interval that reaches down to zero has its upper half taken for both.
+    """
+    value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
+    z = float(ndtri((1 + LEVEL) / 2))
+    if not log:
+        return np.asarray(((high - low) / (2 * z)) ** 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole, half = np.log(high / low) / (2 * z), np.log(high / value) / z
+    return np.asarray(np.where(low > 0, whole, half) ** 2)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan

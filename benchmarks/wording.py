@@ -1,0 +1,87 @@
+"""How names and numbers are written, in print, in a terminal, in Markdown and in LaTeX."""
+
+import math
+import re
+import unicodedata
+
+GREEK = {
+    **{sign: unicodedata.name(sign).split()[-1].lower() for sign in "αβγδεζηθικμνξπρστυφχψω"},
+    **{sign: unicodedata.name(sign).split()[-1].capitalize() for sign in "ΓΔΘΞΠΣΦΨΩ"},
+    "λ": "lambda",
+    "Λ": "Lambda",
+    "µ": "mu",
+}
+LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{sign: f"{{{sign}}}" for sign in "[]*"},  # at a row's start they would be the last one's
+    **{sign: f"$\\{name}$" for sign, name in GREEK.items()},
+    "\N{REPLACEMENT CHARACTER}": "?",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "∞": r"$\infty$",
+    "…": r"\ldots{}",
+}
+
+
+def show_number(value: float) -> str:
+    """Three significant digits, with separators of thousands: 0.0123, 12.3, 1,234."""
+    if not math.isfinite(value):
+        return ""
+    if value == 0 or abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def show_amount(value: float) -> str:
+    """Three significant digits with a suffix: 950, 12.3K, 1.23M, 4.56G."""
+    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= 0.9995 * size:
+            return f"{show_number(value / size)}{suffix}"
+    return f"{value:.3g}" if math.isfinite(value) else ""
+
+
+def show_duration(seconds: float) -> str:
+    """A duration in the unit that suits it: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{minutes // 1440} d {minutes // 60 % 24} h"
+
+
+def plain(text: str) -> str:
+    """Put a text into one line of characters that can be seen, none of which steers a terminal."""
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
+def shorten(name: str, width: int) -> str:
+    """Leave out a name's middle, since long names differ at their ends."""
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def escape_markdown(text: str) -> str:
+    """Make a text stand for itself in a cell of a Markdown table."""
+    escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", plain(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escape_latex(text: str) -> str:
+    """Make a text stand for itself in LaTeX."""
+    composed = unicodedata.normalize("NFC", plain(text))
+    return "".join(LATEX.get(sign, sign) for sign in composed)
