@@ -238,7 +238,7 @@ def inches(axes: Axes) -> float:
 
 def count_ticks(axes: Axes) -> int:
     """How many numbers a horizontal axis has room for."""
-    return int(np.clip(inches(axes) / 0.42, 3, 6))
+    return int(np.clip(inches(axes) / 0.5, 3, 6))
 
 
 def name_right(
@@ -337,10 +337,10 @@ def labelled_figure(
     """
     room = widest([label(name, paper=paper) for name in names], small()) + 0.4
     height = max((1.9 if panels == 1 else 2.2) if paper else 3.0, 1.5 * small() / 72 * len(names))
-    margins = Margins(0.7, room, 0.3, 0.5, 0.2)
+    margins = Margins(0.85, room, 0.3, 0.5, 0.3)
     if paper:
-        margins = Margins(0.55, room, 0.12, 0.42, 0.15)
-        across = COLUMN if panels == 1 and COLUMN - 0.55 - room > 1.7 else PAGE
-        width = (across - 0.55 - room - 0.15 * (panels - 1)) / panels
+        margins = Margins(0.75, room, 0.12, 0.42, 0.3)
+        across = COLUMN if panels == 1 and COLUMN - margins.left - room > 1.5 else PAGE
+        width = (across - margins.left - room - 0.3 * (panels - 1)) / panels
     figure, axes = panel_figure((1, panels), (width, height), margins, sharey=True)
     return figure, axes, height

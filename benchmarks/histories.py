@@ -125,7 +125,7 @@ def draw_losses(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     columns = min(len(shown), 4 if len(shown) > 6 else 3 if len(shown) > 4 else 2)
     rows = math.ceil(len(shown) / columns)
     across = PAGE if paper else 2.6 * max(columns, 3)
-    wide = (across - 0.85 - 0.5 * (columns - 1)) / columns
+    wide = (across - 1.05 - 0.6 * (columns - 1)) / columns
     titles = [break_name(label(name, paper=paper), round((wide + 0.3) * 11)) for name in shown]
     head = 1.35 * small() / 72 * (1 + max(title.count("\n") for title in titles)) + 0.1
     many = max(part["run"].nunique() for part in parts.values()) > FEW
@@ -133,7 +133,7 @@ def draw_losses(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     figure, panels = panel_figure(
         (rows, columns),
         (wide, 1.1 if paper else 1.75),
-        Margins(0.65, 0.2, head, 0.42 if paper else 0.5, 0.5, head + 0.25),
+        Margins(0.85, 0.2, head, 0.42 if paper else 0.5, 0.6, head + 0.25),
         note="" if paper else note + left_out(everybody, PANELS),
     )
     for axes, name, title in zip(panels, shown, titles, strict=False):

@@ -363,6 +363,25 @@ def test_a_floor_and_a_ceiling_close_together_are_named_together(paper: bool) ->
     assert [axes.texts[-1].get_text() for axes in figure.axes] == named
 
 
+@pytest.mark.parametrize("paper", [False, True], ids=["screen", "paper"])
+@pytest.mark.parametrize("size", [1e-9, 3e-4, 1.0, 1234.5, 3e9])
+def test_numbers_of_every_size_have_room_beside_an_axis(size: float, paper: bool) -> None:
+    runs, history = many_runs(5, 3)
+    runs[["fid", "fid_best"]] *= size
+    history["validation_fid"] *= size
+    history["loss_vae"] *= -size
+    runs = runs.assign(parameters=34_250, train_seconds=size, training_flops=size)
+    for figure in (
+        plots.draw_cost(runs, paper=paper),
+        plots.draw_training(history, paper=paper),
+        plots.draw_losses(history, paper=paper),
+    ):
+        assert figure is not None
+        with style(paper):
+            figure.draw_without_rendering()
+        check_texts(figure)
+
+
 def test_rows_of_uneven_names_do_not_overlap() -> None:
     runs, _ = many_runs(30, 2)
     runs["contender"] = [n if i % 6 else n * 10 for i, n in enumerate(runs["contender"])]
