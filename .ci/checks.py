@@ -6,6 +6,7 @@
 import csv
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -105,6 +106,9 @@ def outputs(folder: str) -> int:
         assert read_table(place / name, TIDY_COLUMNS), f"{name} has no rows"
     for name in PLOTS:
         check_plot(place / "plots" / name)
+    page = (place / "report.html").read_text(encoding="utf-8")
+    assert all(contender in page for contender in fid), "report.html lacks a contender"
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page), "report.html is not whole"
     print(f"{len(rows)} rows, {len(PLOTS)} plots; FID", fid)
     return 0
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
-from benchmarks.rankings import compare_contenders, rank_intervals
 from benchmarks.records import CALIBRATION, EXTERNAL
-from benchmarks.variance import split_variance
+from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
+from benchmarks.statistics.rankings import compare_contenders, rank_intervals
+from benchmarks.statistics.variance import split_variance
 from benchmarks.wording import plain, show_number
 
 NAMED = 4

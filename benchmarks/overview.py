@@ -21,7 +21,7 @@ from benchmarks.statistics import is_lower_better
 from benchmarks.tables import write_csv
 from benchmarks.wording import escape_latex, escape_markdown, plain, shorten, show_number
 
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parent / "page" / "templates"
 PLOT = "critical_difference_{}"
 FORMATS = ("png", "svg", "pdf")
 LONGEST = 20
@@ -109,8 +109,8 @@ def draw_plots(result: Aggregate, *, paper: bool = False) -> dict[str, bytes]:
     tested = {m: test for m, test in result.tests.items() if math.isfinite(test.cd)}
     if not tested:
         return {}
-    from benchmarks.drawing import save
-    from benchmarks.ranks import draw_critical_difference
+    from benchmarks.plots.drawing import save
+    from benchmarks.plots.ranks import draw_critical_difference
 
     files: dict[str, bytes] = {}
     everybody = result.scores["contender"].unique()

@@ -40,7 +40,7 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
         folder: `results/<suite>`, with its `suite.json`.
         what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
             a run; `history`, a row a logged step; `pictures`, a row a picture. The functions of
-            `benchmarks.plots` and `benchmarks.pictures` draw the last three.
+            `benchmarks.plots` draw the last three.
 
     Raises:
         BadInput: the folder holds no readable suite, or there is no such frame.

@@ -63,6 +63,9 @@ COMPARISON_COLUMNS = (
 SCORED = frozenset(("ok", "collapsed"))
 """Statuses of the runs whose scores count: what collapsed is as good as its scores say it is."""
 
+ARRAYS = frozenset(("tiles", "images"))
+"""Columns of pictures whose cells are arrays and lists."""
+
 STATUSES = {
     "diverged": {"diverged"},
     "failed": {"failed", "skipped"},
@@ -153,7 +156,7 @@ def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
     Args:
         folder: `results/<suite>`, with its `suite.json`.
         what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
-            a run; `history`, a row a logged step.
+            a run; `history`, a row a logged step; `pictures`, a row a picture.
 
     Raises:
         BadInput: the folder holds no readable suite, or there is no such frame.
@@ -164,11 +167,13 @@ def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
         "comparison": comparison_frame,
         "runs": lambda results: _gather(results).runs,
         "history": lambda results: _gather(results).history,
+        "pictures": lambda results: _gather(results).pictures,
     }
     if what not in frames:
         raise BadInput(unknown("frame", what, frames))
     frame = frames[what](read_suite(Path(folder)))
-    return frame.astype(dict.fromkeys(frame.select_dtypes(["object", "string"]), "string"))
+    texts = [c for c in frame.select_dtypes(["object", "string"]) if c not in ARRAYS]
+    return frame.astype(dict.fromkeys(texts, "string"))
 
 
 def _gather(results: Results) -> "Frames":

@@ -13,7 +13,8 @@ from synthetic import FOUR, write_suite
 from test_page import prepare, rename
 
 from benchmarks import page as pages
-from benchmarks import page_charts, tables
+from benchmarks import tables
+from benchmarks.page import charts
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -25,7 +26,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="700pt" height="200pt"></svg>'
-PLOTS = {f"{chart.plot}.svg": SVG for panel in page_charts.PANELS.values() for chart in panel}
+PLOTS = {f"{chart.plot}.svg": SVG for panel in charts.PANELS.values() for chart in panel}
 LONG = (("a_contender_with_a_very_long_name-latent_64-convolutional_00", "gan"), *FOUR[1:])
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 

@@ -1,4 +1,4 @@
-"""What README.md and CONTRIBUTING.md say is true: their commands, lists and examples."""
+"""What the READMEs and CONTRIBUTING.md say is true: their commands, lists and examples."""
 
 import re
 import shlex
@@ -9,19 +9,28 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from synthetic import write_suite
 
 from benchmarks.catalogue import load_model
 from benchmarks.data.dataset import Raw
 from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.options import make_parser
+from benchmarks.report import make_parser as make_report_parser
+from benchmarks.report import read_arguments
 from benchmarks.tables import COMPARISON_COLUMNS, TIDY_COLUMNS
 from benchmarks.training import Plan, train
 from metrics import EXTRACTORS, METRICS, Material, build_extractor
 
 ROOT = Path(__file__).resolve().parents[2]
-README, CONTRIBUTING = ((ROOT / f"{name}.md").read_text() for name in ("README", "CONTRIBUTING"))
+README, CHINESE, CONTRIBUTING = (
+    (ROOT / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("README", "README.zh-CN", "CONTRIBUTING")
+)
+READMES = pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
 MODEL, METRIC, EXTRACTOR, DATA = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
+(NOTEBOOK,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^python -m benchmarks\.run (.*)$", README + CONTRIBUTING, re.MULTILINE)
+REPORTS = re.findall(r"^python -m benchmarks\.report (.*)$", README, re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
@@ -40,29 +49,98 @@ def test_commands_are_understood(command: str) -> None:
     make_parser().parse_args(shlex.split(command))
 
 
-def test_the_table_of_options_is_the_commands() -> None:
-    rows = re.findall(r"^\| (`--.*?`) \|", README, re.MULTILINE)
-    described = re.findall(r"--[a-z-]+", " ".join(rows))
-    actual = [o for action in make_parser()._actions for o in action.option_strings]
-    assert sorted(described) == sorted(o for o in actual if o not in {"-h", "--help"})
+@pytest.mark.parametrize("command", REPORTS)
+def test_commands_that_report_are_understood(command: str) -> None:
+    read_arguments(shlex.split(command))
 
 
-def test_columns_are_those_of_the_tables() -> None:
-    assert f"| `{','.join(TIDY_COLUMNS)}` |" in README
-    assert f"| `table.csv` | `{','.join(COMPARISON_COLUMNS)}` |" in README
+@READMES
+def test_each_table_of_options_is_its_commands(readme: str) -> None:
+    tables = [table for table in list_tables(readme) if table[2].startswith("| `--")]
+    for table, parser in zip(tables, (make_parser(), make_report_parser()), strict=True):
+        first = " ".join(re.findall(r"^\| (`--.*?`) \|", "\n".join(table), re.MULTILINE))
+        actual = [o for action in parser._actions for o in action.option_strings]
+        assert sorted(re.findall(r"--[a-z-]+", first)) == sorted(set(actual) - {"-h", "--help"})
 
 
-def test_the_results_shown_are_the_published_ones() -> None:
+@READMES
+def test_columns_are_those_of_the_tables(readme: str) -> None:
+    assert f"| `{','.join(TIDY_COLUMNS)}` |" in readme
+    assert f"| `table.csv` | `{','.join(COMPARISON_COLUMNS)}` |" in readme
+
+
+@READMES
+def test_the_results_shown_are_the_published_ones(readme: str) -> None:
     def read_table(text: str) -> list[list[str]]:
         lines = text[text.index("| contender") :].partition("\n\n")[0].splitlines()
         return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
-    published = read_table((ROOT / "results/reference/mnist/table.md").read_text())
-    shown = read_table(README)
+    published = read_table((ROOT / "results/reference/mnist/table.md").read_text("utf-8"))
+    shown = read_table(readme)
     chosen = [published[0].index(name) for name in shown[0]]
     assert shown[2:] == [[row[i] for i in chosen] for row in published[2:]]
-    for picture in re.findall(r"\]\((results/\S+\.png)\)", README):
-        assert (ROOT / picture).is_file(), picture
+
+
+@READMES
+def test_links_lead_somewhere(readme: str) -> None:
+    names = re.findall(r"^#+ (.*)$", without_code(readme), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in names}
+    missing = [
+        link
+        for link in re.findall(r"\]\(([^)\s]+)\)", readme)
+        if not link.startswith("https://")
+        and not (link[1:] in anchors if link.startswith("#") else (ROOT / link).exists())
+    ]
+    assert not missing
+
+
+def list_tables(text: str) -> list[list[str]]:
+    """Give the lines of each table of Markdown."""
+    return [found.splitlines() for found in re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE)]
+
+
+def list_blocks(text: str) -> list[list[str]]:
+    """Give the lines of each fenced block; of a tree of files, the names on its left."""
+    blocks = [block.splitlines() for block in re.findall(r"```.*?```", text, re.DOTALL)]
+    return [
+        [name for line in block if (name := line[:36].rstrip())]
+        if block[1].endswith("/")
+        else block
+        for block in blocks
+    ]
+
+
+def without_code(text: str) -> str:
+    """Leave out the fenced blocks."""
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def outline(text: str) -> list[tuple[str, list[str], set[str], list[tuple[int, int]]]]:
+    """Give each section's level, images, code between backticks, and tables by rows and columns."""
+    return [
+        (
+            section.partition(" ")[0],
+            re.findall(r"!\[.*?\]\((.*?)\)", section),
+            {" ".join(code.split()) for code in re.findall(r"`([^`]+)`", section)},
+            [(len(table), table[0].count("|")) for table in list_tables(section)],
+        )
+        for section in re.split(r"^(?=#)", without_code(text), flags=re.MULTILINE)
+    ]
+
+
+def test_the_chinese_readme_has_what_the_english_one_has() -> None:
+    assert outline(CHINESE) == outline(README)
+
+
+def test_the_chinese_readme_has_the_same_blocks_of_code() -> None:
+    assert list_blocks(CHINESE) == list_blocks(README)
+
+
+def test_the_notebook_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_suite(tmp_path / "results/digits")
+    monkeypatch.chdir(tmp_path)
+    exec(NOTEBOOK, {})
+    assert (tmp_path / "scores.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_model_plays_samples_and_reconstructs(tmp_path: Path) -> None:

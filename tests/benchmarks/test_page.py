@@ -15,19 +15,15 @@ import pytest
 from PIL import Image
 from synthetic import FOUR, write_large_suite, write_suite
 
-from benchmarks import (
-    page,
-    page_answer,
-    page_charts,
-    page_pictures,
-    page_table,
-    page_text,
-    plots,
-    provenance,
-    tables,
-)
+from benchmarks import page, plots, tables
 from benchmarks.findings import Finding, find, settle
 from benchmarks.frames import Frames, gather
+from benchmarks.page import answer as page_answer
+from benchmarks.page import charts as page_charts
+from benchmarks.page import pictures as page_pictures
+from benchmarks.page import provenance
+from benchmarks.page import table as page_table
+from benchmarks.page import text as page_text
 from benchmarks.records import Environment, Git, read_record, read_suite, write_record
 from benchmarks.wording import show_number
 

@@ -7,9 +7,9 @@ from drawn import texts
 from matplotlib.figure import Figure
 from synthetic import FOUR, write_suite
 
-from benchmarks import pictures
-from benchmarks.drawing import PANELS, style
 from benchmarks.frames import Frames, gather
+from benchmarks.plots import pictures
+from benchmarks.plots.drawing import PANELS, style
 from benchmarks.records import read_suite
 
 FAILURES = {("gan", 0): "diverged", ("vae", 0): "failed"}

@@ -16,7 +16,10 @@ from matplotlib.text import Annotation
 from synthetic import FOUR, TWENTY, VIEWS, write_suite
 
 from benchmarks import plots
-from benchmarks.drawing import (
+from benchmarks.errors import BadInput
+from benchmarks.frames import Frames, gather
+from benchmarks.plots import PLOTS, charts, render
+from benchmarks.plots.drawing import (
     COLOURS,
     COLUMN,
     FEW,
@@ -28,10 +31,7 @@ from benchmarks.drawing import (
     spread_out,
     style,
 )
-from benchmarks.errors import BadInput
-from benchmarks.frames import Frames, gather
-from benchmarks.plots import PLOTS, render
-from benchmarks.ranks import join_ranks
+from benchmarks.plots.ranks import join_ranks
 from benchmarks.records import read_suite
 
 MIXED = {(TWENTY[3][0], seed): "diverged" for seed in range(3)} | {
@@ -211,7 +211,7 @@ def test_stability_pairs_the_best_and_the_last_of_each_seed(tmp_path: Path) -> N
 def test_the_pareto_front_is_what_no_other_beats() -> None:
     costs = pd.Series({"a": 1.0, "b": 2.0, "c": 3.0, "d": 3.0, "e": 4.0})
     values = pd.Series({"a": 5.0, "b": 6.0, "c": 2.0, "d": 3.0, "e": 2.0})
-    assert plots.find_front(costs, values) == ["a", "c"]
+    assert charts.find_front(costs, values) == ["a", "c"]
 
 
 def hand_made(**columns: list[float]) -> pd.DataFrame:

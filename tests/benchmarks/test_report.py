@@ -7,7 +7,7 @@ import pytest
 from synthetic import write_suite
 
 from benchmarks.errors import BadInput
-from benchmarks.plots import PLOTS
+from benchmarks.plots import PLOTS, draw_samples
 from benchmarks.records import read_record, read_suite, write_record
 from benchmarks.report import build_report, load, main
 from benchmarks.tables import write_latex
@@ -200,6 +200,9 @@ def test_a_folder_is_loaded_as_data_frames(suite: Path) -> None:
     scores, runs, history = (load(suite, what) for what in ("scores", "runs", "history"))
     assert set(scores["contender"]) == set(runs["contender"]) == {"gan", "vae", "real", "noise"}
     assert set(history["contender"]) == {"gan", "vae"}
+    pictures = load(suite, "pictures")
+    assert draw_samples(pictures) is not None
+    assert {"samples", "evolution"} <= set(pictures["kind"])
     with pytest.raises(BadInput, match="did you mean 'scores'"):
         load(suite, "skores")
 

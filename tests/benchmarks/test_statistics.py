@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.differences import Sample, compare_samples, plan_seeds, wilson
 from benchmarks.statistics import (
     Interval,
     compare_contenders,
@@ -27,6 +26,7 @@ from benchmarks.statistics import (
     student_interval,
     welch,
 )
+from benchmarks.statistics.differences import Sample, compare_samples, plan_seeds, wilson
 
 POSITIVE = st.floats(1e-6, 1e6)
 FINITE = st.floats(-1e6, 1e6)

@@ -16,7 +16,8 @@ import pandas as pd
 from scipy.special import fdtrc
 
 from benchmarks.catalogue import list_metrics
-from benchmarks.differences import (
+from benchmarks.records import CALIBRATION
+from benchmarks.statistics.differences import (
     ALPHA,
     Sample,
     compare_samples,
@@ -25,8 +26,7 @@ from benchmarks.differences import (
     plan_seeds,
     wilson,
 )
-from benchmarks.intervals import LEVEL, LOG_SCALE, SAME_RANGE
-from benchmarks.records import CALIBRATION
+from benchmarks.statistics.intervals import LEVEL, LOG_SCALE, SAME_RANGE
 
 PAIR_COLUMNS = (
     *("first", "second", "estimate", "low", "high", "p", "p_holm"),

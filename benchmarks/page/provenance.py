@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.page_text import show_name
+from benchmarks.page.text import show_name
 from benchmarks.records import CALIBRATION, Environment, Record, Results
 from benchmarks.tables import runs_by_contender
 from benchmarks.wording import show_duration

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from benchmarks.intervals import LEVEL, LOG_SCALE
 from benchmarks.records import CALIBRATION
+from benchmarks.statistics.intervals import LEVEL, LOG_SCALE
 
 COMPONENTS = ("contender", "seed", "sampling", "extractor")
 

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.drawing import (
+from benchmarks.frames import curves
+from benchmarks.plots.drawing import (
     BAND,
     COLOURS,
     FEW,
@@ -37,7 +38,6 @@ from benchmarks.drawing import (
     small,
     styled,
 )
-from benchmarks.frames import curves
 from benchmarks.tables import SCORED, plain, shorten
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import nctdtr, ndtri, stdtr, stdtrit
 
-from benchmarks.intervals import LEVEL, NOTHING, Interval
+from benchmarks.statistics.intervals import LEVEL, NOTHING, Interval
 
 ALPHA = 1 - LEVEL
 """The rate of false findings that is put up with, over all pairs of one score together."""

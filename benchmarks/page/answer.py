@@ -10,8 +10,8 @@ import pandas as pd
 from benchmarks import statistics
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
-from benchmarks.page_table import list_columns
-from benchmarks.page_text import Cut, count, cut, direction, sentence, show_name, span
+from benchmarks.page.table import list_columns
+from benchmarks.page.text import Cut, count, cut, direction, sentence, show_name, span
 from benchmarks.records import CALIBRATION
 from benchmarks.wording import show_amount, show_duration, show_number
 

@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmarks import page_pictures, provenance, tables
+from benchmarks import tables
 from benchmarks.frames import Frames
-from benchmarks.page_answer import describe_finding, state_facts, state_prices
-from benchmarks.page_charts import PANELS, embed_charts
-from benchmarks.page_table import compare, define
-from benchmarks.page_text import LINES, count, cut, show_name, visible
+from benchmarks.page import pictures, provenance
+from benchmarks.page.answer import describe_finding, state_facts, state_prices
+from benchmarks.page.charts import PANELS, embed_charts
+from benchmarks.page.table import compare, define
+from benchmarks.page.text import LINES, count, cut, show_name, visible
 from benchmarks.records import CALIBRATION, Record
 from benchmarks.statistics import Interval, interval_over_seeds, uses_log_scale
+from benchmarks.statistics.variance import split_variance
 from benchmarks.tables import Column
-from benchmarks.variance import split_variance
 from benchmarks.wording import plain, show_amount, show_number
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def build_page(
         runs=sum(record.family != CALIBRATION for record in results.records),
         variance=apportion(frames),
         costs=show_costs(comparison),
-        galleries=page_pictures.hang(frames.pictures),
+        galleries=pictures.hang(frames.pictures),
         provenance=provenance.trace(results),
     )
     return content.encode()
@@ -186,7 +187,7 @@ def apportion(frames: Frames) -> Variance | None:
     if split.empty:
         return None
     parts = [
-        (COMPONENTS.get(row["component"], row["component"]), f"{row['share']:.1%}", row["share"])
+        (COMPONENTS.get(row["component"], row["component"]), _percent(row["share"]), row["share"])
         for row in split.to_dict("records")
     ]
     largest = max(parts, key=lambda part: part[2])
@@ -194,6 +195,10 @@ def apportion(frames: Frames) -> Variance | None:
     subject = "FID's logarithm" if uses_log_scale(frames.runs, "fid") else "FID"
     sentence = f"{largest[1]} of the variance of {subject} lies {largest[0]}"
     return Variance(f"{sentence}, {others}." if others else f"{sentence}.", parts)
+
+
+def _percent(share: float) -> str:
+    return "under 0.1%" if 0 < share < 0.001 else f"{share:.1%}"
 
 
 def show_costs(comparison: pd.DataFrame) -> Plain | None:

@@ -4,7 +4,7 @@ The parts are in files of their own: `intervals` over the seeds of one contender
 between two, `rankings` of many (over seeds of one data set, or over data sets), and `variance`.
 """
 
-from benchmarks.differences import (
+from benchmarks.statistics.differences import (
     ALPHA,
     FEWEST_SEEDS,
     Test,
@@ -15,7 +15,7 @@ from benchmarks.differences import (
     seeds_needed,
     welch,
 )
-from benchmarks.intervals import (
+from benchmarks.statistics.intervals import (
     LEVEL,
     LOG_SCALE,
     NOTHING,
@@ -27,7 +27,7 @@ from benchmarks.intervals import (
     student_interval,
     value_range,
 )
-from benchmarks.rankings import (
+from benchmarks.statistics.rankings import (
     FEWEST_DATA_SETS,
     Friedman,
     compare_contenders,
@@ -37,7 +37,7 @@ from benchmarks.rankings import (
     rank_intervals,
     uses_log_scale,
 )
-from benchmarks.variance import COMPONENTS, split_variance
+from benchmarks.statistics.variance import COMPONENTS, split_variance
 
 __all__ = [
     "ALPHA",

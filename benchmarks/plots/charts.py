@@ -1,4 +1,4 @@
-"""Charts of a suite, each a pure function of one of its frames, and all its plots as files.
+"""Charts of scores and costs, each a pure function of the frame of runs.
 
 A contender keeps its colour, marker and line style in every plot, also in one of a part of a
 frame. In the size for a paper a plot leaves out what its caption would say.
@@ -6,7 +6,7 @@ frame. In the size for a paper a plot leaves out what its caption would say.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, cast
 
@@ -15,17 +15,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import pictures
-from benchmarks.drawing import (
+from benchmarks.frames import scores_of_runs, summarise
+from benchmarks.plots.drawing import (
     BAND,
     COLUMN,
     FEW,
     GREY,
     LABELS,
-    METADATA,
     PAGE,
     ROWS,
-    Draw,
     Look,
     Margins,
     best,
@@ -40,33 +38,15 @@ from benchmarks.drawing import (
     looks,
     name_right,
     panel_figure,
-    save,
     say_direction,
     set_scale,
     small,
     styled,
     widest,
 )
-from benchmarks.errors import BadInput, unknown
-from benchmarks.frames import Frames, scores_of_runs, summarise
-from benchmarks.histories import draw_losses, draw_training
-from benchmarks.ranks import draw_agreement, draw_critical_difference
 from benchmarks.records import CALIBRATION, EXTERNAL
 from benchmarks.statistics import LOG_SCALE, Interval, last_over_best
 from benchmarks.tables import SCORED, plain, shorten, show_number
-
-__all__ = [
-    "PLOTS",
-    "draw_agreement",
-    "draw_cost",
-    "draw_critical_difference",
-    "draw_losses",
-    "draw_scores",
-    "draw_stability",
-    "draw_training",
-    "draw_variety",
-    "render",
-]
 
 SCORES = {
     "fid": "FID",
@@ -400,65 +380,3 @@ def find_front(costs: pd.Series, values: pd.Series) -> list[str]:
             front.append(name)
             lowest = value
     return front
-
-
-Plot = Callable[..., Figure | None]
-
-
-def _of(frame: str, draw: Draw) -> Plot:
-    """A plot of one of the frames."""
-
-    def plot(frames: Frames, *, paper: bool = False) -> Figure | None:
-        return draw(getattr(frames, frame), paper=paper)
-
-    return plot
-
-
-PLOTS: dict[str, Plot] = {
-    "samples": _of("pictures", pictures.draw_samples),
-    "reconstructions": _of("pictures", pictures.draw_reconstructions),
-    "translations": _of("pictures", pictures.draw_translations),
-    "neighbours": _of("pictures", pictures.draw_neighbours),
-    "interpolations": _of("pictures", pictures.draw_interpolations),
-    "evolution": _of("pictures", pictures.draw_evolution),
-    "scores": _of("runs", draw_scores),
-    "variety": _of("runs", draw_variety),
-    "training": _of("history", draw_training),
-    "losses": _of("history", draw_losses),
-    "stability": _of("runs", draw_stability),
-    "cost": _of("runs", draw_cost),
-    "agreement": _of("runs", draw_agreement),
-}
-"""Plots by name, each a function of `Frames`."""
-
-
-def render(
-    frames: Frames,
-    names: Iterable[str] | None = None,
-    *,
-    paper: bool = False,
-    formats: Sequence[str] = ("png", "svg"),
-) -> dict[str, bytes]:
-    """Draw plots that have something to show: file name, such as `scores.png`, to content.
-
-    Args:
-        frames: what they are of.
-        names: those of `PLOTS` that are drawn, None for all.
-        paper: in the sizes for a paper's column or page.
-        formats: of png, svg and pdf.
-
-    Raises:
-        BadInput: there is no plot or format of such a name.
-    """
-    chosen = list(PLOTS) if names is None else list(names)
-    for name in chosen:
-        if name not in PLOTS:
-            raise BadInput(unknown("plot", name, PLOTS))
-    for kind in formats:
-        if kind not in METADATA:
-            raise BadInput(unknown("format", kind, METADATA))
-    files: dict[str, bytes] = {}
-    for name in chosen:
-        if figure := PLOTS[name](frames, paper=paper):
-            files |= {f"{name}.{kind}": save(figure, kind, paper=paper) for kind in formats}
-    return files

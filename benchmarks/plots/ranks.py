@@ -14,7 +14,8 @@ from matplotlib.patches import Rectangle
 from scipy.stats import kendalltau
 
 from benchmarks.catalogue import list_metrics
-from benchmarks.drawing import (
+from benchmarks.frames import summarise
+from benchmarks.plots.drawing import (
     COLOURS,
     COLUMN,
     GREY,
@@ -32,7 +33,6 @@ from benchmarks.drawing import (
     styled,
     widest,
 )
-from benchmarks.frames import summarise
 from benchmarks.records import CALIBRATION
 from benchmarks.tables import plain, shorten
 

@@ -10,8 +10,8 @@ import pandas as pd
 from benchmarks import tables
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
-from benchmarks.page_table import list_columns
-from benchmarks.page_text import show_name
+from benchmarks.page.table import list_columns
+from benchmarks.page.text import show_name
 from benchmarks.tables import Column
 
 NAMED = 12
@@ -129,7 +129,7 @@ def describe_chart(plot: str, frames: Frames) -> str:
     if plot == "agreement":
         return " ".join(filter(None, (_name_best(frames.comparison, c) for c in present)))
     known = {column.key: column for column in present}
-    values = [_list_values(frames.comparison, known[k]) for k in DESCRIBED[plot] if k in known]
+    values = [_list_values(frames.comparison, known[k]) for k in DESCRIBED.get(plot, ()) if k in known]
     return " ".join(filter(None, values)) or "A chart without values."
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks import tables
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
-from benchmarks.page_text import direction, sentence, show_name
+from benchmarks.page.text import direction, sentence, show_name
 from benchmarks.records import CALIBRATION, Record, Score
 from benchmarks.tables import Column
 from benchmarks.wording import show_number

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.drawing import (
+from benchmarks.plots.drawing import (
     COLUMN,
     GREY,
     PAGE,

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks.catalogue import list_metrics
-from benchmarks.page_text import show_name
+from benchmarks.page.text import show_name
 from benchmarks.records import CALIBRATION
 from benchmarks.wording import plain, shorten, show_amount, show_number
 
@@ -73,7 +73,8 @@ KINDS = {
     ),
     "evolution": Kind(
         "Evolution over training",
-        "The same samples at each validation; under each, the training images seen by then.",
+        "Samples of the same numbers and the same randomness at each validation; under each, the"
+        " training images seen by then.",
         120,
     ),
 }
