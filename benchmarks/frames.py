@@ -97,19 +97,14 @@ def gather(results: Results) -> Frames:
     runs = runs_by_contender(results.records)
     limit = curves(len(_categorical(results, []).categories))
     drawn = [record for records in runs.values() for record in records[:limit]]
-    shown = [record for records in runs.values() if (record := pick(records))]
-    logs = {
-        record.run: log
-        for record in {record.run: record for record in drawn + shown}.values()
-        if (log := _log(results, record, warnings)) is not None
-    }
+    logs = [(r, log) for r in drawn if (log := _log(results, r, warnings)) is not None]
     comparison = comparison_frame(results)
     return Frames(
         results=results,
         runs=runs_frame(results),
         comparison=comparison,
-        history=_history(results, [(r, logs[r.run]) for r in drawn if r.run in logs]),
-        pictures=_pictures(results, comparison, logs, warnings),
+        history=_history(results, logs),
+        pictures=_pictures(results, comparison, warnings),
         warnings=warnings,
     )
 
@@ -225,12 +220,7 @@ def _history(results: Results, logs: Sequence[tuple[Record, pd.DataFrame]]) -> p
     return pd.concat([repeated, frame], axis="columns")
 
 
-def _pictures(
-    results: Results,
-    comparison: pd.DataFrame,
-    logs: dict[str, pd.DataFrame],
-    warnings: list[str],
-) -> pd.DataFrame:
+def _pictures(results: Results, comparison: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
     """The pictures of a run of each contender, and what is missing of it."""
     runs = runs_by_contender(results.records)
     extractor = shown_extractor(results.records)
@@ -246,7 +236,8 @@ def _pictures(
                 continue
             cells = {"kind": kind, "tiles": tiles, "mean_fid": fids.get(name)}
             if kind == "evolution" and record and tiles is not None:
-                cells["images"] = _seen(logs.get(record.run), len(tiles))
+                seen = record.pictures[kind].seen
+                cells["images"] = tuple(seen) if len(seen) == len(tiles) else None
             rows.append({**identity, **cells, **_score_cells(record, KINDS[kind], extractor)})
     frame = pd.DataFrame(rows, columns=[*PICTURE_COLUMNS])
     frame["contender"] = _categorical(results, frame["contender"])
@@ -295,14 +286,6 @@ def _tiles(
     except BadInput as error:
         warnings.append(str(error))
         return None
-
-
-def _seen(log: pd.DataFrame | None, rows: int) -> tuple[float, ...] | None:
-    """Training images seen at the last `rows` validations, None where there were fewer."""
-    if log is None or "validation_fid" not in log:
-        return None
-    images = log.loc[log["validation_fid"].notna(), "images"]
-    return tuple(images.iloc[len(images) - rows :]) if len(images) >= rows else None
 
 
 def _score_cells(

@@ -161,7 +161,7 @@ def _summaries(
         yield *end, _scalar(name, value)
     for kind, tiles in pictures.items():
         if kind == "evolution":
-            yield from _evolution(tiles, rows)
+            yield from _evolution(tiles, record.pictures[kind].seen, rows)
         else:
             yield *end, _image(kind, tiles)
 
@@ -191,12 +191,12 @@ def _finals(record: Record, extractor: str | None) -> Iterator[tuple[str, float]
 
 
 def _evolution(
-    tiles: np.ndarray, rows: list[dict[Any, Any]]
+    tiles: np.ndarray, seen: list[int], rows: list[dict[Any, Any]]
 ) -> Iterator[tuple[float, int, "Summary"]]:
-    """A picture of the same samples at each of the last validations, one a row of the tiles."""
-    validated = [row for row in rows if math.isfinite(row.get("validation_fid", math.nan))]
-    shown = min(len(tiles), len(validated))
-    for tile, row in zip(tiles[len(tiles) - shown :], validated[-shown:], strict=False):
+    """A picture at each validation that the film shows, when so many training images were seen."""
+    logged = {row["images"]: row for row in rows}
+    for tile, images in zip(tiles, seen, strict=False):
+        row = logged.get(images, {"step": 0})
         seconds, step = _finite(row.get("seconds")), int(_finite(row["step"]))
         yield seconds, step, _image("evolution", tile[None])
 

@@ -129,7 +129,9 @@ def describe_chart(plot: str, frames: Frames) -> str:
     if plot == "agreement":
         return " ".join(filter(None, (_name_best(frames.comparison, c) for c in present)))
     known = {column.key: column for column in present}
-    values = [_list_values(frames.comparison, known[k]) for k in DESCRIBED.get(plot, ()) if k in known]
+    values = [
+        _list_values(frames.comparison, known[k]) for k in DESCRIBED.get(plot, ()) if k in known
+    ]
     return " ".join(filter(None, values)) or "A chart without values."
 
 

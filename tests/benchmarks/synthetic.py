@@ -224,7 +224,9 @@ def _save_picture(
     run_folder: Path, record: Record, kind: str, tiles: np.ndarray, channels: int, rows: int
 ) -> None:
     _save_tiles(run_folder / f"{kind}.png", tiles, channels, rows)
-    record.pictures[kind] = Picture(file=f"{kind}.png", rows=rows, columns=len(tiles) // rows)
+    seen = [300 * 64 * (row + 1) for row in range(rows)] if kind == "evolution" else []
+    picture = Picture(file=f"{kind}.png", rows=rows, columns=len(tiles) // rows, seen=seen)
+    record.pictures[kind] = picture
 
 
 def _write_history(run_folder: Path, record: Record) -> None:

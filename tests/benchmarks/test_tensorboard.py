@@ -82,7 +82,9 @@ def test_pictures_are_enlarged_and_an_evolution_goes_by_steps(suite: Path) -> No
     tiles = np.arange(3 * 8 * 2 * 8, dtype=np.uint8).reshape(24, 16)
     Image.fromarray(tiles).save(path / "evolution.png")
     record = read_record(path)
-    record.pictures["evolution"] = Picture(file="evolution.png", rows=3, columns=2)
+    record.pictures["evolution"] = Picture(
+        file="evolution.png", rows=3, columns=2, seen=[64 * 2400, 64 * 2700, 64 * 3000]
+    )
     write_record(path, record)
     events.write_events(read_suite(suite))
     found = load(suite / "tensorboard" / "gan-s0")
