@@ -25,7 +25,7 @@ from benchmarks.statistics import (
     friedman,
     is_lower_better,
 )
-from benchmarks.tables import comparison_frame
+from benchmarks.tidy import comparison_frame
 
 HEADLINES = ("fid", "inception_score", "reconstruction_mse")
 FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")

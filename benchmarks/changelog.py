@@ -28,7 +28,7 @@ from benchmarks.changes import (
     is_worse,
 )
 from benchmarks.statistics import ALPHA
-from benchmarks.tables import write_csv
+from benchmarks.tidy import write_csv
 from benchmarks.wording import escape_markdown, plain, shorten, show_amount, show_number
 
 NAMED = 12

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.records import CALIBRATION, EXTERNAL
+from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
 from benchmarks.statistics.variance import split_variance
@@ -22,7 +22,6 @@ from benchmarks.wording import plain, show_number
 NAMED = 4
 """Contenders named in a row before the others are only counted."""
 TRANSLATOR = "cyclegan"
-UNSCORED = ("diverged", "failed", "skipped")
 VERBS = {"skipped": "was skipped"}
 PLANNED = (
     f"The seeds that would be needed find the observed difference with probability {POWER:g}, given"
@@ -109,7 +108,7 @@ def find(runs: pd.DataFrame, scores: pd.DataFrame) -> list[Finding]:
 
     Args:
         runs: `frames.Frames.runs`; calibration runs and images of other programs do not compete.
-        scores: `tables.scores_frame`, for what the variance of FID is made of.
+        scores: `tidy.scores_frame`, for what the variance of FID is made of.
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
     found = [m for m in HEADLINES if m in runs and np.isfinite(competing[m].astype(float)).any()]
@@ -169,7 +168,7 @@ def _tallies(runs: pd.DataFrame) -> pd.DataFrame:
     return (
         runs.assign(
             contender=runs["contender"].astype(object),
-            unscored=runs["status"].isin(UNSCORED),
+            unscored=~runs["status"].isin(SCORED),
             collapsed=runs["status"] == "collapsed",
         )
         .groupby("contender", sort=False)
@@ -372,7 +371,7 @@ def _failures(runs: pd.DataFrame) -> list[str]:
 
 def _failure(runs: pd.DataFrame, name: str, unscored: int, total: int) -> str:
     statuses = runs.loc[runs["contender"] == name, "status"]
-    counts = statuses[statuses.isin(UNSCORED)].value_counts()
+    counts = statuses[~statuses.isin(SCORED)].value_counts()
     how = _join(
         [f"{count} {VERBS.get(str(status), str(status))}" for status, count in counts.items()]
     )

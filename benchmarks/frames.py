@@ -6,32 +6,36 @@ the place, and with it the colour, of whom it is about.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, unknown
 from benchmarks.records import (
     CALIBRATION,
     EXTERNAL,
+    SCORED,
     Record,
     Results,
     Score,
     read_history,
     read_picture,
+    read_suite,
 )
 from benchmarks.statistics import Interval, interval_over_seeds
-from benchmarks.tables import (
+from benchmarks.tidy import (
     COSTS,
     FURTHER,
     HEADLINES,
-    SCORED,
     comparison_frame,
+    costs_frame,
     runs_by_contender,
     score_of,
+    scores_frame,
     scores_of,
     shown_extractor,
 )
@@ -59,6 +63,10 @@ IDENTITY = ("contender", "family", "seed", "status", "reason", "run", "extractor
 LENGTHS = ("samples", "steps", "training_images", "best_step")
 
 
+ARRAYS = frozenset(("tiles", "images"))
+"""Columns of pictures whose cells are arrays and lists."""
+
+
 @dataclass(frozen=True)
 class Frames:
     """A suite as data frames.
@@ -66,7 +74,7 @@ class Frames:
     Attributes:
         results: what they are of.
         runs: a row a run, see `runs_frame`.
-        comparison: a row a contender, see `tables.comparison_frame`.
+        comparison: a row a contender, see `tidy.comparison_frame`.
         history: a row a logged step of the runs that are drawn, see `gather`.
         pictures: a row a picture that is drawn, see `gather`.
         warnings: a line for each history or picture that could not be read.
@@ -120,7 +128,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
     Columns: contender (categorical), family, seed, status, reason, run; extractor, the one of the
     scores; samples, the number that FID was taken of; <metric>, <metric>_low and <metric>_high for
     each metric that any run has, NaN where the run has none or was not scored; fid@<extractor>,
-    FID by the other extractors; the costs of `tables.COSTS`; steps, training_images, best_step and
+    FID by the other extractors; the costs of `tidy.COSTS`; steps, training_images, best_step and
     training_flops.
     """
     extractor = shown_extractor(results.records)
@@ -299,3 +307,29 @@ def _score_cells(
         "value": score.value if score else None,
         "protocol": score.protocol if score else None,
     }
+
+
+def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
+    """Read a suite's folder as a data frame.
+
+    Args:
+        folder: `results/<suite>`, with its `suite.json`.
+        what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
+            a run; `history`, a row a logged step; `pictures`, a row a picture.
+
+    Raises:
+        BadInput: the folder holds no readable suite, or there is no such frame.
+    """
+    frames: dict[str, Callable[[Results], pd.DataFrame]] = {
+        "scores": lambda results: scores_frame(results.records),
+        "costs": lambda results: costs_frame(results.records),
+        "comparison": comparison_frame,
+        "runs": lambda results: gather(results).runs,
+        "history": lambda results: gather(results).history,
+        "pictures": lambda results: gather(results).pictures,
+    }
+    if what not in frames:
+        raise BadInput(unknown("frame", what, frames))
+    frame = frames[what](read_suite(Path(folder)))
+    texts = [c for c in frame.select_dtypes(["object", "string"]) if c not in ARRAYS]
+    return frame.astype(dict.fromkeys(texts, "string"))

@@ -18,7 +18,7 @@ from benchmarks import latex
 from benchmarks.aggregate import Aggregate, explain, read_aggregate
 from benchmarks.catalogue import list_metrics
 from benchmarks.statistics import is_lower_better
-from benchmarks.tables import write_csv
+from benchmarks.tidy import write_csv
 from benchmarks.wording import escape_latex, escape_markdown, plain, shorten, show_number
 
 TEMPLATES = Path(__file__).parent / "page" / "templates"

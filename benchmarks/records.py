@@ -85,6 +85,8 @@ RunName = Annotated[str, AfterValidator(_check_name)]
 # Beyond these, floats no longer tell whole numbers apart and tables' columns overflow.
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Status = Literal["ok", "diverged", "collapsed", "failed", "skipped"]
+SCORED = frozenset(("ok", "collapsed"))
+"""Statuses of the runs whose scores count: what collapsed is as good as its scores say it is."""
 
 
 class _Schema(BaseModel):

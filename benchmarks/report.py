@@ -45,9 +45,9 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
     Raises:
         BadInput: the folder holds no readable suite, or there is no such frame.
     """
-    from benchmarks import tables
+    from benchmarks import frames
 
-    return tables.load(folder, what)
+    return frames.load(folder, what)
 
 
 def publish(folder: Path, *, quiet: bool = False) -> None:
@@ -138,19 +138,19 @@ def write_report(frames: "Frames") -> list[Path]:
     Raises:
         BadInput: a link leads out of the suite's folder; nothing is written then.
     """
-    from benchmarks import plots, tables
+    from benchmarks import plots, tables, tidy
     from benchmarks.findings import find
     from benchmarks.page import build_page
     from benchmarks.records import check_links
 
     results, frame = frames.results, frames.comparison
-    scores = tables.scores_frame(results.records)
+    scores = tidy.scores_frame(results.records)
     files = {
-        "table.csv": tables.write_csv(frame),
+        "table.csv": tidy.write_csv(frame),
         "table.md": tables.write_markdown(results, frame),
         "table.tex": tables.write_latex(results, frame),
-        "scores.csv": tables.write_csv(scores),
-        "costs.csv": tables.write_csv(tables.costs_frame(results.records)),
+        "scores.csv": tidy.write_csv(scores),
+        "costs.csv": tidy.write_csv(tidy.costs_frame(results.records)),
     }
     drawn = plots.render(frames)
     files |= {f"plots/{name}": content for name, content in drawn.items()}

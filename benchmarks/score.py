@@ -524,7 +524,7 @@ def write(
 ) -> None:
     """Write the scores into a folder of their own, or as a row of the comparison, or both."""
     from benchmarks.report import publish
-    from benchmarks.tables import scores_frame, write_csv
+    from benchmarks.tidy import scores_frame, write_csv
 
     if plan.comparison:
         drawn = {name: picture for name, (picture, _) in pictures.items()}

@@ -55,7 +55,7 @@ def arrange(scores: Iterable[Score]) -> list[Score]:
 
 def tabulate(scores: Iterable[Score], count: int) -> Table:
     """Give a row a score; `count` is how many reference images there are."""
-    from benchmarks.tables import show_number
+    from benchmarks.wording import show_number
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))
     for heading in ("score", "value", "interval", "images", "reference"):

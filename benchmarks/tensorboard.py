@@ -30,7 +30,8 @@ from benchmarks.records import (
     read_picture,
     write_atomically,
 )
-from benchmarks.tables import plain, scores_of, shown_extractor
+from benchmarks.tidy import scores_of, shown_extractor
+from benchmarks.wording import plain
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmarks import tables
+from benchmarks import tables, tidy
 from benchmarks.frames import Frames
 from benchmarks.page import pictures, provenance
 from benchmarks.page.answer import describe_finding, state_facts, state_prices
@@ -80,7 +80,7 @@ def build_page(
         scores=[describe_finding(finding, frames) for finding in findings],
         left_out=cut(left_out, LINES),
         table=compare(frames),
-        csv=tables.write_csv(comparison).decode(),
+        csv=tidy.write_csv(comparison).decode(),
         caption=tables.caption(results),
         notes=cut(tables.score_notes(results.records), LINES),
         published=tables.compare_published(results, comparison),
@@ -127,7 +127,7 @@ def compare_extractors(frames: Frames) -> Plain | None:
     if not others:
         return None
     means = runs.groupby("contender", observed=True)[["fid", *others]].agg(_mean_fid)
-    first = tables.shown_extractor(frames.results.records) or "FID"
+    first = tidy.shown_extractor(frames.results.records) or "FID"
     heads = [(name, f"FID in the features of {name}") for name in (first, *(o[4:] for o in others))]
     rows = [
         (show_name(str(name)), [tables.Cell(show_number(value)) for value in row])
@@ -182,7 +182,7 @@ COMPONENTS = {
 def apportion(frames: Frames) -> Variance | None:
     """How much of FID's variation is due to whom it is of; None where that cannot be told."""
     records = [r for r in frames.results.records if r.family != CALIBRATION]
-    split = split_variance(tables.scores_frame(records), "fid")
+    split = split_variance(tidy.scores_frame(records), "fid")
     split = split[split["share"].notna()]
     if split.empty:
         return None

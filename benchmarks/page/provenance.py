@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.page.text import show_name
 from benchmarks.records import CALIBRATION, Environment, Record, Results
-from benchmarks.tables import runs_by_contender
+from benchmarks.tidy import runs_by_contender
 from benchmarks.wording import show_duration
 
 VALUES = 4

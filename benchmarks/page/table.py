@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import tables
+from benchmarks import tables, tidy
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
 from benchmarks.page.text import direction, sentence, show_name
-from benchmarks.records import CALIBRATION, Record, Score
+from benchmarks.records import CALIBRATION, SCORED, Record, Score
 from benchmarks.tables import Column
 from benchmarks.wording import show_number
 
@@ -122,15 +122,15 @@ def compare(frames: Frames) -> Comparison:
 def first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
     """The scores by metric of each contender's first run that was scored."""
     records = frames.results.records
-    extractor = tables.shown_extractor(records)
+    extractor = tidy.shown_extractor(records)
     return {
-        name: tables.scores_of(scored, extractor) if (scored := _first_scored(runs)) else {}
-        for name, runs in tables.runs_by_contender(records).items()
+        name: tidy.scores_of(scored, extractor) if (scored := _first_scored(runs)) else {}
+        for name, runs in tidy.runs_by_contender(records).items()
     }
 
 
 def _first_scored(runs: Iterable[Record]) -> Record | None:
-    return next((run for run in runs if run.status in tables.SCORED), None)
+    return next((run for run in runs if run.status in SCORED), None)
 
 
 def _head(group: int, column: Column, scores: Mapping[str, Mapping[str, Score]]) -> Head:
@@ -215,7 +215,7 @@ def _sort_value(column: Column, value: Any) -> float | str | None:
     """What a cell is sorted by: of `1/3` runs that failed, the share."""
     if value is None or pd.isna(value):
         return None
-    if column.key in tables.STATUSES:
+    if column.key in tidy.STATUSES:
         some, _, whole = value.partition("/")
         return int(some) / max(1, int(whole))
     return str(value) if column.prose else float(value)

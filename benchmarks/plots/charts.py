@@ -44,9 +44,9 @@ from benchmarks.plots.drawing import (
     styled,
     widest,
 )
-from benchmarks.records import CALIBRATION, EXTERNAL
+from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics import LOG_SCALE, Interval, last_over_best
-from benchmarks.tables import SCORED, plain, shorten, show_number
+from benchmarks.wording import plain, shorten, show_number
 
 SCORES = {
     "fid": "FID",

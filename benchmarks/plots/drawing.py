@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from scipy.optimize import isotonic_regression
 
 from benchmarks.catalogue import list_metrics
-from benchmarks.tables import plain, shorten
+from benchmarks.wording import plain, shorten
 
 STYLES = (Path(__file__).with_name("style.mplstyle"), Path(__file__).with_name("paper.mplstyle"))
 """The style of all plots, and what differs in a paper."""

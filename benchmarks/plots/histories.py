@@ -38,7 +38,8 @@ from benchmarks.plots.drawing import (
     small,
     styled,
 )
-from benchmarks.tables import SCORED, plain, shorten
+from benchmarks.records import SCORED
+from benchmarks.wording import plain, shorten
 
 
 @styled

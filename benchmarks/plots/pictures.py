@@ -27,8 +27,8 @@ from benchmarks.plots.drawing import (
     styled,
     widest,
 )
-from benchmarks.records import CALIBRATION
-from benchmarks.tables import SCORED, plain, show_amount, show_number
+from benchmarks.records import CALIBRATION, SCORED
+from benchmarks.wording import plain, show_amount, show_number
 
 PANELS = 24
 """Contenders whose pictures are shown at most: the best by FID."""

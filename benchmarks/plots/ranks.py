@@ -34,7 +34,7 @@ from benchmarks.plots.drawing import (
     widest,
 )
 from benchmarks.records import CALIBRATION
-from benchmarks.tables import plain, shorten
+from benchmarks.wording import plain, shorten
 
 AGREEING = (
     *("kid", "inception_score", "precision", "recall", "density", "coverage", "class_kl"),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from benchmarks.records import CALIBRATION
+from benchmarks.records import CALIBRATION, SCORED
 from benchmarks.statistics.intervals import LEVEL, LOG_SCALE
 
 COMPONENTS = ("contender", "seed", "sampling", "extractor")
@@ -53,7 +53,7 @@ def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     extractor, sampling without intervals (it is then part of seed).
 
     Args:
-        scores: `tables.scores_frame`. Extractors count by which half of the runs are scored, and
+        scores: `tidy.scores_frame`. Extractors count by which half of the runs are scored, and
             the runs that are scored by all of those.
         metric: the score.
 
@@ -116,8 +116,6 @@ def _mean_squares(groups: list[np.ndarray]) -> Spreads:
 
 def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
     """The scores of each contender that is trained, of runs that have one by every extractor."""
-    from benchmarks.tables import SCORED  # which imports this module's
-
     counted = scores["status"].isin(SCORED) & scores["seed"].notna()
     rows = scores[counted & (scores["metric"] == metric) & (scores["family"] != CALIBRATION)]
     rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]

@@ -13,7 +13,7 @@ from synthetic import FOUR, write_suite
 from test_page import prepare, rename
 
 from benchmarks import page as pages
-from benchmarks import tables
+from benchmarks import tidy
 from benchmarks.page import charts
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -199,7 +199,7 @@ def test_the_whole_table_is_downloaded_as_csv(desk: Visit, folder: Path) -> None
     assert waiting.value.suggested_filename == "mini.csv"
     content = Path(waiting.value.path()).read_bytes()
     frames, _ = prepare(folder)
-    assert content == tables.write_csv(frames.comparison)
+    assert content == tidy.write_csv(frames.comparison)
     assert len(list(csv.DictReader(io.StringIO(content.decode())))) == len(LONG) + 2
 
 

@@ -25,7 +25,7 @@ from benchmarks.protocol import as_tensor
 from benchmarks.records import Record, read_record
 from benchmarks.runner import run, unfinished
 from benchmarks.suite import build_suite, plan_runs
-from benchmarks.tables import scores_frame, write_csv
+from benchmarks.tidy import scores_frame, write_csv
 from metrics.classifier import ClassifierExtractor, load_or_train_classifier
 
 ray = pytest.importorskip("ray")

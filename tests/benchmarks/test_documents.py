@@ -17,7 +17,7 @@ from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.options import make_parser
 from benchmarks.report import make_parser as make_report_parser
 from benchmarks.report import read_arguments
-from benchmarks.tables import COMPARISON_COLUMNS, TIDY_COLUMNS
+from benchmarks.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
 from benchmarks.training import Plan, train
 from metrics import EXTRACTORS, METRICS, Material, build_extractor
 

@@ -10,7 +10,7 @@ from synthetic import write_suite
 from benchmarks.findings import Finding, find, settle
 from benchmarks.frames import runs_frame
 from benchmarks.records import read_suite
-from benchmarks.tables import TIDY_COLUMNS, scores_frame
+from benchmarks.tidy import TIDY_COLUMNS, scores_frame
 
 ROOT = Path(__file__).parents[2]
 NAN = math.nan

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from synthetic import FOUR, write_large_suite, write_suite
 
-from benchmarks import page, plots, tables
+from benchmarks import page, plots, tables, tidy
 from benchmarks.findings import Finding, find, settle
 from benchmarks.frames import Frames, gather
 from benchmarks.page import answer as page_answer
@@ -96,7 +96,7 @@ def read(content: bytes) -> Element:
 
 def prepare(folder: Path) -> tuple[Frames, list[Finding]]:
     frames = gather(read_suite(folder))
-    return frames, find(frames.runs, tables.scores_frame(frames.results.records))
+    return frames, find(frames.runs, tidy.scores_frame(frames.results.records))
 
 
 def build(folder: Path, left_out: tuple[str, ...] = ()) -> bytes:
@@ -189,7 +189,7 @@ def test_the_table_can_be_downloaded_whole(folder: Path, built: Element) -> None
     frames, _ = prepare(folder)
     data = built.one("script", id="table-csv")
     assert json.loads("".join(map(str, data.children))) == (
-        tables.write_csv(frames.comparison).decode()
+        tidy.write_csv(frames.comparison).decode()
     )
 
 
@@ -294,7 +294,7 @@ def rename(
         update={"contenders": entries, "command": "</script><script>alert(2)</script>"}
     )
     renamed = gather(replace(results, records=records, index=index))
-    findings = find(renamed.runs, tables.scores_frame(records))
+    findings = find(renamed.runs, tidy.scores_frame(records))
     return renamed, findings, CHARTS, ["<script>alert(3)</script> is damaged"]
 
 

@@ -36,7 +36,7 @@ from benchmarks.protocol import Evaluator
 from benchmarks.records import Record, read_history, read_picture, read_record, write_record
 from benchmarks.runner import build_model, run
 from benchmarks.suite import build_suite, plan_runs
-from benchmarks.tables import scores_frame, write_csv
+from benchmarks.tidy import scores_frame, write_csv
 
 OWN = Path(__file__).with_name("own_models.py")
 TABLE: dict[str, Any] = {

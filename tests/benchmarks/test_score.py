@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from benchmarks import run
 from benchmarks.records import read_index, read_record, read_suite, seal
 from benchmarks.score import main
-from benchmarks.tables import TIDY_COLUMNS
+from benchmarks.tidy import TIDY_COLUMNS
 
 OWN = Path(__file__).with_name("own_models.py")
 DIGITS = np.rint(load_digits().images * 255 / 16).astype(np.uint8)

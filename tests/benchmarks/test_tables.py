@@ -14,6 +14,7 @@ from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
 from benchmarks.errors import BadInput
+from benchmarks.frames import load
 from benchmarks.latex import number, quantity
 from benchmarks.records import (
     Entry,
@@ -24,24 +25,21 @@ from benchmarks.records import (
     write_record,
 )
 from benchmarks.tables import (
-    COMPARISON_COLUMNS,
     GENERATION,
     cells,
-    comparison_frame,
-    costs_frame,
-    escape_latex,
-    escape_markdown,
     failures,
-    load,
-    scores_frame,
-    shorten,
-    show_amount,
     show_comparison,
-    show_number,
-    write_csv,
     write_latex,
     write_markdown,
 )
+from benchmarks.tidy import (
+    COMPARISON_COLUMNS,
+    comparison_frame,
+    costs_frame,
+    scores_frame,
+    write_csv,
+)
+from benchmarks.wording import escape_latex, escape_markdown, shorten, show_amount, show_number
 
 TIDY = "suite,dataset,contender,family,seed,status,metric,value,low,high,n,reference,extractor"
 TABLE = (
