@@ -73,6 +73,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--samples 10", "--samples 10: samples: "),
         ("--samples 5000", "cyclegan generates from held-out sources, of which digits has 399"),
         ("--channels 2", "--channels 2: channels: Input should be 1 or 3"),
+        ("--views randon", "unknown extractor 'randon': did you mean 'random'"),
+        ("--quiet --plain", "not allowed with argument --quiet"),
         ("--image-size 4", "--image-size 4: "),
         ("--precision half", "--precision: invalid choice: 'half'"),
         ("--models gna", "--models: unknown model 'gna': did you mean 'gan'"),
@@ -182,6 +184,20 @@ def test_finished_runs_are_kept_until_forced(
     assert main([*arguments, "--force"]) == 0
     assert record.stat().st_mtime_ns > first
     assert all(path.stat().st_mtime_ns > before for path, before in calibration.items())
+
+
+def test_quietly_only_problems_and_paths_are_printed(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = f"{OWN}:Average,{OWN}:Overflowing"
+    assert main(["--models", models, *QUICK, "--quiet", "--views", "", "--out", "o"]) == 1
+    out, error = capsys.readouterr()
+    trouble, *paths = out.splitlines()
+    assert trouble.startswith("overflowing-s0")
+    assert "diverged" in trouble
+    assert paths
+    assert all(Path(path).is_file() for path in paths)
+    assert "--only overflowing-s0" in error
 
 
 @pytest.mark.parametrize("how", ["cut short", "altered"])
