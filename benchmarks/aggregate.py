@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.catalogue import list_metrics
-from benchmarks.changelog import state_p
 from benchmarks.errors import BadInput
 from benchmarks.records import CALIBRATION, Results, read_suite
 from benchmarks.statistics import (
@@ -26,6 +25,7 @@ from benchmarks.statistics import (
     is_lower_better,
 )
 from benchmarks.tidy import comparison_frame
+from benchmarks.wording import state_p
 
 HEADLINES = ("fid", "inception_score", "reconstruction_mse")
 FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")

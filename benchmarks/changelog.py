@@ -29,7 +29,15 @@ from benchmarks.changes import (
 )
 from benchmarks.statistics import ALPHA
 from benchmarks.tidy import write_csv
-from benchmarks.wording import escape_markdown, plain, shorten, show_amount, show_number
+from benchmarks.wording import (
+    escape_markdown,
+    plain,
+    shorten,
+    show_amount,
+    show_number,
+    show_p,
+    state_p,
+)
 
 NAMED = 12
 """Things of one kind that are listed before it says how many more there are."""
@@ -81,7 +89,7 @@ def _count_verdicts(verdicts: pd.Series) -> str:
         BETTER: "better",
         SAME: "the same bit for bit",
         UNCHANGED: "changed no more than noise would",
-        UNJUDGED: "not to be judged with one seed",
+        UNJUDGED: "not to be judged",
         INCOMPARABLE: "not comparable",
     }
     parts = [f"{counts[verdict]:,} {word}" for verdict, word in words.items() if verdict in counts]
@@ -115,19 +123,6 @@ def show_change(row: dict[Any, Any]) -> str:
     sign = "×" if ratio else "+" if estimate > 0 else ""
     bounds = "" if math.isnan(low) else f" [{show_number(low)}, {show_number(high)}]"
     return f"{sign}{show_number(estimate)}{bounds}"
-
-
-def show_p(p: float) -> str:
-    """A p-value in as many digits as matter: `0.21`, `0.004`, `< 0.001`."""
-    if math.isnan(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
-
-
-def state_p(p: float) -> str:
-    """A p-value in a sentence: `p = 0.004`, `p < 0.001`."""
-    shown = show_p(p)
-    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def symbol(metric: str, view: str = "") -> str:

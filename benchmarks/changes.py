@@ -271,6 +271,9 @@ def _test(old: Measured, new: Measured, *, log: bool) -> dict[str, Any]:
     test = (paired if same_seeds else welch)(after, before, log=log)
     name = "paired t" if same_seeds else "Welch's t"
     cells = {"estimate": test.estimate, "low": test.low, "high": test.high, "p": test.p}
+    if math.isnan(test.p):
+        reason = "scores that do not vary over seeds say nothing of the noise"
+        return cells | {"verdict": UNJUDGED, "reason": reason}
     return cells | {"test": name, "verdict": UNCHANGED, "reason": ""}
 
 

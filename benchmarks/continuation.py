@@ -19,6 +19,7 @@ from benchmarks.interruption import give_way, is_wanted
 from benchmarks.job import Job, Tell
 from benchmarks.messages import Noticed, Saved
 from benchmarks.records import (
+    Picture,
     Record,
     TrainedRecord,
     read_record,
@@ -215,13 +216,19 @@ def set_aside(job: Job, tell: Tell, why: str, *files: str) -> None:
 
 
 class Keeper:
-    """Writes down the state of a run's training every so often, and before it is interrupted."""
+    """Writes down the state of a run's training every so often, and before it is interrupted.
+
+    Attributes:
+        film: the picture of the training as far as it has come.
+    """
 
     def __init__(self, job: Job, tell: Tell, state: State | None) -> None:
         self.job, self.tell = job, tell
         self.last = time.monotonic()
         earlier: Any = state.about if state else {}
         self.peak_memory_mb = float(earlier.get("peak_memory_mb", 0))
+        film = earlier.get("film")
+        self.film = Picture.model_validate(film) if film else None
 
     def due(self) -> bool:
         """Tell whether it is time, or somebody wants the process to end."""
@@ -231,10 +238,11 @@ class Keeper:
         """Write the state down; then make way for whoever wants the process to end."""
         peak = costs.read_peak_memory(torch.device(self.job.spec.device))
         self.peak_memory_mb = max(self.peak_memory_mb, peak)
-        about = state.about | {
+        about: dict[str, Any] = state.about | {
             "key": self.job.spec.training_key,
             "step": state.step,
             "peak_memory_mb": self.peak_memory_mb,
+            "film": self.film and self.film.model_dump(),
         }
         save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
         self.tell(Saved(self.job.spec.name, state.step))

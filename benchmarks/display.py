@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from benchmarks.records import Record
+from benchmarks.records import SCORED, Record
 from benchmarks.wording import plain, shorten, show_duration, show_number
 
 SILENCE = 10.0
@@ -28,7 +28,6 @@ SHOWN = {
     "MSE": ("reconstruction_mse", "lower"),
 }
 """The scores that are shown as runs finish, each with its metric and direction."""
-SCORED = frozenset(("ok", "collapsed"))
 Mode = Literal["auto", "plain", "quiet"]
 
 

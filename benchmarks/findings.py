@@ -16,7 +16,7 @@ import pandas as pd
 from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
-from benchmarks.statistics.variance import split_variance
+from benchmarks.statistics.variance import split_variance, splits_logarithms
 from benchmarks.wording import plain, show_number
 
 NAMED = 4
@@ -199,10 +199,16 @@ def _headline(finding: Finding) -> str:
         others = _list(left["second"]) if len(left) == 1 else "none of the others"
         can = "cannot" if len(left) == 1 else "can"
         return f"{has}, but {others} {can} be told apart from it {seeds}{needed}."
-    return (
-        f"{has}, but {_list(left['second'])} cannot be told apart from it {seeds}{needed};"
-        f" {_lead(beaten)}."
-    )
+    tested = left["p_holm"].notna()
+    told = [
+        f"{_list(rows['second'])} {words}"
+        for rows, words in (
+            (left[tested], f"cannot be told apart from it {seeds}{needed}"),
+            (left[~tested], "could not be tested against it"),
+        )
+        if len(rows)
+    ]
+    return f"{has}, but {' and '.join(told)}; {_lead(beaten)}."
 
 
 def _split_rivals(finding: Finding) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -421,7 +427,8 @@ def _variance(scores: pd.DataFrame) -> list[str]:
         f"{_percent(share)} {names[component]}"
         for component, share in parts[["component", "share"]].to_numpy()
     ]
-    return [f"Of the variance of FID's logarithm, due to: {', '.join(texts)}."]
+    subject = "FID's logarithm" if splits_logarithms(scores) else "FID"
+    return [f"Of the variance of {subject}, due to: {', '.join(texts)}."]
 
 
 def _choose(findings: Sequence[Finding]) -> str | None:

@@ -50,10 +50,6 @@ class Cell:
     second: bool = False
     interval: tuple[float, float, float] | None = None
 
-    def join(self) -> str:
-        """All of it: `12.8 [9.87, 16.5] (3)`."""
-        return " ".join(filter(None, (self.text, self.bounds, self.rank)))
-
 
 @dataclass(frozen=True)
 class Board:

@@ -3,7 +3,7 @@
 import argparse
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,10 +157,15 @@ def write_report(frames: "Frames") -> list[Path]:
     page = build_page(frames, find(frames.runs, scores), drawn, explain_gaps(frames))
     check_links(results.folder)
     paths = write_files(results.folder, files | {"report.html": page})
-    for name in plots.PLOTS:
-        for stale in {f"plots/{name}.png", f"plots/{name}.svg"} - files.keys():
-            (results.folder / stale).unlink(missing_ok=True)
+    remove_stale(results.folder / "plots", plots.PLOTS, files)
     return paths
+
+
+def remove_stale(place: Path, names: Iterable[str], files: Container[str]) -> None:
+    """Remove the plots of before that have nothing to show now."""
+    for file in (f"{name}.{kind}" for name in names for kind in ("png", "svg", "pdf")):
+        if f"{place.name}/{file}" not in files:
+            (place / file).unlink(missing_ok=True)
 
 
 def write_chosen(frames: "Frames", chosen: list[str] | None, *, paper: bool) -> list[Path]:
@@ -179,8 +184,11 @@ def write_chosen(frames: "Frames", chosen: list[str] | None, *, paper: bool) -> 
     if paper and chosen is None:
         table = tables.write_latex(frames.results, frames.comparison, paper=True)
         files = {f"{PAPER}/table.tex": table} | files
-    check_links(frames.results.folder)
-    return write_files(frames.results.folder, files)
+    folder = frames.results.folder
+    check_links(folder)
+    paths = write_files(folder, files)
+    remove_stale(folder / (PAPER if paper else "plots"), chosen or plots.PLOTS, files)
+    return paths
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
@@ -252,6 +260,8 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise BadInput(f"--{alone[-1]}: one folder at a time, and {count} are named")
     if options.terminal and len(alone) > 1:
         raise BadInput(f"--terminal writes nothing; leave out --{alone[-1]}")
+    if options.plots == []:
+        raise BadInput("--plots names no plot; for instance --plots scores,cost")
     if options.out and not options.compare and count == 1:
         raise BadInput("--out: the report of one suite is written into its own folder")
     return options
@@ -301,13 +311,19 @@ def compare_suites(folders: list[Path], out: Path | None, *, write: bool) -> int
     from benchmarks.aggregate import read_aggregate
     from benchmarks.overview import show_aggregate, write_aggregate
 
+    place = out or folders[0].parent / "comparison"
+    if write and (place / "suite.json").exists():
+        raise BadInput(f"{place} is a suite's own folder: name another one by --out")
     console = make_console()
     with uncollected():
         result = read_aggregate(folders)
         console.print(show_aggregate(result, console.width))
         if write:
-            place = out or folders[0].parent / "comparison"
-            print_paths(console, write_files(place, write_aggregate(result)))
+            files = write_aggregate(result)
+            print_paths(console, write_files(place, files))
+            for path in (place / "plots").glob("critical_difference_*"):
+                if f"plots/{path.name}" not in files:
+                    path.unlink()
     return 0
 
 

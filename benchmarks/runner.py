@@ -213,7 +213,7 @@ def fit_from(
     def evaluate(average: GenerativeModel) -> float:
         own = derive_seed(job.seed, "validation")
         score, images = evaluator.validate(average, own, shards)
-        show_progress(job, plan, progress, images, evaluator.data.truth)
+        show_progress(job, plan, progress, keeper, images, evaluator.data.truth)
         tell(Drawn(spec.name, dict(progress.pictures)))
         return score
 
@@ -236,7 +236,7 @@ def fit_from(
             )
         measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
         evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
-        known = describe_training(spec, plan, measured, trained, progress.pictures)
+        known = describe_training(spec, plan, measured, trained, keeper.film)
         weights = {"model": snapshot(trained.model), "best": trained.best}
         leave_training(job, known, weights | {"unaveraged": trained.last})
         tell(Saved(spec.name, plan.steps))
@@ -244,26 +244,27 @@ def fit_from(
 
 
 def show_progress(
-    job: Job, plan: Plan, progress: Progress, images: Tensor, truth: Truth | None
+    job: Job,
+    plan: Plan,
+    progress: Progress,
+    keeper: Keeper,
+    images: Tensor,
+    truth: Truth | None,
 ) -> None:
     """Leave a picture of what a model generates now, and one of how that has evolved."""
     picture, content = draw_samples(images, truth)
     write_atomically(job.folder / picture.file, content)
     progress.pictures["samples"] = picture
     *earlier, now = progress.history
-    seen = [int(row["images"]) for row in earlier if "validation_fid" in row] + [int(now["images"])]
-    validations = min(plan.evaluations, plan.steps)
-    frames = [n - 1 for n in evenly_spaced(validations, FRAMES) if n <= len(seen)]
-    if frames[-1:] != [len(seen) - 1]:
-        return
-    row, film = draw_film(images, truth), progress.pictures.get("evolution")
-    # An earlier process may have gone on after its last checkpoint: its later rows are drawn again.
-    before = film.rows if film else len(frames) - 1
-    rows, content = extend_tiles(job.folder / FILM, before, row)
-    write_atomically(job.folder / FILM, content)
-    progress.pictures["evolution"] = Picture(
-        file=FILM, rows=rows, columns=len(row), seen=[seen[frame] for frame in frames[-rows:]]
-    )
+    number = 1 + sum("validation_fid" in row for row in earlier)
+    if number in evenly_spaced(min(plan.evaluations, plan.steps), FRAMES):
+        row, film = draw_film(images, truth), keeper.film
+        rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
+        write_atomically(job.folder / FILM, content)
+        seen = [*(film.seen if film else ()), int(now["images"])][-rows:]
+        keeper.film = Picture(file=FILM, rows=rows, columns=len(row), seen=seen)
+    if keeper.film:
+        progress.pictures["evolution"] = keeper.film
 
 
 def describe_training(
@@ -271,7 +272,7 @@ def describe_training(
     plan: Plan,
     measured: Costs,
     trained: Trained,
-    pictures: dict[str, Picture],
+    film: Picture | None,
 ) -> TrainedRecord:
     """Put down what is to be known of a trained model beside its weights."""
     images = int(trained.history[-1]["images"])
@@ -286,7 +287,7 @@ def describe_training(
         history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
         environment=environment(gpu_name(spec)),
-        pictures={name: pictures[name] for name in pictures if name == "evolution"},
+        pictures={"evolution": film} if film else {},
     )
 
 

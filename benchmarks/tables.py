@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -140,10 +141,6 @@ class Cell:
     value: Any = None
     ends: tuple[float, float] | None = None
 
-    def join(self) -> str:
-        """The value with its interval: `12.3 [10.9, 15.0]`."""
-        return f"{self.text} [{', '.join(self.bounds)}]" if self.bounds else self.text
-
 
 def cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
     """A column of `comparison_frame` as it is shown, its best and second best values marked.
@@ -259,18 +256,27 @@ def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def score_notes(records: Iterable[Record]) -> list[str]:
-    """A line for each note on the scores of last checkpoints, with all whom it concerns."""
-    concerned: dict[tuple[str, str], list[str]] = {}
+def score_notes(records: Sequence[Record]) -> list[str]:
+    """A line for each note on the scores of last checkpoints, with all whom it concerns.
+
+    Of the extractor that is shown; where a note is not of all runs, of how many it is.
+    """
+    extractor, runs = shown_extractor(records), Counter(r.contender for r in records if r.scores)
+    concerned: dict[tuple[str, str], Counter[str]] = {}
     for record in records:
         for score in record.scores:
-            for note in (score.note or "").split("; ") if score.checkpoint == "last" else ():
-                concerned.setdefault((score.metric, note), []).append(record.contender)
+            if score.checkpoint != "last" or score.extractor not in {None, extractor}:
+                continue
+            for note in filter(None, (score.note or "").split("; ")):
+                concerned.setdefault((score.metric, note), Counter())[record.contender] += 1
     return [
-        f"{metric} of {', '.join(dict.fromkeys(names))}: {note}"
-        for (metric, note), names in concerned.items()
-        if note
+        f"{metric} of {', '.join(_of_all(n, count, runs[n]) for n, count in found.items())}: {note}"
+        for (metric, note), found in concerned.items()
     ]
+
+
+def _of_all(name: str, count: int, runs: int) -> str:
+    return name if count == runs else f"{name} ({count} of {runs} runs)"
 
 
 def compare_published(results: Results, frame: pd.DataFrame) -> list[str]:

@@ -1,8 +1,8 @@
 """Records as tidy tables: a row a score, a row a cost, and a row a contender."""
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -23,6 +23,11 @@ HEADLINES = (
     *("fid", "fid_best", "inception_score", "reconstruction_mse", "paired_mse", "psnr", "ssim"),
 )
 FURTHER = ("fid_floor", *(name for name in list_metrics() if name not in HEADLINES))
+AGREEING = (
+    *("kid", "inception_score", "precision", "recall", "density", "coverage", "class_kl"),
+    *("modes", "high_quality", "reconstruction_mse", "ssim", "lpips"),
+)
+"""Metrics whose ranks are compared with those of FID, beside FID by further extractors."""
 COMPARISON_COLUMNS = (
     *("contender", "family", "seeds", "fid", "fid_low", "fid_high"),
     *("inception_score", "inception_score_low", "inception_score_high"),
@@ -194,7 +199,7 @@ def _first(scores: Iterable[Score | None]) -> Score | None:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+    return fmean(known) if known else None
 
 
 def _whole(value: float | None) -> int | None:

@@ -85,3 +85,16 @@ def escape_latex(text: str) -> str:
     """Make a text stand for itself in LaTeX."""
     composed = unicodedata.normalize("NFC", plain(text))
     return "".join(LATEX.get(sign, sign) for sign in composed)
+
+
+def show_p(p: float) -> str:
+    """A p-value in as many digits as matter: `0.21`, `0.004`, `< 0.001`; nothing for NaN."""
+    if not math.isfinite(p):
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def state_p(p: float) -> str:
+    """A p-value in a sentence: `p = 0.004`, `p < 0.001`."""
+    shown = show_p(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"

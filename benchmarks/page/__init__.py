@@ -25,8 +25,8 @@ from benchmarks.page.charts import PANELS, embed_charts
 from benchmarks.page.table import compare, define
 from benchmarks.page.text import LINES, count, cut, show_name, visible
 from benchmarks.records import CALIBRATION, Record
-from benchmarks.statistics import Interval, interval_over_seeds, uses_log_scale
-from benchmarks.statistics.variance import split_variance
+from benchmarks.statistics import Interval, interval_over_seeds
+from benchmarks.statistics.variance import split_variance, splits_logarithms
 from benchmarks.tables import Column
 from benchmarks.wording import plain, show_amount, show_number
 
@@ -175,14 +175,15 @@ COMPONENTS = {
     "contender": "between contenders",
     "seed": "between seeds of a contender",
     "sampling": "between samples of a run",
-    "extractor": "between extractors",
+    "extractor": "in what extractors disagree on",
 }
 
 
 def apportion(frames: Frames) -> Variance | None:
     """How much of FID's variation is due to whom it is of; None where that cannot be told."""
     records = [r for r in frames.results.records if r.family != CALIBRATION]
-    split = split_variance(tidy.scores_frame(records), "fid")
+    scores = tidy.scores_frame(records)
+    split = split_variance(scores, "fid")
     split = split[split["share"].notna()]
     if split.empty:
         return None
@@ -192,7 +193,7 @@ def apportion(frames: Frames) -> Variance | None:
     ]
     largest = max(parts, key=lambda part: part[2])
     others = ", ".join(f"{share} {name}" for name, share, _ in parts if name != largest[0])
-    subject = "FID's logarithm" if uses_log_scale(frames.runs, "fid") else "FID"
+    subject = "FID's logarithm" if splits_logarithms(scores) else "FID"
     sentence = f"{largest[1]} of the variance of {subject} lies {largest[0]}"
     return Variance(f"{sentence}, {others}." if others else f"{sentence}.", parts)
 

@@ -13,7 +13,7 @@ from benchmarks.frames import Frames
 from benchmarks.page.table import list_columns
 from benchmarks.page.text import Cut, count, cut, direction, sentence, show_name, span
 from benchmarks.records import CALIBRATION
-from benchmarks.wording import show_amount, show_duration, show_number
+from benchmarks.wording import show_amount, show_duration, show_number, show_p
 
 if TYPE_CHECKING:
     from benchmarks.findings import Finding
@@ -207,7 +207,7 @@ def _pair(row: Mapping[Any, Any], log: bool) -> Pair:
         difference=_between(f"× {estimate}" if log and estimate else estimate, low, high),
         p=show_p(row["p_holm"]),
         apart=apart,
-        probability=_between(sure, least, most),
+        probability=_between(sure, least, most) if least else "",
         seeds=f"{row['seeds_first']:,} and {row['seeds_second']:,}",
         needed="" if apart or needed is None or pd.isna(needed) else f"{int(needed):,}",
     )
@@ -215,10 +215,3 @@ def _pair(row: Mapping[Any, Any], log: bool) -> Pair:
 
 def _between(value: str, low: str, high: str) -> str:
     return f"{value} [{low}, {high}]" if low and high else value
-
-
-def show_p(p: float) -> str:
-    """A p-value: `< 0.001`, `0.004`, `0.31`; nothing where there is none."""
-    if not math.isfinite(p):
-        return ""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

@@ -13,6 +13,7 @@ from benchmarks.frames import Frames
 from benchmarks.page.table import list_columns
 from benchmarks.page.text import show_name
 from benchmarks.tables import Column
+from benchmarks.tidy import AGREEING
 
 NAMED = 12
 """Contenders whose values the description of a chart gives."""
@@ -54,8 +55,8 @@ PANELS = {
         Chart(
             "agreement",
             "Do the scores agree?",
-            "Each contender's rank under every score and extractor; a flip is a pair that two of"
-            " them rank the other way round.",
+            "Each contender's rank by FID in every extractor's features, and by other scores;"
+            " framed are pairs that come the other way round than by FID.",
         ),
     ),
     "training": (
@@ -127,7 +128,8 @@ def describe_chart(plot: str, frames: Frames) -> str:
         return f"Losses by training images seen, of {', '.join(players)}."
     present = [c for c in list_columns() if c.key in frames.comparison]
     if plot == "agreement":
-        return " ".join(filter(None, (_name_best(frames.comparison, c) for c in present)))
+        ranked = [c for c in present if c.key in {"fid", *AGREEING}]
+        return " ".join(filter(None, (_name_best(frames.comparison, c) for c in ranked)))
     known = {column.key: column for column in present}
     values = [
         _list_values(frames.comparison, known[k]) for k in DESCRIBED.get(plot, ()) if k in known

@@ -80,7 +80,7 @@ def _facts(records: Sequence[Record]) -> list[Fact]:
         Fact("Data set", tally(record.dataset for record in trained)),
         Fact("Data fingerprint (SHA-256)", tally(value.get("fingerprint") for value in sets)),
         Fact("Source images' fingerprint", tally(v.get("source_fingerprint") for v in sets)),
-        Fact("Extractors, with their hashes", sorted(set(extractors))[:VALUES]),
+        Fact("Extractors, with their hashes", _some(sorted(set(extractors)))),
         Fact("Device", tally(record.spec.get("device") for record in trained)),
         Fact("Precision", tally(record.spec.get("precision") for record in trained)),
         Fact("Training in all", _total(record.costs.train_seconds for record in trained)),
@@ -152,3 +152,9 @@ def name_seeds(seeds: Iterable[int | None]) -> str:
     *others, last = words or [""]
     noun = "seed" if len(known) == 1 else "seeds"
     return f"{noun} {', '.join(others)}{' and ' if others else ''}{last}" if words else ""
+
+
+def _some(values: Sequence[str]) -> list[str]:
+    """The first values, and how many more there are."""
+    more = len(values) - VALUES
+    return [*values[:VALUES], *([f"and {more:,} more"] if more > 0 else [])]

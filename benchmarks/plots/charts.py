@@ -282,8 +282,13 @@ def _shown_seeds(pairs: np.ndarray) -> np.ndarray:
     """The pairs themselves if they are few, else the ends of their band: float [rows, 2]."""
     if len(pairs) <= FEW:
         return pairs
+    return np.quantile(_whole(pairs), BAND, axis=0)
+
+
+def _whole(pairs: np.ndarray) -> np.ndarray:
+    """The seeds that have both; where none has, those with the last alone."""
     whole = pairs[np.isfinite(pairs).all(axis=1)]
-    return np.quantile(whole if len(whole) else pairs[:, [1, 1]], BAND, axis=0)
+    return whole if len(whole) else pairs
 
 
 def _draw_pairs(axes: Axes, pairs: np.ndarray, look: Look, place: float, room: float) -> None:
@@ -295,7 +300,7 @@ def _draw_pairs(axes: Axes, pairs: np.ndarray, look: Look, place: float, room: f
         for ends, level in zip(shown.T, levels, strict=True):
             bar: dict[str, Any] = {"lw": 4, "alpha": 0.35, "solid_capstyle": "butt"}
             axes.plot(ends, [level] * 2, color=look.colour, **bar)
-        _draw_pair(axes, np.median(pairs, axis=0), levels, look)
+        _draw_pair(axes, np.median(_whole(pairs), axis=0), levels, look)
     else:
         for pair, level in zip(shown, levels, strict=True):
             _draw_pair(axes, pair, np.array([level, level]), look)

@@ -34,13 +34,9 @@ from benchmarks.plots.drawing import (
     widest,
 )
 from benchmarks.records import CALIBRATION
+from benchmarks.tidy import AGREEING
 from benchmarks.wording import plain, shorten
 
-AGREEING = (
-    *("kid", "inception_score", "precision", "recall", "density", "coverage", "class_kl"),
-    *("modes", "high_quality", "reconstruction_mse", "ssim", "lpips"),
-)
-"""Metrics whose ranks are compared with those of FID, beside FID by further extractors."""
 RANKS = LinearSegmentedColormap.from_list("ranks", ["#56A0D3", "#FFFFFF"])
 
 
@@ -192,10 +188,10 @@ def _draw_differences(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
 
 
 def join_ranks(values: Sequence[float] | np.ndarray, cd: float) -> list[tuple[float, float]]:
-    """The first and last rank of each largest group of ascending ranks within `cd`."""
+    """The first and last rank of each largest group of ascending ranks less than `cd` apart."""
     bars = list[tuple[float, float]]()
     for i, low in enumerate(values):
-        high = max(value for value in values[i:] if value - low <= cd)
+        high = max(value for value in values[i:] if value == low or value - low < cd)
         if high > low and (not bars or high > bars[-1][1]):
             bars.append((float(low), float(high)))
     return bars

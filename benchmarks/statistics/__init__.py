@@ -37,7 +37,7 @@ from benchmarks.statistics.rankings import (
     rank_intervals,
     uses_log_scale,
 )
-from benchmarks.statistics.variance import COMPONENTS, split_variance
+from benchmarks.statistics.variance import COMPONENTS, split_variance, splits_logarithms
 
 __all__ = [
     "ALPHA",
@@ -64,6 +64,7 @@ __all__ = [
     "seeds_for",
     "seeds_needed",
     "split_variance",
+    "splits_logarithms",
     "spread",
     "student_interval",
     "uses_log_scale",

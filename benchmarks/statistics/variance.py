@@ -1,7 +1,7 @@
 """What makes scores differ: contenders, seeds, the images sampled, or the extractor."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -114,12 +114,21 @@ def _mean_squares(groups: list[np.ndarray]) -> Spreads:
     )
 
 
-def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
-    """The scores of each contender that is trained, of runs that have one by every extractor."""
+def splits_logarithms(scores: pd.DataFrame, metric: str = "fid") -> bool:
+    """Whether `split_variance` is of logarithms: of a metric of `LOG_SCALE`, all positive."""
+    return metric in LOG_SCALE and bool((_counted(scores, metric)["value"] > 0).all())
+
+
+def _counted(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The scores by a metric of the runs that were trained and scored, by whatever extractor."""
     counted = scores["status"].isin(SCORED) & scores["seed"].notna()
     rows = scores[counted & (scores["metric"] == metric) & (scores["family"] != CALIBRATION)]
-    rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
-    log = metric in LOG_SCALE and bool((rows["value"] > 0).all())
+    return rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
+
+
+def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
+    """The scores of each contender that is trained, of runs that have one by every extractor."""
+    rows, log = _counted(scores, metric), splits_logarithms(scores, metric)
     rows = rows.assign(
         extractor=rows["extractor"].fillna(""),
         contender=rows["contender"].astype(object),
@@ -128,7 +137,7 @@ def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
     )
     if rows.empty:
         return []
-    keys = {"index": ["contender", "seed"], "columns": "extractor"}
+    keys: dict[str, Any] = {"index": ["contender", "seed"], "columns": "extractor"}
     levels = rows.pivot_table("level", **keys)
     levels = levels.dropna(axis="columns", thresh=math.ceil(len(levels) / 2)).dropna()
     errors = rows.pivot_table("error", **keys).reindex(levels.index, columns=levels.columns)

@@ -25,7 +25,7 @@ from benchmarks.page import provenance
 from benchmarks.page import table as page_table
 from benchmarks.page import text as page_text
 from benchmarks.records import Environment, Git, read_record, read_suite, write_record
-from benchmarks.wording import show_number
+from benchmarks.wording import show_number, show_p
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="100pt" height="50pt"></svg>'
 CHARTS = {f"{chart.plot}.svg": SVG for panel in page_charts.PANELS.values() for chart in panel}
@@ -452,7 +452,7 @@ def test_seeds_are_named_in_ranges(seeds: list[int | None], words: str) -> None:
     ("p", "text"), [(np.nan, ""), (0.0002, "< 0.001"), (0.0041, "0.004"), (0.31, "0.31")]
 )
 def test_p_values_are_shown_with_the_digits_they_have(p: float, text: str) -> None:
-    assert page_answer.show_p(p) == text
+    assert show_p(p) == text
 
 
 def test_ranks_are_shown_as_intervals() -> None:

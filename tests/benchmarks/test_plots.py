@@ -270,8 +270,9 @@ def test_a_critical_difference_diagram_names_all(count: int, paper: bool) -> Non
 
 
 def test_bars_join_the_largest_groups_within_the_critical_difference() -> None:
-    assert join_ranks([1.0, 1.5, 2.0, 4.0], 1.0) == [(1.0, 2.0)]
-    assert join_ranks([1.0, 2.0, 3.0, 4.0], 2.0) == [(1.0, 3.0), (2.0, 4.0)]
+    assert join_ranks([1.0, 1.5, 2.0, 4.0], 1.01) == [(1.0, 2.0)]
+    assert join_ranks([1.0, 2.0, 3.0, 4.0], 2.0) == [(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)]
+    assert join_ranks([1.0, 2.0, 3.0, 4.0], 2.01) == [(1.0, 3.0), (2.0, 4.0)]
     assert join_ranks([1.0, 3.0], 1.0) == []
 
 

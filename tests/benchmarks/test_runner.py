@@ -315,6 +315,14 @@ def test_the_film_of_a_training_has_a_row_for_every_validation(plan: Plan) -> No
     assert len({row.tobytes() for row in tiles}) == 4
 
 
+def test_the_film_outlives_a_kill_after_the_last_step(plan: Plan) -> None:
+    (job,), (whole,) = plan("vae", evaluations=4), plan("vae", evaluations=4, folder="b")
+    kill_after(job, 10)
+    assert run(job, silent).pictures == run(whole, silent).pictures
+    film = "evolution.png"
+    assert (job.folder / film).read_bytes() == (whole.folder / film).read_bytes()
+
+
 def test_a_film_that_is_lost_begins_anew(plan: Plan) -> None:
     (job,) = plan("vae", evaluations=4)
     kill_after(job, 6)
