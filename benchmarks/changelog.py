@@ -203,7 +203,8 @@ def show_changes(changes: Changes, width: int) -> Group:
     parts: list[Any] = [Text(f"{plain(changes.old)} → {plain(changes.new)}", style="bold")]
     still = []
     for name, rows in _by_contender(changes.frame):
-        if all(row["verdict"] in {SAME, MACHINE} for row in rows):
+        scored = any(row["kind"] == "score" for row in rows)
+        if scored and all(row["verdict"] in {SAME, MACHINE} for row in rows):
             still.append(name)
         else:
             parts += [_terminal_table(name, rows, width)]

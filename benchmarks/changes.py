@@ -106,7 +106,8 @@ def compare_results(old: Results, new: Results) -> Changes:
         rows.append(_status_row(name, *(part.get(name, {}) for part in statuses)))
         rows += _cost_rows(name, before.get(name, []), after.get(name, []))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame = frame.fillna(dict.fromkeys(("view", "test", "reason"), ""))
+    texts = dict.fromkeys(("view", "test", "reason"), "")
+    frame = frame.astype(dict.fromkeys(texts, object)).fillna(texts)
     return Changes(
         str(old.folder),
         str(new.folder),

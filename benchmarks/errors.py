@@ -1,5 +1,7 @@
 """What the user gets to read when the input is wrong."""
 
+import io
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -37,3 +39,10 @@ def one_line(error: Exception) -> str:
     """Give an error's message in one line."""
     text = str(error).encode(errors="replace").decode()
     return " ".join(text.split()) or "no message"
+
+
+def speak() -> None:
+    """Print a question mark for what the terminal or pipe has no letter for, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

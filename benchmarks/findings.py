@@ -22,7 +22,7 @@ from benchmarks.wording import plain, show_number
 NAMED = 4
 """Contenders named in a row before the others are only counted."""
 TRANSLATOR = "cyclegan"
-VERBS = {"skipped": "was skipped"}
+VERBS = {"skipped": "had to be skipped"}
 PLANNED = (
     f"The seeds that would be needed find the observed difference with probability {POWER:g}, given"
     " the observed spreads: from few seeds, a rough guide."

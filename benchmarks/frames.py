@@ -242,7 +242,7 @@ def _pictures(results: Results, comparison: pd.DataFrame, warnings: list[str]) -
             tiles = _tiles(results, record, kind, warnings)
             if tiles is None and kind not in EXPECTED:
                 continue
-            cells = {"kind": kind, "tiles": tiles, "mean_fid": fids.get(name)}
+            cells = {"kind": kind, "tiles": tiles, "images": None, "mean_fid": fids.get(name)}
             if kind == "evolution" and record and tiles is not None:
                 seen = record.pictures[kind].seen
                 cells["images"] = tuple(seen) if len(seen) == len(tiles) else None

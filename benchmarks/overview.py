@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -278,12 +279,12 @@ def show_aggregate(result: Aggregate, width: int) -> Group:
 def _parts(board: Board, width: int) -> list[list[int]]:
     """Places of the contenders that stand side by side in each part of a table."""
     rows = [*board.rows, *board.summary]
-    side = max(len(_label(name)) for name, _ in rows)
+    side = max(cell_len(_label(name)) for name, _ in rows)
     parts: list[list[int]] = [[]]
     room = width - side - 3
     for place, name in enumerate(board.contenders):
         lines = [line for _, cells in rows for line in _terminal_cell(cells[place]).split("\n")]
-        needed = max(len(_label(name)), *(line.cell_len for line in lines)) + 2
+        needed = max(cell_len(_label(name)), *(line.cell_len for line in lines)) + 2
         if parts[-1] and needed > room:
             parts.append([])
             room = width - side - 3

@@ -12,7 +12,6 @@ import errno
 import hashlib
 import io
 import json
-import math
 import os
 import platform
 import shutil
@@ -50,6 +49,8 @@ SCHEMA: Literal[1] = 1
 CALIBRATION = "calibration"
 EXTERNAL = "external"
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST_NUMBER = 1e100
+"""Of a score or a cost: squares of larger ones overflow, and no measurement is as large."""
 LARGEST_FILE = 64 * 2**20
 """Bytes of a record, an index or a history."""
 RESERVE = 16 * 2**20
@@ -62,7 +63,11 @@ VERSIONED = (
 
 
 def _null_unless_finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    if not abs(value) <= LARGEST_NUMBER:
+        return None
+    return value if abs(value) >= 1 / LARGEST_NUMBER else 0.0
 
 
 def _check_inside(file: str) -> str:
@@ -78,7 +83,7 @@ def _check_name(name: str) -> str:
     return name
 
 
-# JSON knows neither NaN nor infinity: a number that is not finite is stored as null.
+# JSON knows neither NaN nor infinity: a number that is not finite, or beyond use, is null.
 Number = Annotated[float | None, BeforeValidator(_null_unless_finite)]
 InsidePath = Annotated[str, AfterValidator(_check_inside)]
 RunName = Annotated[str, AfterValidator(_check_name)]
@@ -267,6 +272,13 @@ class Index(_Schema):
     command: str = ""
     published: Published | None = None
 
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        names = [entry.name for entry in self.contenders]
+        if len(set(names)) < len(names):
+            raise ValueError("two contenders have the same name")
+        return self
+
 
 @dataclass(frozen=True)
 class Results:
@@ -328,7 +340,7 @@ def read_index(folder: Path) -> Index:
     Raises:
         BadInput: if it is missing, naming the nearest folder that has one, or damaged.
     """
-    if not (folder / "suite.json").is_file():
+    if not os.path.lexists(folder / "suite.json"):
         raise BadInput(f"{folder} holds no suite.json: {_hint(folder)}")
     return _read_json(folder / "suite.json", Index)
 
@@ -343,7 +355,7 @@ def read_suite(folder: Path) -> Results:
     """
     index = read_index(folder)
     records, left_out = [], []
-    for run in index.runs + index.calibration:
+    for run in dict.fromkeys(index.runs + index.calibration):
         try:
             check_within(folder / "runs" / run / "record.json", folder)
             record = read_record(folder / "runs" / run)
@@ -366,12 +378,13 @@ def read_history(run_folder: Path) -> "pd.DataFrame | None":
     import pandas as pd
 
     path = run_folder / "history.csv"
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     check_within(path, run_folder)
     try:
         history = pd.read_csv(io.BytesIO(_read_bytes(path)))
         numeric: pd.DataFrame = history.astype(float)
+        numeric = numeric.where(numeric.abs() <= LARGEST_NUMBER)
     except (ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"{path} is no readable history: {one_line(error)}") from error
     if missing := {"step", "images"} - set(numeric.columns):
@@ -521,7 +534,12 @@ def check_within(path: Path, folder: Path) -> None:
 def _hint(folder: Path) -> str:
     """Name the nearest folder, beside `folder` or in it, that has an index."""
     parent = folder.resolve().parent
-    found = [path.parent for top in (folder, parent) for path in sorted(top.glob("*/suite.json"))]
+    found = [
+        path.parent
+        for top in (folder, parent)
+        for path in sorted(top.glob("*/suite.json"))
+        if path.is_file()
+    ]
     near = get_close_matches(folder.name, [path.name for path in found], n=1, cutoff=0.0)
     nearest = next((path for path in found if [path.name] == near), None)
     return f"did you mean {nearest}?" if nearest else "name a folder written by benchmarks.run"

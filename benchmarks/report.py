@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import BadInput, unknown
-from benchmarks.options import Parser, names
+from benchmarks.errors import BadInput, speak, unknown
+from benchmarks.options import Parser, check_folder, names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,9 +192,17 @@ def write_chosen(frames: "Frames", chosen: list[str] | None, *, paper: bool) -> 
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    """Write files by their names in a folder, each whole or not at all, and give their paths."""
+    """Write files by their names in a folder, each whole or not at all, and give their paths.
+
+    Raises:
+        BadInput: a file's place is taken by a folder, or a folder's by a file; nothing is written.
+    """
     from benchmarks.records import write_atomically
 
+    for path in (folder / name for name in files):
+        if path.is_dir() or (path.parent.exists() and not path.parent.is_dir()):
+            wrong = path if path.is_dir() else path.parent
+            raise BadInput(f"{wrong} is in the way of the report: move it away")
     for name, content in files.items():
         write_atomically(folder / name, content)
     return [folder / name for name in files]
@@ -314,6 +322,8 @@ def compare_suites(folders: list[Path], out: Path | None, *, write: bool) -> int
     place = out or folders[0].parent / "comparison"
     if write and (place / "suite.json").exists():
         raise BadInput(f"{place} is a suite's own folder: name another one by --out")
+    if write:
+        check_folder(place)
     console = make_console()
     with uncollected():
         result = read_aggregate(folders)
@@ -336,15 +346,19 @@ def compare_results(old: Path, new: Path, out: Path | None) -> int:
     from benchmarks import changelog, changes
     from benchmarks.records import read_suite
 
+    if out:
+        check_folder(out)
     console = make_console()
     with uncollected():
         found = changes.compare_results(read_suite(old), read_suite(new))
         console.print(changelog.show_changes(found, console.width))
         if out:
             print_paths(console, write_files(out, changelog.write_changes(found)))
+    if changes.is_worse(found):
+        return 1
     if not changes.is_comparable(found):
         raise BadInput(f"{new}: no score there can be compared with {old}, as said above")
-    return int(changes.is_worse(found))
+    return 0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -354,6 +368,7 @@ def main(argv: list[str] | None = None) -> int:
         0; 1 where a comparison of two results finds the new one worse, or nothing can be written; 2
         where the input is wrong.
     """
+    speak()
     try:
         return obey(read_arguments(argv))
     except BadInput as error:

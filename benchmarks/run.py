@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import BadInput, unknown
+from benchmarks.errors import BadInput, speak, unknown
 from benchmarks.interruption import Interrupted, interruptible
 from benchmarks.lock import hold
 from benchmarks.options import (
@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         from benchmarks.follower import follow
 
         return follow()
+    speak()
     try:
         with interruptible(), team():
             return obey(read_arguments(argv), argv)

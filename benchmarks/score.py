@@ -13,7 +13,7 @@ from benchmarks.comparison import Comparison, add_row, check_label, read_compari
 from benchmarks.data import Dataset, Split, list_datasets, load_dataset
 from benchmarks.data.dataset import fingerprint
 from benchmarks.data.registry import DATASETS
-from benchmarks.errors import BadInput, printable, unknown
+from benchmarks.errors import BadInput, printable, speak, unknown
 from benchmarks.generated import ARRAYS, RANGES, find_kind, fit_channels, read_images
 from benchmarks.lock import hold
 from benchmarks.options import (
@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 1 where the results could not be written; 2 where the input is wrong; 130 after Ctrl-C.
     """
+    speak()
     try:
         return score_images(read_arguments(sys.argv[1:] if argv is None else argv))
     except BadInput as error:

@@ -1,6 +1,7 @@
 """Records as tidy tables: a row a score, a row a cost, and a row a contender."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
@@ -107,9 +108,13 @@ def runs_by_contender(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def shown_extractor(records: Iterable[Record]) -> str | None:
-    """The extractor of the first FID: numbers of different extractors never share a column."""
+    """The extractor by which most runs have an FID, the first of them where several are equal.
+
+    Numbers of different extractors never share a column.
+    """
     used = (s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor)
-    return next(used, None)
+    counts = Counter(used)
+    return max(counts, key=lambda name: counts[name], default=None)
 
 
 def score_of(record: Record, metric: str, extractor: str | None) -> Score | None:

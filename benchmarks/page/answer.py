@@ -51,12 +51,12 @@ def state_prices(comparison: pd.DataFrame, findings: "Sequence[Finding]") -> lis
 
 
 def _price(row: Mapping[Any, Any], quickest: float) -> str | None:
-    """A contender's costs in words: `gan: 1.69M parameters, 5 min 37 s of training a run`."""
+    """A contender's costs in words: `gan: 1.69M parameters, 6 min of training a run`."""
     parts = []
     if not pd.isna(row["parameters"]):
         parts.append(f"{show_amount(row['parameters'])} parameters")
     if not pd.isna(seconds := row["train_seconds"]):
-        times = seconds / quickest
+        times = seconds / quickest if quickest else 1.0
         beside = f", {show_number(times)} times as long as the quickest" if times >= 1.05 else ""
         parts.append(f"{show_duration(seconds)} of training a run{beside}")
     return f"{show_name(row['contender'])}: {', '.join(parts)}" if parts else None

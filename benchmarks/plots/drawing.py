@@ -32,6 +32,8 @@ _STYLE = mpl.rc_params_from_file(STYLES[0], use_default_template=False)
 COLOURS: tuple[str, ...] = tuple(_STYLE["axes.prop_cycle"].by_key()["color"])
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", ":", "-.")
+LARGEST = 1e200
+"""The largest number that an axis reaches: beyond it, matplotlib's own sums overflow."""
 GREY = "0.45"
 COLUMN, PAGE = 3.3, 6.9
 """Inches of a paper's column and of both."""
@@ -198,7 +200,7 @@ def set_scale(
         positive: leave out what is zero or less, so that the others may be on a logarithmic axis.
     """
     axes, letter = axis.axes, "x" if isinstance(axis, XAxis) else "y"
-    values = [v for v in values if math.isfinite(v) and (v > 0 or not positive)]
+    values = [v for v in values if abs(v) <= LARGEST and (v > 0 or not positive)]
     low, high = min(values, default=0.0), max(values, default=0.0)
     if low > 0 and high > 10 * low:
         axes.set(**{f"{letter}scale": "log"})
@@ -247,7 +249,7 @@ def name_right(
     """Names on the right of axes `height` inches high, level with their values or led to them."""
     width = inches(axes)
     gap = 1.45 * small() / 72 / height
-    order = sorted(values, key=lambda name: values[name])
+    order = sorted((n for n in values if math.isfinite(values[n])), key=lambda name: values[name])
     places = [fraction(axes.yaxis, values[name]) for name in order]
     for name, place, level in zip(order, places, spread_out(places, gap), strict=True):
         leader = {"arrowstyle": "-", "color": colours[name], "lw": 0.8, "alpha": 0.6}

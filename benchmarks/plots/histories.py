@@ -64,7 +64,9 @@ def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     if not paper:
         axes.set_title(
             f"line: geometric mean over {_seeds_drawn(frame)}; band: their range; "
-            f"×: a run that stopped; ○: one that collapsed{left_out(everybody, LABELS)}"
+            f"×: a run that stopped; ○: one that collapsed{left_out(everybody, LABELS)}",
+            loc="left",
+            wrap=True,
         )
     colours = {name: look[name].colour for name in shown}
     name_right(axes, {n: v[-1] for n, v in drawn.items()}, colours, height, paper=paper)
@@ -99,7 +101,9 @@ def _draw_course(axes: Axes, history: pd.DataFrame, look: Look, alpha: float) ->
     drawn = [float(value) for curve in stopped + ended for value in curve]
     if ended:
         together = pd.concat(ended, axis="columns").sort_index()
-        mean = np.exp(np.log(together).mean(axis=1))
+        # A distance that is estimated near zero may come out below it.
+        positive = all((curve > 0).all() for curve in ended)
+        mean = np.exp(np.log(together).mean(axis=1)) if positive else together.mean(axis=1)
         low, high = together.min(axis=1), together.max(axis=1)
         axes.fill_between(mean.index, low, high, color=look.colour, alpha=alpha, lw=0)
         axes.plot(mean.index, mean, look.line, color=look.colour, marker=look.marker, ms=4)

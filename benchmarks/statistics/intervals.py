@@ -44,7 +44,7 @@ def student_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
     half = float(stdtrit(len(sample) - 1, (1 + LEVEL) / 2)) * error
     interval = Interval(mean, mean - half, mean + half)
-    return Interval(*map(math.exp, interval)) if log else interval
+    return Interval(*map(exponential, interval)) if log else interval
 
 
 def interval_over_seeds(metric: str, runs: Sequence[Interval]) -> Interval:
@@ -60,6 +60,8 @@ def interval_over_seeds(metric: str, runs: Sequence[Interval]) -> Interval:
     values = [run.value for run in scored]
     log = metric in LOG_SCALE and min(values) > 0
     value, low, high = student_interval(values, log=log) if len(scored) > 1 else scored[0]
+    if not math.isfinite(low + high):
+        return Interval(value, math.nan, math.nan)
     floor, ceiling = value_range(metric)
     # Of two numbers max and min give the first unless the second is beyond it: NaN stays NaN.
     return Interval(value, max(low, min(floor, value)), min(high, max(ceiling, value)))
@@ -79,7 +81,7 @@ def last_over_best(last: Sequence[float], best: Sequence[float]) -> float:
     without a run that has both.
     """
     ratios = [a / b for a, b in zip(last, best, strict=True) if a > 0 and b > 0]
-    return math.exp(float(np.log(ratios).mean())) if ratios else math.nan
+    return exponential(float(np.log(ratios).mean())) if ratios else math.nan
 
 
 def spread(values: Sequence[float]) -> float:
@@ -88,4 +90,12 @@ def spread(values: Sequence[float]) -> float:
     NaN for fewer than two values that are finite and positive.
     """
     logs = np.log([value for value in values if value > 0])
-    return math.exp(float(logs.std(ddof=1))) if len(logs) > 1 else math.nan
+    return exponential(float(logs.std(ddof=1))) if len(logs) > 1 else math.nan
+
+
+def exponential(x: float) -> float:
+    """Give e to the power of x, infinity where that is too large for a float."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf

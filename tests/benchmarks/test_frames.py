@@ -6,8 +6,9 @@ import pytest
 from synthetic import FOUR, VIEWS, write_suite
 
 from benchmarks.frames import ALL_CURVES, CURVES, Frames, curves, gather, scores_of_runs, summarise
-from benchmarks.records import read_suite, write_record
+from benchmarks.records import read_record, read_suite, write_record
 from benchmarks.statistics import student_interval
+from benchmarks.tidy import shown_extractor
 
 FAILURES = {("gan", 0): "diverged", ("vae", 1): "collapsed", ("cyclegan", 0): "failed"}
 
@@ -144,3 +145,22 @@ def test_the_histories_that_are_read_are_bounded() -> None:
     assert curves(4) == CURVES
     assert curves(100) * 100 <= ALL_CURVES
     assert curves(10 * ALL_CURVES) == 1
+
+
+def test_a_film_that_does_not_say_when_it_was_taken_is_shown_all_the_same(tmp_path: Path) -> None:
+    folder = write_suite(tmp_path / "suite", (("gan", "gan"),), seeds=1)
+    run = folder / "runs" / "gan-s0-1a2b3c4d"
+    record = read_record(run)
+    record.pictures["evolution"].seen.clear()
+    write_record(run, record)
+    pictures = gather(read_suite(folder)).pictures
+    assert [images for images in pictures["images"] if images is not None] == []
+
+
+def test_the_extractor_of_most_runs_is_shown(tmp_path: Path) -> None:
+    folder = write_suite(tmp_path / "suite", (("gan", "gan"), ("vae", "vae")), seeds=2)
+    run = folder / "runs" / "gan-s0-1a2b3c4d"
+    record = read_record(run)
+    scores = [s.model_copy(update={"extractor": s.extractor and "other@1"}) for s in record.scores]
+    write_record(run, record.model_copy(update={"scores": scores}))
+    assert shown_extractor(read_suite(folder).records) != "other@1"

@@ -1,8 +1,10 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from synthetic import write_suite
 
@@ -87,7 +89,9 @@ def test_a_wrong_folder_is_one_line_and_code_2(
 
 
 def list_files(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*") if p.is_file()
+    }
 
 
 def test_the_table_alone_is_printed_and_nothing_written(
@@ -164,6 +168,59 @@ def test_a_record_that_is_worse_is_exit_code_1(tmp_path: Path) -> None:
     assert main(["--compare", str(old), str(new), "--terminal"]) == 1
 
 
+@pytest.mark.parametrize("line", ["{0} --terminal", "--compare {0} {0}", "{0} {1} --terminal"])
+def test_a_pipe_without_the_letters_gets_question_marks(
+    line: str, suite: Path, tmp_path: Path
+) -> None:
+    other = write_suite(tmp_path / "other", (("gan", "gan"), ("vae", "vae")), seeds=2)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.report", *line.format(suite, other).split()],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=False,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"gan" in done.stdout
+
+
+def test_nothing_is_written_where_a_file_has_no_place(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (suite / "report.html").mkdir()
+    before = list_files(suite)
+    assert main([str(suite)]) == 2
+    assert "report.html is in the way" in capsys.readouterr().err
+    assert list_files(suite) == before
+
+
+def test_results_that_all_fail_are_worse(suite: Path, tmp_path: Path) -> None:
+    contenders = (("gan", "gan"), ("vae", "vae"))
+    failures = {(name, 0): "failed" for name, _ in contenders}
+    failed = write_suite(tmp_path / "failed", contenders, seeds=1, failures=failures)
+    assert main(["--compare", str(suite), str(failed)]) == 1
+
+
+def test_a_folder_of_a_suite_is_not_written_over_by_a_comparison(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_suite(suite.parent / "comparison", (("gan", "gan"),), seeds=1)
+    before = list_files(other)
+    assert main([str(suite), str(other)]) == 2
+    assert "is a suite's own folder" in capsys.readouterr().err
+    assert list_files(other) == before
+
+
+@pytest.mark.parametrize("value", [1e300, 1e-300, -3.0, 0.0])
+def test_scores_beyond_measure_leave_a_report(suite: Path, value: float) -> None:
+    record = read_record(suite / "runs" / "vae-s0-1a2b3c4d")
+    scores = [s.model_copy(update={"value": value}) for s in record.scores]
+    write_record(suite / "runs" / record.run, record.model_copy(update={"scores": scores}))
+    history = suite / "runs" / record.run / "history.csv"
+    frame = pd.read_csv(history)
+    frame.assign(validation_fid=frame["validation_fid"] * 0 + value).to_csv(history, index=False)
+    assert main([str(suite)]) == 0
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -173,6 +230,8 @@ def test_a_record_that_is_worse_is_exit_code_1(tmp_path: Path) -> None:
         ("a --terminal --paper", "--terminal writes nothing"),
         ("a b --paper", "--paper: one folder at a time, and 2 are named"),
         ("a --out b", "--out: the report of one suite"),
+        ("a --plots ,", "--plots names no plot"),
+        ("--compare a b --out a/suite.json", "suite.json is a file, not a folder"),
         ("--compare a", "--compare"),
         ("a --compare a b", "--compare takes two folders"),
         ("a missing", "missing holds no suite.json"),
