@@ -37,7 +37,8 @@ def test_what_is_interrupted_goes_on_to_the_same_scores(
     assert "stopping as soon as all is written; Ctrl-C again stops at once" in out
     stands = take_stock(folder)
     assert {stand.stage for stand in stands.values()} == {"training"}
-    assert all(stand.step > earlier[run].step for run, stand in stands.items())
+    # A run that was just writing down a step when it was asked has nothing newer to write.
+    assert all(stand.step >= earlier[run].step for run, stand in stands.items())
     assert not check_files(folder), "nothing is left half-written"
 
     code, out, error = Command(folder).end()
