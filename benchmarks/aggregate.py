@@ -24,10 +24,9 @@ from benchmarks.statistics import (
     friedman,
     is_lower_better,
 )
-from benchmarks.tidy import comparison_frame
-from benchmarks.wording import state_p
+from benchmarks.tidy import HEADLINES, comparison_frame
+from benchmarks.wording import count, state_p
 
-HEADLINES = ("fid", "inception_score", "reconstruction_mse")
 FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")
 """What a row is called where the name of its data set is not enough, and where that is not."""
 VALUE_COLUMNS = (
@@ -231,20 +230,15 @@ def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
     return notes
 
 
-def count_words(number: int, thing: str) -> str:
-    """Write `1 data set`, `5 data sets`."""
-    return f"{number:,} {thing}{'s' * (number != 1)}"
-
-
 def explain(result: Aggregate, metric: str) -> str:
     """Say in a sentence or two what the ranks by a score allow to say, and no more."""
     if metric not in result.tests:
         return "No ranks: fewer than two contenders have this score everywhere."
     test = result.tests[metric]
-    have = count_words(test.data_sets, "data set")
+    have = count(test.data_sets, "data set")
     leaders = test.ranks["contender"][test.ranks["rank"] == test.ranks["rank"].min()]
     verb = "has" if len(leaders) == 1 else "share"
-    ranked = count_words(len(test.ranks), "contender")
+    ranked = count(len(test.ranks), "contender")
     lead = f"Of {ranked} ranked on {have}, {' and '.join(leaders)} {verb} the best mean rank"
     if math.isnan(test.p):
         missing = FEWEST_DATA_SETS - test.data_sets

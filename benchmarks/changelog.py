@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,6 @@ from benchmarks.changes import (
     BETTER,
     FAILS_LESS,
     FAILS_MORE,
-    HEADLINES,
     INCOMPARABLE,
     MACHINE,
     SAME,
@@ -28,9 +27,10 @@ from benchmarks.changes import (
     is_worse,
 )
 from benchmarks.statistics import ALPHA
-from benchmarks.tidy import write_csv
+from benchmarks.tidy import HEADLINES, write_csv
 from benchmarks.wording import (
     escape_markdown,
+    join_cells,
     plain,
     shorten,
     show_amount,
@@ -160,19 +160,15 @@ def _write_markdown(changes: Changes) -> bytes:
     old, new = escape_markdown(changes.old), escape_markdown(changes.new)
     lines = [f"# Changes from {old} to {new}", "", escape_markdown(summarise(changes))]
     for name, rows in _by_contender(changes.frame):
-        lines += ["", f"## {escape_markdown(name)}", "", _pipes(HEADER), _pipes(RULE)]
-        lines += [_pipes(map(escape_markdown, _cells(row))) for row in rows]
+        lines += ["", f"## {escape_markdown(name)}", "", join_cells(HEADER), join_cells(RULE)]
+        lines += [join_cells(map(escape_markdown, _cells(row))) for row in rows]
     lines += ["", escape_markdown(caption(changes))]
     if len(changes.differences):
-        lines += ["", "## What else differs", "", _pipes(DIFFERING), _pipes(["---"] * 5)]
+        lines += ["", "## What else differs", "", join_cells(DIFFERING), join_cells(["---"] * 5)]
         for row in changes.differences[list(DIFFERING)].itertuples(index=False):
-            lines.append(_pipes(map(escape_markdown, row)))
+            lines.append(join_cells(map(escape_markdown, row)))
     notes = [f"- {escape_markdown(note)}" for note in changes.notes]
     return "\n".join([*lines, *(["", *notes] if notes else []), ""]).encode()
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _by_contender(frame: pd.DataFrame) -> Iterator[tuple[str, list[dict[Any, Any]]]]:

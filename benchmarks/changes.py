@@ -24,9 +24,8 @@ from benchmarks.catalogue import list_metrics
 from benchmarks.errors import BadInput
 from benchmarks.records import CALIBRATION, SCORED, Record, Results, Score
 from benchmarks.statistics import ALPHA, LOG_SCALE, SAME_RANGE, holm, paired, welch
-from benchmarks.tidy import runs_by_contender, shown_extractor
+from benchmarks.tidy import HEADLINES, runs_by_contender, shown_extractor
 
-HEADLINES = ("fid", "inception_score", "reconstruction_mse")
 EXACT = ("parameters", "training_flops_per_step", "sampling_flops_per_image")
 MEASURED = ("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds")
 SAME, BETTER, WORSE = "same", "better", "worse"

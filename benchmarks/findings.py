@@ -40,7 +40,7 @@ class Headline(NamedTuple):
     use: str
 
 
-HEADLINES = {
+WORDS = {
     "fid": Headline("FID", "lowest", "generates closest to the data (FID {})", "generation"),
     "inception_score": Headline(
         "Inception Score", "highest", "has the highest Inception Score ({})", "generation"
@@ -56,7 +56,7 @@ class Finding:
     """What is known about the contenders by one score.
 
     Attributes:
-        metric: the score, of `HEADLINES`.
+        metric: the score, of `WORDS`.
         headline: the leader and how sure its lead is, in one sentence.
         details: further sentences, the most important first.
         ranking: `rank_intervals`, with the columns family, runs (how many there were in all),
@@ -75,7 +75,7 @@ class Finding:
     @property
     def words(self) -> Headline:
         """How the score is spoken of."""
-        return HEADLINES[self.metric]
+        return WORDS[self.metric]
 
     @property
     def leader(self) -> str:
@@ -111,7 +111,7 @@ def find(runs: pd.DataFrame, scores: pd.DataFrame) -> list[Finding]:
         scores: `tidy.scores_frame`, for what the variance of FID is made of.
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
-    found = [m for m in HEADLINES if m in runs and np.isfinite(competing[m].astype(float)).any()]
+    found = [m for m in WORDS if m in runs and np.isfinite(competing[m].astype(float)).any()]
     findings = [_find(runs, competing, metric) for metric in found]
     for place, finding in enumerate(findings):
         if place == 0:

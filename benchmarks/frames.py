@@ -29,8 +29,8 @@ from benchmarks.records import (
 from benchmarks.statistics import Interval, interval_over_seeds
 from benchmarks.tidy import (
     COSTS,
+    FIRST,
     FURTHER,
-    HEADLINES,
     comparison_frame,
     costs_frame,
     runs_by_contender,
@@ -134,7 +134,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
     extractor = shown_extractor(results.records)
     others = _other_extractors(results.records, extractor)
     frame = pd.DataFrame([_run_cells(r, extractor, others) for r in results.records])
-    found = [name for name in (*HEADLINES, *FURTHER) if name in frame and frame[name].notna().any()]
+    found = [name for name in (*FIRST, *FURTHER) if name in frame and frame[name].notna().any()]
     scores = [f"{name}{end}" for name in found for end in ("", "_low", "_high")]
     scores += [f"fid@{other}" for other in others]
     frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops"])

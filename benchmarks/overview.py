@@ -1,11 +1,8 @@
 """Several suites in tables, a plot and a page: what `aggregate` has found, for people to read."""
 
-import base64
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,13 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import latex
-from benchmarks.aggregate import Aggregate, explain, read_aggregate
+from benchmarks.aggregate import Aggregate, explain
 from benchmarks.catalogue import list_metrics
+from benchmarks.page.templating import TEMPLATES, embed_data, hash_source, make_environment
 from benchmarks.statistics import is_lower_better
 from benchmarks.tidy import write_csv
-from benchmarks.wording import escape_latex, escape_markdown, plain, shorten, show_number
+from benchmarks.wording import (
+    escape_latex,
+    escape_markdown,
+    join_cells,
+    plain,
+    shorten,
+    show_number,
+)
 
-TEMPLATES = Path(__file__).parent / "page" / "templates"
 PLOT = "critical_difference_{}"
 FORMATS = ("png", "svg", "pdf")
 LONGEST = 20
@@ -71,26 +75,13 @@ class Board:
     answer: str
 
 
-def build_aggregate(folders: Sequence[Path]) -> dict[str, bytes]:
-    """Read several suites and make all files that compare them, by their names.
-
-    Raises:
-        BadInput: a folder holds no readable suite, or they are fewer than two, or have no score.
-    """
-    return write_aggregate(read_aggregate(folders))
-
-
-def write_aggregate(result: Aggregate, *, paper: bool = False) -> dict[str, bytes]:
+def write_aggregate(result: Aggregate) -> dict[str, bytes]:
     """Make the tables, the page and, with enough data sets, critical-difference diagrams.
-
-    Args:
-        result: what they are of.
-        paper: whether the diagrams are for a paper's column.
 
     Returns:
         Contents by name; those of plots begin with `plots/`.
     """
-    plots = draw_plots(result, paper=paper)
+    plots = draw_plots(result)
     return {
         "aggregate.csv": write_csv(result.scores),
         "ranks.csv": write_csv(result.ranks),
@@ -101,7 +92,7 @@ def write_aggregate(result: Aggregate, *, paper: bool = False) -> dict[str, byte
     }
 
 
-def draw_plots(result: Aggregate, *, paper: bool = False) -> dict[str, bytes]:
+def draw_plots(result: Aggregate) -> dict[str, bytes]:
     """Draw a critical-difference diagram of each score that was tested, in every format."""
     tested = {m: test for m, test in result.tests.items() if math.isfinite(test.cd)}
     if not tested:
@@ -114,9 +105,9 @@ def draw_plots(result: Aggregate, *, paper: bool = False) -> dict[str, bytes]:
     for metric, test in tested.items():
         # A contender keeps its colour, whatever its rank.
         names = pd.Categorical(test.ranks["contender"], categories=everybody)
-        figure = draw_critical_difference(test.ranks.assign(contender=names), test.cd, paper=paper)
+        figure = draw_critical_difference(test.ranks.assign(contender=names), test.cd)
         for kind in FORMATS:
-            files[f"{PLOT.format(metric)}.{kind}"] = save(figure, kind, paper=paper)
+            files[f"{PLOT.format(metric)}.{kind}"] = save(figure, kind)
     return files
 
 
@@ -176,10 +167,10 @@ def _write_markdown(result: Aggregate) -> bytes:
     for board in boards(result):
         header = ["data set", *board.contenders]
         lines += ["", f"## {board.title}", "", escape_markdown(board.answer), ""]
-        lines += [_pipes(map(escape_markdown, header))]
-        lines += [_pipes(["---", *["---:"] * len(board.contenders)])]
+        lines += [join_cells(map(escape_markdown, header))]
+        lines += [join_cells(["---", *["---:"] * len(board.contenders)])]
         for name, cells in [*board.rows, *board.summary]:
-            lines.append(_pipes([escape_markdown(name), *map(_markdown_cell, cells)]))
+            lines.append(join_cells([escape_markdown(name), *map(_markdown_cell, cells)]))
     notes = [f"- {escape_markdown(note)}" for note in result.notes]
     return "\n".join([*lines, "", CAPTION, *(["", *notes] if notes else []), ""]).encode()
 
@@ -187,10 +178,6 @@ def _write_markdown(result: Aggregate) -> bytes:
 def _markdown_cell(cell: Cell) -> str:
     text = f"**{cell.text}**" if cell.best else cell.text
     return " ".join(filter(None, (text, escape_markdown(cell.bounds), cell.rank)))
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _write_latex(result: Aggregate) -> bytes:
@@ -219,24 +206,16 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _write_page(result: Aggregate, plots: dict[str, bytes]) -> bytes:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     environment.filters["plain"] = plain
     environment.filters["name"] = lambda name: shorten(plain(name), LONGEST_ON_PAGE)
     style = (TEMPLATES / "page.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rows = result.scores[["suite", "dataset", "folder"]].drop_duplicates()
     page = environment.get_template("aggregate.html").render(
         style=Markup(style),  # noqa: S704 - the package's own file
-        digest=digest,
+        digest=hash_source(style),
         boards=boards(result),
         suites=rows.to_dict("records"),
         extractors=_extractors(result.scores),
@@ -260,7 +239,7 @@ def _extractors(values: pd.DataFrame) -> dict[str, str]:
 def _source(plots: dict[str, bytes], metric: str) -> str:
     """A score's diagram as a data URI, empty where there is none."""
     content = plots.get(f"{PLOT.format(metric)}.svg")
-    return f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}" if content else ""
+    return embed_data(content, "image/svg+xml") if content else ""
 
 
 def show_aggregate(result: Aggregate, width: int) -> Group:

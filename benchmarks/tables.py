@@ -21,6 +21,7 @@ from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
 from benchmarks.wording import (
     escape_latex,
     escape_markdown,
+    join_cells,
     plain,
     shorten,
     show_amount,
@@ -315,8 +316,8 @@ def write_markdown(results: Results, frame: pd.DataFrame | None = None) -> bytes
     """
     frame = comparison_frame(results) if frame is None else frame
     header, rows = _grid(frame, _markdown_cell, escape_markdown)
-    lines = [_pipes(header), _pipes(["---"] + ["---:"] * (len(header) - 1))]
-    lines += [_pipes(row) for row in rows]
+    lines = [join_cells(header), join_cells(["---"] + ["---:"] * (len(header) - 1))]
+    lines += [join_cells(row) for row in rows]
     notes = [caption(results), *remarks(results, frame)]
     return "\n".join([*lines, *(f"\n{_paragraph(note)}" for note in notes), ""]).encode()
 
@@ -385,10 +386,6 @@ def _latex_cell(cell: Cell) -> str:
 def _paragraph(text: str) -> str:
     """A text as a paragraph of Markdown, not as a list, a heading or a rule."""
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape_markdown(text))
-
-
-def _pipes(row: Iterable[str]) -> str:
-    return "| " + " | ".join(row) + " |"
 
 
 def show_comparison(results: Results, width: int, frame: pd.DataFrame | None = None) -> Group:

@@ -20,10 +20,12 @@ COSTS = (
     *("parameters", "training_flops_per_step", "sampling_flops_per_image"),
     *("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds"),
 )
-HEADLINES = (
+HEADLINES = ("fid", "inception_score", "reconstruction_mse")
+"""The scores that answers are given by."""
+FIRST = (
     *("fid", "fid_best", "inception_score", "reconstruction_mse", "paired_mse", "psnr", "ssim"),
 )
-FURTHER = ("fid_floor", *(name for name in list_metrics() if name not in HEADLINES))
+FURTHER = ("fid_floor", *(name for name in list_metrics() if name not in FIRST))
 AGREEING = (
     *("kid", "inception_score", "precision", "recall", "density", "coverage", "class_kl"),
     *("modes", "high_quality", "reconstruction_mse", "ssim", "lpips"),
@@ -155,7 +157,7 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
     scored = [record for record in records if record.status in SCORED]
     runs = [scores_of(record, extractor) for record in scored]
     cells: dict[str, Any] = {"seeds": len(scored)}
-    for metric in (*HEADLINES, *FURTHER):
+    for metric in (*FIRST, *FURTHER):
         value, low, high = interval_over_seeds(metric, _intervals(runs, metric))
         cells |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
     for column, statuses in STATUSES.items():

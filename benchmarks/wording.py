@@ -3,6 +3,7 @@
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 
 GREEK = {
     **{sign: unicodedata.name(sign).split()[-1].lower() for sign in "αβγδεζηθικμνξπρστυφχψω"},
@@ -98,3 +99,13 @@ def state_p(p: float) -> str:
     """A p-value in a sentence: `p = 0.004`, `p < 0.001`."""
     shown = show_p(p)
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
+def join_cells(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun: `1 seed`, `1,234 seeds`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

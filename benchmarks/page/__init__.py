@@ -5,17 +5,13 @@ hostile until they are shown: Jinja2 escapes them, and `visible` replaces signs 
 such as those that turn the direction of writing. The same records give the same page byte for byte.
 """
 
-import base64
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks import tables, tidy
 from benchmarks.frames import Frames
@@ -23,17 +19,17 @@ from benchmarks.page import pictures, provenance
 from benchmarks.page.answer import describe_finding, state_facts, state_prices
 from benchmarks.page.charts import PANELS, embed_charts
 from benchmarks.page.table import compare, define
-from benchmarks.page.text import LINES, count, cut, show_name, visible
+from benchmarks.page.templating import TEMPLATES, hash_source, make_environment
+from benchmarks.page.text import LINES, cut, show_name
 from benchmarks.records import CALIBRATION, Record
 from benchmarks.statistics import Interval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 from benchmarks.tables import Column
-from benchmarks.wording import plain, show_amount, show_number
+from benchmarks.wording import count, plain, show_amount, show_number
 
 if TYPE_CHECKING:
     from benchmarks.findings import Finding
 
-TEMPLATES = Path(__file__).with_name("templates")
 ROWS = 30
 """Lines of the list of runs that went wrong."""
 COSTS = (
@@ -67,11 +63,11 @@ def build_page(
 
     results, comparison = frames.results, frames.comparison
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    page = _templates().get_template("page.html")
+    page = make_environment().get_template("page.html")
     content = page.render(
         style=style,
         script=script,
-        hashes={"style": _hash(style), "script": _hash(script)},
+        hashes={"style": hash_source(style), "script": hash_source(script)},
         index=results.index,
         file=re.sub(r"[^\w.-]+", "_", results.index.suite),
         facts=state_facts(frames),
@@ -94,22 +90,6 @@ def build_page(
         provenance=provenance.trace(results),
     )
     return content.encode()
-
-
-def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
-
-
-def _hash(text: str) -> str:
-    """What a Content-Security-Policy calls a script or a style by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from benchmarks import statistics
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
 from benchmarks.page.table import list_columns
-from benchmarks.page.text import Cut, count, cut, direction, sentence, show_name, span
+from benchmarks.page.text import Cut, cut, direction, sentence, show_name, span
 from benchmarks.records import CALIBRATION
-from benchmarks.wording import show_amount, show_duration, show_number, show_p
+from benchmarks.wording import count, show_amount, show_duration, show_number, show_p
 
 if TYPE_CHECKING:
     from benchmarks.findings import Finding

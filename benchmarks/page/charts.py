@@ -1,6 +1,5 @@
 """The charts of a suite's page by panels, and what they show in words."""
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from benchmarks import tables
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
 from benchmarks.page.table import list_columns
+from benchmarks.page.templating import embed_data
 from benchmarks.page.text import show_name
 from benchmarks.tables import Column
 from benchmarks.tidy import AGREEING
@@ -104,7 +104,7 @@ def embed_charts(
             chart.heading,
             chart.caption,
             describe_chart(chart.plot, frames),
-            f"data:image/svg+xml;base64,{base64.b64encode(content).decode()}",
+            embed_data(content, "image/svg+xml"),
             *measure(content),
         )
         for chart in panel

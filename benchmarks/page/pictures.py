@@ -1,6 +1,5 @@
 """The pictures of a suite's page: mosaics as PNG, every tile enlarged by the same whole factor."""
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks.catalogue import list_metrics
+from benchmarks.page.templating import embed_data
 from benchmarks.page.text import show_name
 from benchmarks.records import CALIBRATION
 from benchmarks.wording import plain, shorten, show_amount, show_number
@@ -209,5 +209,5 @@ def embed(tiles: np.ndarray, factor: int, label: str = "") -> Embedded:
     image = Image.fromarray(flat[..., [0, 3]] if grey else flat, "LA" if grey else "RGBA")
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    source = embed_data(file.getvalue(), "image/png")
     return Embedded(source, image.width * factor, image.height * factor, label)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from benchmarks.wording import plain, shorten
+from benchmarks.wording import count, plain, shorten
 
 LONGEST = 60
 """Characters of a contender's name that are shown."""
@@ -24,11 +24,6 @@ class Cut(Generic[Line]):
 def cut(lines: Sequence[Line], limit: int) -> Cut[Line]:
     """Leave out all but the first lines of a list."""
     return Cut(lines[:limit], max(0, len(lines) - limit))
-
-
-def count(number: int, noun: str) -> str:
-    """A number and its noun: `1 seed`, `1,234 seeds`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def span(values: Iterable[float], noun: str) -> str | None:

@@ -13,7 +13,7 @@ from synthetic import FOUR, write_suite
 
 from benchmarks.aggregate import Aggregate, explain, read_aggregate
 from benchmarks.errors import BadInput
-from benchmarks.overview import build_aggregate, show_aggregate, write_aggregate
+from benchmarks.overview import show_aggregate, write_aggregate
 from benchmarks.records import read_index, read_record, write_index, write_record
 
 THREE = FOUR[:3]
@@ -176,7 +176,7 @@ def test_folders_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="two or more different folders"):
         read_aggregate([folder, tmp_path / "." / "suite"])
     with pytest.raises(BadInput, match=r"holds no suite\.json"):
-        build_aggregate([folder, tmp_path / "nowhere"])
+        write_aggregate(read_aggregate([folder, tmp_path / "nowhere"]))
 
 
 def test_long_and_hostile_names_fit_the_terminal(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from benchmarks.records import (
     write_index,
     write_record,
 )
+from benchmarks.tidy import HEADLINES
 
 TWO = (("gan", "gan"), ("vae", "vae"))
 
@@ -129,7 +130,7 @@ def test_holm_is_over_headline_scores_and_apart_over_the_others(old: Path) -> No
 
     frame = compare(old, alter(old, jitter)).frame
     tested = frame[(frame["kind"] == "score") & frame["p"].notna()]
-    headline = tested["name"].isin(changes.HEADLINES)
+    headline = tested["name"].isin(HEADLINES)
     assert headline.sum() == 6
     for family in (tested[headline], tested[~headline]):
         smallest = family.loc[family["p"].idxmin()]
