@@ -131,6 +131,7 @@ def dismiss(crew: "list[Worker]") -> None:
     """End all workers: they write down what they are at, unless somebody cannot wait for that."""
     try:
         for worker in crew:
+            worker.release()
             worker.process.terminate()
         for worker in crew:
             worker.drain()
@@ -199,9 +200,18 @@ class Worker:
                 self.line.recv()
         self.line.close()
 
+    def release(self) -> None:
+        """Tell the worker that there are no more jobs.
+
+        A signal alone might be lost: one that comes just before the process waits for its next job
+        does not wake it.
+        """
+        with suppress(OSError):
+            self.line.send(None)
+
     def end(self) -> None:
         """End a process that has nothing in hand."""
-        self.process.terminate()
+        self.release()
         self.process.join()
         self.line.close()
 
@@ -252,8 +262,7 @@ def work(line: Connection) -> None:
 
     try:
         with interruptible(signal.SIGTERM):
-            while True:
-                job = line.recv()
+            while (job := line.recv()) is not None:
                 send(run(job, send))
                 give_way()  # a signal that came while something was in hand which failed
     except Interrupted:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -494,6 +495,22 @@ def test_workers_end_with_what_started_them(plan: Plan) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_local(plan("Average"), 1, Impatient())
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("end", [engines.Worker.end, lambda worker: engines.dismiss([worker])])
+def test_an_idle_worker_ends_though_a_signal_is_lost(
+    end: Callable[[engines.Worker], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = engines.Worker(0)
+    monkeypatch.setattr(worker.process, "terminate", lambda: None)
+    ending = threading.Thread(target=end, args=(worker,), daemon=True)
+    ending.start()
+    ending.join(60)
+    try:
+        assert not ending.is_alive()
+        assert worker.process.exitcode == 0
+    finally:
+        worker.process.kill()
 
 
 def test_no_jobs_need_no_workers() -> None:
