@@ -32,6 +32,8 @@ class ClassCoverage(NamedTuple):
     inputs="both_logits",
     source="share of the real images' classes with a tenth of their share or more among the fakes",
     summary="share of the real images' classes that generated images reach",
+    sees=("classes",),
+    ignores=("variety",),
 )
 @metric(
     name="class_kl",
@@ -42,6 +44,8 @@ class ClassCoverage(NamedTuple):
     inputs="both_logits",
     source="KL(fake || real) of class histograms; Srivastava et al. 2017, section 4.2",
     summary="KL divergence of generated images' class histogram from the real one, in nats",
+    sees=("classes",),
+    ignores=("variety",),
 )
 def class_coverage(real: Tensor, fake: Tensor) -> ClassCoverage:
     """Compare how often each class is the likeliest among real and generated images.

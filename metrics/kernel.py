@@ -107,16 +107,6 @@ class Variance(NamedTuple):
     growth: float
 
 
-@metric(
-    name="kid",
-    symbol="KID",
-    direction="lower",
-    low=None,
-    high=None,
-    inputs="features",
-    source="Bińkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3",
-    summary="squared maximum mean discrepancy of features under a cubic kernel, without bias",
-)
 def kernel_distance(real: Tensor, fake: Tensor) -> KernelDistance:
     """Estimate the squared maximum mean discrepancy under k(x, y) = (xᵀy/d + 1)³ without bias.
 
@@ -147,6 +137,31 @@ def kernel_distance(real: Tensor, fake: Tensor) -> KernelDistance:
     variance = _vary_fakes(fake, centre, sums).whole
     both = max(variance, _vary_both(real, fake, centre, sums))
     return KernelDistance(sums.distance(), math.sqrt(variance), math.sqrt(both))
+
+
+@metric(
+    name="kid",
+    symbol="KID",
+    direction="lower",
+    low=None,
+    high=None,
+    inputs="features",
+    source="Bińkowski et al. 2018, section 4; Gretton et al. 2012, eq. 3",
+    summary="squared maximum mean discrepancy of features under a cubic kernel, without bias",
+    sees=("fidelity", "classes", "variety", "shape"),
+)
+def kernel_discrepancy(real: Tensor, fake: Tensor) -> float:
+    """Return the estimate of `kernel_distance` alone, in a third of its time.
+
+    Args:
+        real: features of the reference [N, d], N >= 4.
+        fake: features of the generated images [M, d], M >= 4.
+
+    Raises:
+        ValueError: as `kernel_distance`.
+    """
+    check_features(real, fake, least=4)
+    return _sum(real, fake).distance()
 
 
 @interval("kid", words="95 %, closed form over generated samples")
@@ -210,6 +225,7 @@ def kernel_subsets_interval(real: Tensor, fake: Tensor) -> Interval:
     inputs="features",
     source="Bińkowski et al. 2018, section 4",
     summary="the papers' mean of KID over 100 subsets of 1,000 images",
+    sees=("fidelity", "classes", "variety", "shape"),
 )
 def kernel_distance_subsets(
     real: Tensor, fake: Tensor, subsets: int = SUBSETS, size: int = 1000, seed: int = 0

@@ -31,6 +31,8 @@ class ModeCoverage(NamedTuple):
     inputs="modes",
     source="Srivastava et al. 2017, section 4.1; Lin et al. 2018, section 4.1",
     summary="modes of the mixture that are nearest to at least one high-quality point",
+    sees=("classes",),
+    ignores=("fidelity", "variety"),
 )
 @metric(
     name="high_quality",
@@ -41,6 +43,8 @@ class ModeCoverage(NamedTuple):
     inputs="modes",
     source="Srivastava et al. 2017, section 4.1; Lin et al. 2018, section 4.1",
     summary="share of points within three standard deviations of their nearest mode",
+    sees=("fidelity",),
+    ignores=("classes", "variety"),
 )
 @metric(
     name="reverse_kl",
@@ -51,6 +55,8 @@ class ModeCoverage(NamedTuple):
     inputs="modes",
     source="Lin et al. 2018, section 4.1",
     summary="KL divergence of the high-quality points' modes from equal shares, in nats",
+    sees=("classes",),
+    ignores=("fidelity", "variety"),
 )
 def mode_coverage(points: Tensor, centres: Tensor, deviation: float) -> ModeCoverage:
     """Count the modes that points reach, and how evenly, as PacGAN's Table 1 does.

@@ -78,6 +78,8 @@ class Tile(NamedTuple):
     inputs="features",
     source="Kynkäänniemi et al. 2019, eq. 2",
     summary="share of generated images within the neighbourhood of a real one",
+    sees=("fidelity", "shape"),
+    ignores=("classes", "variety"),
 )
 @metric(
     name="recall",
@@ -88,6 +90,7 @@ class Tile(NamedTuple):
     inputs="features",
     source="Kynkäänniemi et al. 2019, eq. 2",
     summary="share of real images within the neighbourhood of a generated one",
+    sees=("classes", "variety"),
 )
 @metric(
     name="density",
@@ -98,6 +101,8 @@ class Tile(NamedTuple):
     inputs="features",
     source="Naeem et al. 2020, section 3",
     summary="mean number of real neighbourhoods around a generated image, divided by k",
+    sees=("fidelity", "shape"),
+    ignores=("classes", "variety"),
 )
 @metric(
     name="coverage",
@@ -108,6 +113,7 @@ class Tile(NamedTuple):
     inputs="features",
     source="Naeem et al. 2020, section 3",
     summary="share of real images whose neighbourhood holds a generated one",
+    sees=("classes", "variety"),
 )
 def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> Neighbourhoods:
     """Compare two sets of features by the balls that reach to every image's k-th neighbour.
@@ -200,6 +206,8 @@ def _coverage_interval(members: Membership, count: int) -> Interval:
     inputs="training",
     source="Alaa et al. 2022, authenticity",
     summary="share of generated images farther from a training image than another one is",
+    sees=("copying",),
+    ignores=("classes", "variety"),
 )
 @metric(
     name="near_copies",
@@ -210,6 +218,8 @@ def _coverage_interval(members: Membership, count: int) -> Interval:
     inputs="training",
     source="the 1 % quantile of held-out images' distances to the nearest training image",
     summary="share of generated images nearer to a training image than 99 % of unseen real ones",
+    sees=("copying",),
+    ignores=("classes", "variety"),
 )
 def memorisation(real: Tensor, fake: Tensor, train: Tensor) -> Memorisation:
     """Ask whether generated images are copies of training images.

@@ -36,6 +36,7 @@ LPIPS_SIDE = 31
     inputs="pairs",
     source="mean squared error over the pixels and channels of an image",
     summary="mean squared error of reconstructed pixels in [0, 1]",
+    sees=("fidelity",),
 )
 def reconstruction_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's mean squared error over pixels and channels, float64 [N].
@@ -60,6 +61,7 @@ def reconstruction_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
     inputs="pairs",
     source="mean absolute error over the pixels and channels of an image",
     summary="mean absolute error of reconstructed pixels in [0, 1]",
+    sees=("fidelity",),
 )
 def mae(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's mean absolute error over pixels and channels, float64 [N].
@@ -84,6 +86,7 @@ def mae(originals: Tensor, reconstructions: Tensor) -> Tensor:
     inputs="pairs",
     source="-10 log10 MSE, for a data range of 1",
     summary="peak signal-to-noise ratio of reconstructions in decibels",
+    sees=("fidelity",),
 )
 def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's peak signal-to-noise ratio in decibels, float64 [N].
@@ -110,6 +113,7 @@ def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
     inputs="pairs",
     source="Wang et al. 2004, eq. 13 and section III.C",
     summary="structural similarity of reconstructions: local means, contrasts and correlation",
+    sees=("fidelity",),
 )
 def ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's mean structural similarity, float32 [N], computed by torchmetrics.
@@ -161,6 +165,7 @@ def _similarity(originals: Tensor, reconstructions: Tensor, window: int) -> Tens
     inputs="pairs",
     source="Wang, Simoncelli & Bovik 2003, eq. 7",
     summary="structural similarity of reconstructions over five scales",
+    sees=("fidelity",),
 )
 def ms_ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's structural similarity over five scales, float32 [N].
@@ -212,6 +217,7 @@ def _similarity_over_scales(originals: Tensor, reconstructions: Tensor) -> Tenso
     inputs="pairs",
     source="Zhang et al. 2018, eq. 1, AlexNet with linear weights of version 0.1",
     summary="learned perceptual distance of reconstructions: weighted differences inside AlexNet",
+    sees=("fidelity",),
 )
 def lpips(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's learned perceptual distance, float32 [N].

@@ -7,6 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+Aspect = Literal["fidelity", "classes", "variety", "copying", "shape"]
+"""What can be wrong with generated images.
+
+Single images (fidelity), the shares of classes among them, their variety within classes, copies of
+training images, and the shape of their features' distribution beyond two moments.
+"""
+
 Inputs = Literal[
     "features", "logits", "both_logits", "training", "pairs", "modes", "log_weights", "decoder"
 ]
@@ -34,7 +41,8 @@ class Metadata:
     - `decoder`: `f(images, latent, ...)`, a procedure on a model's decoder
 
     and returns, where nothing else is said, a float or a named tuple of floats of which the field
-    called `name` is this metric.
+    called `name` is this metric. `sees` are the aspects that the metric is there to tell, and
+    `ignores` those by which it promises not to be moved; the audit holds it to both.
     """
 
     name: str
@@ -45,6 +53,8 @@ class Metadata:
     inputs: Inputs
     source: str
     summary: str
+    sees: tuple[Aspect, ...] = ("fidelity", "classes", "variety")
+    ignores: tuple[Aspect, ...] = ()
 
 
 @dataclass(frozen=True)
