@@ -6,13 +6,15 @@ but count as one data set: they say nothing about others.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.auditing.marks import MARK, Marks
+from benchmarks.auditing.store import demand_audit, find_audit, find_fingerprints
 from benchmarks.catalogue import list_metrics
 from benchmarks.errors import BadInput
 from benchmarks.records import CALIBRATION, Results, read_suite
@@ -24,7 +26,7 @@ from benchmarks.statistics import (
     friedman,
     is_lower_better,
 )
-from benchmarks.tidy import HEADLINES, comparison_frame
+from benchmarks.tidy import HEADLINES, comparison_frame, shown_extractor
 from benchmarks.wording import count, state_p
 
 FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")
@@ -49,12 +51,16 @@ class Aggregate:
             of its ratios.
         tests: Friedman's test by score, of those that have ranks.
         notes: a line each on what was left out and why.
+        marked: the scores whose audit failed in any suite; a note says for what.
+        refusals: by score, why nobody is ranked by it, where audits are required.
     """
 
     scores: pd.DataFrame
     ranks: pd.DataFrame
     tests: dict[str, Friedman]
     notes: list[str]
+    marked: list[str] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -67,19 +73,27 @@ class Aggregate:
         return int(self.scores["dataset"].nunique())
 
 
-def read_aggregate(folders: Sequence[Path]) -> Aggregate:
+def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> Aggregate:
     """Read several suites and rank their contenders.
 
+    Args:
+        folders: of the suites.
+        require_audit: whether to rank nobody by a score that has not passed every suite's audit.
+
     Raises:
-        BadInput: a folder holds no readable suite, or they are fewer than two, or have no score.
+        BadInput: a folder holds no readable suite, or they are fewer than two, or have no score, or
+            no audit that is required.
     """
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise BadInput("several suites are compared: name two or more different folders")
-    return aggregate([read_suite(folder) for folder in folders])
+    suites = [read_suite(folder) for folder in folders]
+    for suite in suites if require_audit else ():
+        demand_audit(suite)
+    return aggregate(suites, require_audit=require_audit)
 
 
-def aggregate(suites: Sequence[Results]) -> Aggregate:
-    """Rank the contenders of several suites by each headline score.
+def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggregate:
+    """Rank the contenders of several suites by each headline score, as `read_aggregate` has it.
 
     Raises:
         BadInput: none of them has a headline score.
@@ -88,20 +102,52 @@ def aggregate(suites: Sequence[Results]) -> Aggregate:
     if values.empty:
         names = ", ".join(str(suite.folder) for suite in suites)
         raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
+    warnings = list[str]()
+    audits = dict(zip(_labels(suites), _find_marks(suites, warnings, require_audit), strict=True))
+    refusals = _refuse(audits, values)
     parts, ranks, tests = [], [], {}
     left_out: dict[str, list[str]] = {}
     for metric, rows in ((str(name), rows) for name, rows in values.groupby("metric", sort=False)):
-        ranked, reasons = _rank(metric, rows)
+        ranked, reasons = _rank(metric, rows, refusals.get(metric))
         parts.append(ranked)
         for reason in reasons:
-            left_out.setdefault(reason, []).append(list_metrics()[metric].about["symbol"])
+            left_out.setdefault(reason, []).append(_symbol(metric))
         if ranked["rank"].notna().any():
             summary, tests[metric] = _summarise(metric, ranked)
             ranks.append(summary)
-    notes = _notes(suites, values)
+    failed = _list_failures(audits, values)
+    notes = [f"{MARK} {_symbol(metric)}: {'; '.join(found)}" for metric, found in failed.items()]
+    notes += [*_notes(suites, values), *warnings]
     notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
     empty = pd.DataFrame(columns=list(RANK_COLUMNS))
-    return Aggregate(pd.concat(parts), pd.concat(ranks) if ranks else empty, tests, notes)
+    summaries = pd.concat(ranks) if ranks else empty
+    return Aggregate(pd.concat(parts), summaries, tests, notes, [*failed], refusals)
+
+
+def _find_marks(suites: Sequence[Results], warnings: list[str], required: bool) -> list[Marks]:
+    """What the audit of each suite found."""
+    return [
+        Marks(find_audit(suite, warnings), shown_extractor(suite.records), required)
+        for suite in suites
+    ]
+
+
+def _list_failures(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, list[str]]:
+    """For what the audits of each score failed, by score: a clause a suite."""
+    found: dict[str, list[str]] = {}
+    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
+        if state := audits[suite].state(metric, f"on {suite}"):
+            found.setdefault(metric, []).append(state)
+    return found
+
+
+def _refuse(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, str]:
+    """Why nobody is ranked by a score, where the audit of every suite is required."""
+    found: dict[str, str] = {}
+    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
+        if reason := audits[suite].refuse(metric, _symbol(metric)):
+            found.setdefault(metric, f"On {suite}: {reason}")
+    return found
 
 
 def _values(suites: Sequence[Results]) -> pd.DataFrame:
@@ -131,16 +177,11 @@ def _data_sets(suites: Sequence[Results]) -> list[str]:
     known: dict[str, str] = {}
     found = []
     for suite in suites:
-        marks = {suite.index.dataset, *_fingerprints(suite)}
+        marks = {suite.index.dataset, *find_fingerprints(suite)}
         name = next((known[mark] for mark in sorted(marks) if mark in known), suite.index.dataset)
         known |= dict.fromkeys(marks, name)
         found.append(name)
     return found
-
-
-def _fingerprints(suite: Results) -> set[str]:
-    data = (record.spec.get("data") for record in suite.records)
-    return {str(d["fingerprint"]) for d in data if isinstance(d, dict) and d.get("fingerprint")}
 
 
 def _labels(suites: Sequence[Results]) -> list[str]:
@@ -158,9 +199,15 @@ def _labels(suites: Sequence[Results]) -> list[str]:
     return names
 
 
-def _rank(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _symbol(metric: str) -> str:
+    return str(list_metrics()[metric].about["symbol"])
+
+
+def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.DataFrame, list[str]]:
     """Rank within each suite the contenders that all suites have; and say who was left out."""
     rows = rows.assign(rank=math.nan, ratio=math.nan)
+    if refusal:
+        return rows, []
     table = rows.pivot_table(index="suite", columns="contender", values="value", sort=False)
     alone = _alone(table)
     notes = [f"{', '.join(alone)}, with fewer than two of the other contenders"] if alone else []
@@ -232,6 +279,8 @@ def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
 
 def explain(result: Aggregate, metric: str) -> str:
     """Say in a sentence or two what the ranks by a score allow to say, and no more."""
+    if metric in result.refusals:
+        return result.refusals[metric]
     if metric not in result.tests:
         return "No ranks: fewer than two contenders have this score everywhere."
     test = result.tests[metric]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from models.game import GenerativeModel
 
 ROOT = Path(__file__).resolve().parents[1]
+AUDITED = ("features", "logits", "both_logits", "training", "pairs")
+"""Inputs of the metrics that are audited; the others judge a model itself, or points."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,19 @@ def list_models() -> dict[str, Entry]:
 @cache
 def list_metrics() -> dict[str, Entry]:
     """List the metrics by their names."""
-    return decorated("metric")
+    return dict(sorted(decorated("metric", "metrics").items()))
 
 
 @cache
 def list_extractors() -> dict[str, Entry]:
     """List the feature extractors by their names."""
-    return decorated("extractor")
+    return dict(sorted(decorated("extractor", "metrics").items()))
+
+
+@cache
+def list_faults() -> dict[str, Entry]:
+    """List the faults of the audit by their names, in the order in which they are laid on."""
+    return decorated("fault", "benchmarks.auditing")
 
 
 def find_extractor(name: str) -> Entry:
@@ -90,22 +98,28 @@ def find_extractor(name: str) -> Entry:
     return entry
 
 
-def decorated(decorator: str) -> dict[str, Entry]:
-    """List the functions in `metrics/` under a decorator with literal `name` and `summary`."""
+def is_own(reference: str) -> bool:
+    """Tell whether a name is `file.py:function` or `module:function`, not one of a registry."""
+    place, colon, name = reference.rpartition(":")
+    return bool(colon) and name.isidentifier() and (place.endswith(".py") or "." in place)
+
+
+def decorated(decorator: str, package: str) -> dict[str, Entry]:
+    """List a package's functions under a decorator with literal `name` and `summary`."""
     found = {}
-    for module, tree in parse("metrics"):
+    for module, tree in parse(package):
         for node in tree.body:
             for call in getattr(node, "decorator_list", ()):
                 if isinstance(call, ast.Call) and getattr(call.func, "id", None) == decorator:
                     about = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
                     entry = Entry(about["summary"], module, node.name, about=about)  # type: ignore[attr-defined]
                     found[about["name"]] = entry
-    return dict(sorted(found.items()))
+    return found
 
 
 def parse(package: str) -> Iterator[tuple[str, ast.Module]]:
     """Parse every file of a package."""
-    for path in sorted((ROOT / package).glob("*.py")):
+    for path in sorted(ROOT.joinpath(*package.split(".")).glob("*.py")):
         yield f"{package}.{path.stem}", ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -161,10 +175,10 @@ def load_model(reference: str) -> "type[GenerativeModel]":
         entry = list_models()[reference]
         return getattr(importlib.import_module(entry.module), entry.attribute)
     place, _, name = reference.rpartition(":")
-    found = getattr(import_place(place, reference), name, None)
+    found = getattr(import_place(place, f"model {reference!r}"), name, None)
     if isinstance(found, type) and issubclass(found, GenerativeModel):
         return found
-    module = import_place(place, reference)
+    module = import_place(place, f"model {reference!r}")
     choices = [n for n, v in vars(module).items() if is_own_model(v, module)]
     if found is not None or not choices:
         raise BadInput(f"model {reference!r}: {place} has no GenerativeModel called {name!r}")
@@ -182,13 +196,17 @@ def is_own_model(value: Any, module: ModuleType) -> bool:
     )
 
 
-def import_place(place: str, reference: str) -> ModuleType:
-    """Import a file or a module that the user names; whatever goes wrong in it is the input's."""
+def import_place(place: str, subject: str) -> ModuleType:
+    """Import a file or a module that the user names; whatever goes wrong in it is the input's.
+
+    Raises:
+        BadInput: beginning with `subject`, which says what it was wanted for.
+    """
     try:
         return import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()) or "no message"
-        raise BadInput(f"model {reference!r}: {type(error).__name__}: {reason}") from error
+        raise BadInput(f"{subject}: {type(error).__name__}: {reason}") from error
 
 
 def import_file(path: Path) -> ModuleType:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.auditing.marks import UNMARKED, Marks, state_audit
 from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
@@ -63,6 +64,9 @@ class Finding:
             unscored (how many of them have no score) and collapsed.
         pairs: `compare_contenders`.
         flips: the extractors by which contenders that differ beyond chance come in another order.
+        failures: for what its audit failed, as `Marks.state` has it.
+        refusal: why nobody is ranked by it, where an audit is required; ranking and pairs are empty
+            then.
     """
 
     metric: str
@@ -71,6 +75,8 @@ class Finding:
     ranking: pd.DataFrame
     pairs: pd.DataFrame
     flips: list[str] = field(default_factory=list)
+    failures: str = ""
+    refusal: str = ""
 
     @property
     def words(self) -> Headline:
@@ -103,16 +109,17 @@ class Finding:
         return bool(self.pairs["p_holm"].notna().any())
 
 
-def find(runs: pd.DataFrame, scores: pd.DataFrame) -> list[Finding]:
+def find(runs: pd.DataFrame, scores: pd.DataFrame, marks: Marks = UNMARKED) -> list[Finding]:
     """Say in words what the headline scores say: a finding each, of those that any run has.
 
     Args:
         runs: `frames.Frames.runs`; calibration runs and images of other programs do not compete.
         scores: `tidy.scores_frame`, for what the variance of FID is made of.
+        marks: what their audit found.
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
     found = [m for m in WORDS if m in runs and np.isfinite(competing[m].astype(float)).any()]
-    findings = [_find(runs, competing, metric) for metric in found]
+    findings = [_find(runs, competing, metric, marks) for metric in found]
     for place, finding in enumerate(findings):
         if place == 0:
             finding.details.extend(_failures(competing))
@@ -125,15 +132,22 @@ def find(runs: pd.DataFrame, scores: pd.DataFrame) -> list[Finding]:
 
 
 def settle(findings: Sequence[Finding]) -> list[str]:
-    """Say in one to three sentences which contender to choose, or that it is not settled."""
+    """Say in one to three sentences which contender to choose, or that it is not settled.
+
+    Where one training each leaves nothing to choose by, what audits found comes on top of them.
+    """
+    refusals = [finding.refusal for finding in findings if finding.refusal]
     findings = [finding for finding in findings if len(finding.ranking)]
     names = {name for finding in findings for name in finding.ranking["contender"]}
+    if not findings and refusals:
+        return ["There is no score to choose by that has passed its audit.", *refusals][:3]
     if not findings:
         return ["No contender has a score, so there is nothing to choose by."]
     if len(names) == 1:
         return [f"Only {plain(names.pop())} has scores: there is nothing to choose it from."]
+    audits = state_audit([finding.failures for finding in findings])
     if not any(finding.tested for finding in findings):
-        return _untested(findings)
+        return [*_untested(findings), *audits, *refusals]
     uses = dict.fromkeys(finding.words.use for finding in findings)
     parts = {use: [f for f in findings if f.words.use == use] for use in uses}
     chosen = {use: _choose(part) for use, part in parts.items()}
@@ -141,15 +155,21 @@ def settle(findings: Sequence[Finding]) -> list[str]:
         sentences = [_advise("generation and reconstruction", findings)]
     else:
         sentences = [_advise(use, part) for use, part in parts.items()]
-    return [*sentences, *_reservations(findings, chosen)][:3]
+    return [*sentences, *audits, *refusals, *_reservations(findings, chosen)][:3]
 
 
-def _find(runs: pd.DataFrame, competing: pd.DataFrame, metric: str) -> Finding:
+def _find(
+    runs: pd.DataFrame, competing: pd.DataFrame, metric: str, marks: Marks = UNMARKED
+) -> Finding:
     pairs = compare_contenders(competing, metric)
     ranking = rank_intervals(competing, metric, pairs).merge(_tallies(competing), on="contender")
+    failures, refusal = (say(metric, WORDS[metric].symbol) for say in (marks.state, marks.refuse))
+    if refusal:
+        return Finding(metric, refusal, [], ranking[:0], pairs[:0], refusal=refusal)
     finding = Finding(metric, "", [], ranking, pairs)
     flips, agreement = _compare_extractors(competing, pairs) if metric == "fid" else ([], [])
     details = [
+        *state_audit([failures]),
         *flips,
         *_order(finding),
         *_undecided(finding),
@@ -160,7 +180,7 @@ def _find(runs: pd.DataFrame, competing: pd.DataFrame, metric: str) -> Finding:
         *_lonely(finding),
         *_outsiders(runs, finding),
     ]
-    return Finding(metric, _headline(finding), details, ranking, pairs, flips)
+    return Finding(metric, _headline(finding), details, ranking, pairs, flips, failures)
 
 
 def _tallies(runs: pd.DataFrame) -> pd.DataFrame:

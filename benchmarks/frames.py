@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.auditing.marks import Marks
+from benchmarks.auditing.store import Audit, find_audit
 from benchmarks.errors import BadInput, unknown
 from benchmarks.records import (
     CALIBRATION,
@@ -77,7 +79,9 @@ class Frames:
         comparison: a row a contender, see `tidy.comparison_frame`.
         history: a row a logged step of the runs that are drawn, see `gather`.
         pictures: a row a picture that is drawn, see `gather`.
-        warnings: a line for each history or picture that could not be read.
+        warnings: a line for each history, picture or audit that could not be read.
+        audit: the one that speaks of the scores, None where there is none.
+        require_audit: whether scores that have not passed it rank nobody.
     """
 
     results: Results
@@ -86,9 +90,16 @@ class Frames:
     history: pd.DataFrame
     pictures: pd.DataFrame
     warnings: list[str]
+    audit: Audit | None = None
+    require_audit: bool = False
+
+    @property
+    def marks(self) -> Marks:
+        """What the audit means for the scores."""
+        return Marks(self.audit, shown_extractor(self.results.records), self.require_audit)
 
 
-def gather(results: Results) -> Frames:
+def gather(results: Results, *, require_audit: bool = False) -> Frames:
     """Make all frames, reading the histories and pictures that are drawn.
 
     `history` has the columns contender, seed, run, status, runs (of the contender in all), step,
@@ -114,6 +125,8 @@ def gather(results: Results) -> Frames:
         history=_history(results, logs),
         pictures=_pictures(results, comparison, warnings),
         warnings=warnings,
+        audit=find_audit(results, warnings),
+        require_audit=require_audit,
     )
 
 

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +36,15 @@ DIRECT = (
 
 OF_THE_DATA = ("source", "published")
 """Keys of a suite that mean nothing on another data set."""
+
+
+AUDITED = ("dataset", "image_size", "channels", "data_root", "extractor", "inception_weights")
+"""Options of a comparison that an audit of its scores has too."""
+
+REQUIRE_AUDIT = (
+    "rank nobody by a score whose audit (benchmarks.audit) failed for a fault it should see, or by "
+    "one that was not audited; refuse where there is no audit"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -105,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("scored by what").add_argument
     add("--extractor", metavar="E", help="the feature extractor")
     add("--views", type=names, metavar="A,B", help="further extractors to take FID by; '' for none")
+    add("--require-audit", action="store_true", help=REQUIRE_AUDIT)
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
     add = parser.add_argument_group("on which machine").add_argument
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
@@ -215,6 +227,23 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
         )
     if options.address and options.engine != "ray":
         raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")
+
+
+def suggest_audit(options: argparse.Namespace, folder: Path) -> str:
+    """Give the command that audits the scores that a comparison with these options makes."""
+    given = {f"--{key.replace('_', '-')}": getattr(options, key) for key in AUDITED}
+    words = [word for name, value in given.items() if value for word in (name, str(value))]
+    words = [options.suite, *words, "--out", str(folder)]
+    return shlex.join(["python", "-m", "benchmarks.audit", *words])
+
+
+def recall_options(command: str, dataset: str) -> argparse.Namespace:
+    """Read the options of an earlier comparison, or give those of its data set alone."""
+    with suppress(BadInput, SystemExit, ValueError):
+        program, options = shlex.split(command)[:3], shlex.split(command)[3:]
+        if program == ["python", "-m", "benchmarks.run"]:
+            return read_arguments(options)
+    return read_arguments([f"--dataset={dataset}"])
 
 
 def safe(text: str) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from benchmarks import latex
 from benchmarks.aggregate import Aggregate, explain
+from benchmarks.auditing.marks import MARK, set_marks
 from benchmarks.catalogue import list_metrics
 from benchmarks.page.templating import TEMPLATES, embed_data, hash_source, make_environment
 from benchmarks.statistics import is_lower_better
@@ -120,14 +121,15 @@ def _board(result: Aggregate, metric: str) -> Board:
     values = result.scores[result.scores["metric"] == metric]
     ranks = result.ranks[result.ranks["metric"] == metric].set_index("contender")
     names = list(dict.fromkeys([*ranks.index, *values["contender"]]))
-    lower = is_lower_better(metric)
+    lower, ranked = is_lower_better(metric), metric not in result.refusals
     rows = []
     for suite, part in values.groupby("suite", sort=False):
-        order = sorted(set(part["value"]), reverse=not lower)
+        order = sorted(set(part["value"]), reverse=not lower) if ranked else []
         cells = {row["contender"]: _cell(row, order) for row in part.to_dict("records")}
         rows.append((str(suite), [cells.get(name, Cell()) for name in names]))
     symbol = list_metrics()[metric].about["symbol"]
-    title = f"{symbol} {'↓' if lower else '↑'}"
+    mark = MARK if metric in result.marked else ""
+    title = f"{symbol}{mark} {'↓' if lower else '↑'}"
     return Board(metric, title, names, rows, _summary(ranks, names), explain(result, metric))
 
 
@@ -138,7 +140,7 @@ def _cell(row: dict[Any, Any], order: Sequence[float]) -> Cell:
         show_number(row["value"]),
         f"[{show_number(row['low'])}, {show_number(row['high'])}]" if bounded else "",
         "" if math.isnan(row["rank"]) else f"({row['rank']:g})",
-        row["value"] == order[0],
+        row["value"] in order[:1],
         row["value"] in order[1:2],
         (row["value"], row["low"], row["high"]) if bounded else None,
     )
@@ -192,9 +194,8 @@ def _write_latex(result: Aggregate) -> bytes:
         ]
         parts.append(latex.tabulars(escape_latex(board.title), alignment, header, groups))
     answers = [f"{board.title}: {board.answer}" for board in boards(result)]
-    return latex.document(
-        parts, " ".join([*answers, CAPTION, LATEX, *(f"{note}." for note in result.notes)])
-    ).encode()
+    notes = " ".join([*answers, CAPTION, LATEX, *(f"{note}." for note in result.notes)])
+    return set_marks(latex.document(parts, notes)).encode()
 
 
 def _latex_cell(cell: Cell) -> str:

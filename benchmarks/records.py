@@ -382,7 +382,7 @@ def read_history(run_folder: Path) -> "pd.DataFrame | None":
         return None
     check_within(path, run_folder)
     try:
-        history = pd.read_csv(io.BytesIO(_read_bytes(path)))
+        history = pd.read_csv(io.BytesIO(read_bytes(path)))
         numeric: pd.DataFrame = history.astype(float)
         numeric = numeric.where(numeric.abs() <= LARGEST_NUMBER)
     except (ValueError, OverflowError, MemoryError) as error:
@@ -446,7 +446,7 @@ def read_sealed(path: Path, schema: type[Model]) -> Model:
         BadInput: it is missing, damaged or of another schema.
     """
     try:
-        fields = json.loads(_read_bytes(path))
+        fields = json.loads(read_bytes(path))
         found = fields.pop("sha256", None) if isinstance(fields, dict) else None
         intact = found == seal(fields)
         model = schema.model_validate(fields)
@@ -471,12 +471,12 @@ def _write_json(path: Path, model: BaseModel) -> Path:
 
 def _read_json(path: Path, schema: type[Model]) -> Model:
     try:
-        return schema.model_validate_json(_read_bytes(path))
+        return schema.model_validate_json(read_bytes(path))
     except ValidationError as error:
         raise _foreign(path, error) from error
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Read a file that is no pipe or device, which could go on for ever."""
     try:
         status = path.stat()

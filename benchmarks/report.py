@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.errors import BadInput, speak, unknown
-from benchmarks.options import Parser, check_folder, names
+from benchmarks.options import REQUIRE_AUDIT, Parser, check_folder, names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   python -m benchmarks.report results/digits                  all of it; open report.html there
   python -m benchmarks.report results/digits --terminal       print the table alone, write nothing
   python -m benchmarks.report results/digits --plots scores,cost --paper
+  python -m benchmarks.report results/digits --require-audit  rank by no score that failed its audit
   python -m benchmarks.report results/digits results/mnist    a row a data set
   python -m benchmarks.report --compare OLD NEW               exit code 1 where NEW is worse"""
 
@@ -50,18 +51,20 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
     return frames.load(folder, what)
 
 
-def publish(folder: Path, *, quiet: bool = False) -> None:
+def publish(folder: Path, *, quiet: bool = False, require_audit: bool = False) -> None:
     """Rebuild all that a suite's folder shows, and print its table and where to look.
 
     Args:
         folder: of the suite.
         quiet: whether to print no table.
+        require_audit: whether to rank nobody by a score that has not passed an audit.
 
     Raises:
-        BadInput: the folder holds no readable suite; nothing is written then.
+        BadInput: the folder holds no readable suite, or there is no audit that is required;
+            nothing is written then.
     """
     with uncollected():
-        frames = read_frames(folder)
+        frames = read_frames(folder, require_audit=require_audit)
         paths = write_report(frames)
         console = make_console()
         if not quiet:
@@ -93,16 +96,20 @@ def build_report(folder: Path) -> list[Path]:
     return write_report(read_frames(folder))
 
 
-def read_frames(folder: Path) -> "Frames":
+def read_frames(folder: Path, *, require_audit: bool = False) -> "Frames":
     """Read a suite, and say on the standard error what could not be read.
 
     Raises:
-        BadInput: the folder holds no readable suite.
+        BadInput: the folder holds no readable suite, or there is no audit that is required.
     """
+    from benchmarks.auditing.store import demand_audit
     from benchmarks.frames import gather
     from benchmarks.records import read_suite
 
-    frames = gather(read_suite(folder))
+    results = read_suite(folder)
+    if require_audit:
+        demand_audit(results)
+    frames = gather(results, require_audit=require_audit)
     for line in explain_gaps(frames):
         print(line, file=sys.stderr)
     return frames
@@ -147,14 +154,15 @@ def write_report(frames: "Frames") -> list[Path]:
     scores = tidy.scores_frame(results.records)
     files = {
         "table.csv": tidy.write_csv(frame),
-        "table.md": tables.write_markdown(results, frame),
-        "table.tex": tables.write_latex(results, frame),
+        "table.md": tables.write_markdown(results, frame, frames.marks),
+        "table.tex": tables.write_latex(results, frame, frames.marks),
         "scores.csv": tidy.write_csv(scores),
         "costs.csv": tidy.write_csv(tidy.costs_frame(results.records)),
     }
     drawn = plots.render(frames)
     files |= {f"plots/{name}": content for name, content in drawn.items()}
-    page = build_page(frames, find(frames.runs, scores), drawn, explain_gaps(frames))
+    findings = find(frames.runs, scores, frames.marks)
+    page = build_page(frames, findings, drawn, explain_gaps(frames))
     check_links(results.folder)
     paths = write_files(results.folder, files | {"report.html": page})
     remove_stale(results.folder / "plots", plots.PLOTS, files)
@@ -182,7 +190,7 @@ def write_chosen(frames: "Frames", chosen: list[str] | None, *, paper: bool) -> 
     drawn = plots.render(frames, chosen, paper=paper, formats=formats)
     files = {f"{PAPER if paper else 'plots'}/{name}": content for name, content in drawn.items()}
     if paper and chosen is None:
-        table = tables.write_latex(frames.results, frames.comparison, paper=True)
+        table = tables.write_latex(frames.results, frames.comparison, frames.marks, paper=True)
         files = {f"{PAPER}/table.tex": table} | files
     folder = frames.results.folder
     check_links(folder)
@@ -219,7 +227,7 @@ def print_table(console: "Console", frames: "Frames") -> None:
     """Print a suite's table, the best value of each column starred."""
     from benchmarks.tables import show_comparison
 
-    console.print(show_comparison(frames.results, console.width, frames.comparison))
+    console.print(show_comparison(frames.results, console.width, frames.comparison, frames.marks))
 
 
 def print_paths(console: "Console", paths: list[Path]) -> None:
@@ -242,6 +250,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--terminal", action="store_true", help="print the table alone, and write nothing")
     add("--plots", type=names, metavar="A,B", help="draw these plots alone")
     add("--paper", action="store_true", help="plots as a paper has them, PDF too, a short table")
+    add("--require-audit", action="store_true", help=REQUIRE_AUDIT)
     add("--tensorboard", action="store_true", help="write TensorBoard's event files")
     add("--compare", nargs=2, type=Path, metavar=("OLD", "NEW"), help="show what has changed")
     add("--out", type=Path, metavar="DIR", help="where a comparison of folders is written")
@@ -256,11 +265,12 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     """
     options, rest = make_parser().parse_known_args(argv)
     if rest:
-        valid = [f"--{name}" for name in vars(options) if name != "folders"]
+        valid = [f"--{name.replace('_', '-')}" for name in vars(options) if name != "folders"]
         raise BadInput(unknown("option", rest[0].partition("=")[0], valid))
     count = len(options.folders)
     alone = [o for o in ("terminal", "plots", "paper", "tensorboard") if getattr(options, o)]
-    if options.compare and (count or [o for o in alone if o != "terminal"]):
+    ranking = options.require_audit or [o for o in alone if o != "terminal"]
+    if options.compare and (count or ranking):
         raise BadInput("--compare takes two folders, and nothing else but --out")
     if not options.compare and not count:
         raise BadInput("name a folder written by benchmarks.run, such as results/digits")
@@ -268,6 +278,8 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
         raise BadInput(f"--{alone[-1]}: one folder at a time, and {count} are named")
     if options.terminal and len(alone) > 1:
         raise BadInput(f"--terminal writes nothing; leave out --{alone[-1]}")
+    if options.require_audit and options.tensorboard:
+        raise BadInput("--tensorboard ranks nobody: leave out --require-audit")
     if options.plots == []:
         raise BadInput("--plots names no plot; for instance --plots scores,cost")
     if options.out and not options.compare and count == 1:
@@ -281,17 +293,18 @@ def obey(options: argparse.Namespace) -> int:
         old, new = options.compare
         return compare_results(old, new, options.out)
     if len(options.folders) > 1:
-        return compare_suites(options.folders, options.out, write=not options.terminal)
+        write, required = not options.terminal, options.require_audit
+        return compare_suites(options.folders, options.out, write=write, require_audit=required)
     (folder,) = options.folders
     if not (options.terminal or options.plots is not None or options.paper or options.tensorboard):
-        publish(folder)
+        publish(folder, require_audit=options.require_audit)
         return 0
     console = make_console()
     with uncollected():
         if options.tensorboard:
             write_events(console, folder)
         if options.terminal or options.plots is not None or options.paper:
-            frames = read_frames(folder)
+            frames = read_frames(folder, require_audit=options.require_audit)
         if options.terminal:
             print_table(console, frames)
         elif options.plots is not None or options.paper:
@@ -314,7 +327,9 @@ def write_events(console: "Console", folder: Path) -> None:
     console.print(text, soft_wrap=True)
 
 
-def compare_suites(folders: list[Path], out: Path | None, *, write: bool) -> int:
+def compare_suites(
+    folders: list[Path], out: Path | None, *, write: bool, require_audit: bool = False
+) -> int:
     """Compare the contenders of several suites: print it, and write it beside the first one."""
     from benchmarks.aggregate import read_aggregate
     from benchmarks.overview import show_aggregate, write_aggregate
@@ -326,7 +341,7 @@ def compare_suites(folders: list[Path], out: Path | None, *, write: bool) -> int
         check_folder(place)
     console = make_console()
     with uncollected():
-        result = read_aggregate(folders)
+        result = read_aggregate(folders, require_audit=require_audit)
         console.print(show_aggregate(result, console.width))
         if write:
             files = write_aggregate(result)

@@ -108,6 +108,10 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         specs, data = make_plan(options, suite, place)
     if options.only is not None:
         check_only(options.only, specs)
+    if options.require_audit:
+        from benchmarks.auditing.store import demand_audit_of
+
+        demand_audit_of(folder, {data.fingerprint}, options)
     if options.plan:
         with uncollected():
             foresee(console, options, data, find_jobs(options, specs, name, folder))
@@ -299,7 +303,7 @@ def carry_out(
     if options.only is None or not (folder / "suite.json").exists():
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)
-    publish(folder, quiet=options.quiet)
+    publish(folder, quiet=options.quiet, require_audit=options.require_audit)
     return conclude(records, folder, argv)
 
 

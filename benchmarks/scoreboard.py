@@ -17,8 +17,10 @@ SILENCE = 10.0
 
 
 @contextmanager
-def watch(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how many images are done: a bar in a terminal, now and then a line anywhere else.
+def watch(
+    console: Console, what: str, units: str = "images"
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how many `units` are done: a bar in a terminal, now and then a line anywhere else.
 
     Yields:
         What is to be told how many are done, and of how many.
@@ -38,7 +40,7 @@ def watch(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
         nonlocal told
         if done == total or time.monotonic() - told > SILENCE:
             told = time.monotonic()
-            line = f"{what}: {done:,} of {total:,} images"
+            line = f"{what}: {done:,} of {total:,} {units}"
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     yield tell

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks import latex
+from benchmarks.auditing.marks import MARK, UNMARKED, Marks, set_marks
 from benchmarks.catalogue import list_metrics
 from benchmarks.records import CALIBRATION, Record, Results
 from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
@@ -36,7 +37,8 @@ NAME = 16  # characters of a name that a terminal's tables leave room for
 class Column:
     """How a column of `comparison_frame` is shown to a person; `better` marks its best value.
 
-    An `optional` one is left out where nobody has a value.
+    An `optional` one is left out where nobody has a value. One is `marked` whose audit failed, and
+    one that is not `ranked` has no best value.
     """
 
     key: str
@@ -46,11 +48,18 @@ class Column:
     interval: bool = False
     prose: bool = False
     optional: bool = False
+    marked: bool = False
+    ranked: bool = True
+
+    @property
+    def label(self) -> str:
+        """The heading with its mark."""
+        return self.heading + MARK * self.marked
 
     @property
     def title(self) -> str:
-        """The heading with an arrow towards the better values."""
-        return self.heading + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
+        """The heading with its mark and an arrow towards the better values."""
+        return self.label + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
 
 
 def metric_columns(*names: str, interval: bool = False) -> tuple[Column, ...]:
@@ -122,6 +131,24 @@ def present(frame: pd.DataFrame, columns: Iterable[Column]) -> list[Column]:
     return [c for c in columns if not c.optional or (c.key in frame and frame[c.key].notna().any())]
 
 
+def find_panels(frame: pd.DataFrame, marks: Marks) -> dict[str, list[Column]]:
+    """The columns that there are of each panel, marked by what the audit found."""
+    panels = {title: mark(present(frame, columns), marks) for title, columns in PANELS.items()}
+    return {title: columns for title, columns in panels.items() if columns}
+
+
+def mark(columns: Iterable[Column], marks: Marks) -> list[Column]:
+    """Mark the scores whose audit failed, and have no best of those not to be ranked by."""
+    return [
+        replace(c, marked=bool(marks.failures(c.key)), ranked=marks.ranks(c.key)) for c in columns
+    ]
+
+
+def explain_marks(columns: Iterable[Column], marks: Marks) -> list[str]:
+    """A line for each column that is marked, with the reason, and one on what is not ranked by."""
+    return marks.explain((column.key, column.heading) for column in columns)
+
+
 @dataclass(frozen=True)
 class Cell:
     """What a person reads in a cell: the value, its interval's ends, how it stands in its column.
@@ -146,11 +173,13 @@ class Cell:
 def cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
     """A column of `comparison_frame` as it is shown, its best and second best values marked.
 
-    Calibration rows compete with none. All who share a place are marked; a single value has
-    nothing to be the best of, and the worse of two is no second.
+    Calibration rows compete with none, nor does anybody where the column is not ranked. All who
+    share a place are marked; a single value has nothing to be the best of, and the worse of two is
+    no second.
     """
     contest = frame["family"] != CALIBRATION
-    places = _podium(frame.loc[contest, column.key].dropna(), column.better)
+    better = column.better if column.ranked else None
+    places = _podium(frame.loc[contest, column.key].dropna(), better)
     bounds = [f"{column.key}_low", f"{column.key}_high"]
     lows, highs = (
         frame[end] if column.interval and end in frame else [math.nan] * len(frame)
@@ -307,23 +336,31 @@ def _sample_interval(records: Iterable[Record]) -> str:
     return f" ({found})" if (found := next(words, None)) else ""
 
 
-def write_markdown(results: Results, frame: pd.DataFrame | None = None) -> bytes:
+def write_markdown(
+    results: Results, frame: pd.DataFrame | None = None, marks: Marks = UNMARKED
+) -> bytes:
     """A Markdown table of all columns, the best values in bold, with its caption under it.
 
     Args:
         results: what it is of.
         frame: their `comparison_frame`, where it has been made already.
+        marks: what their audit found.
     """
     frame = comparison_frame(results) if frame is None else frame
-    header, rows = _grid(frame, _markdown_cell, escape_markdown)
+    columns = [column for panel in find_panels(frame, marks).values() for column in panel]
+    header, rows = _grid(frame, columns, _markdown_cell, escape_markdown)
     lines = [join_cells(header), join_cells(["---"] + ["---:"] * (len(header) - 1))]
     lines += [join_cells(row) for row in rows]
-    notes = [caption(results), *remarks(results, frame)]
+    notes = [caption(results), *explain_marks(columns, marks), *remarks(results, frame)]
     return "\n".join([*lines, *(f"\n{_paragraph(note)}" for note in notes), ""]).encode()
 
 
 def write_latex(
-    results: Results, frame: pd.DataFrame | None = None, *, paper: bool = False
+    results: Results,
+    frame: pd.DataFrame | None = None,
+    marks: Marks = UNMARKED,
+    *,
+    paper: bool = False,
 ) -> bytes:
     """Tabulars in LaTeX, one a panel, the best values in bold, the second underlined.
 
@@ -332,18 +369,19 @@ def write_latex(
     Args:
         results: what it is of.
         frame: their `comparison_frame`, where it has been made already.
+        marks: what their audit found.
         paper: whether only to give the table of the headline scores.
     """
     frame = comparison_frame(results) if frame is None else frame
-    panels = {"": tuple(c for c in HEADLINE if frame[c.key].notna().any())} if paper else PANELS
-    parts = [
-        _latex_panel(frame, title, columns)
-        for title, panel in panels.items()
-        if (columns := present(frame, panel))
-    ]
+    panels = find_panels(frame, marks)
+    if paper:
+        panels = {"": mark((c for c in HEADLINE if frame[c.key].notna().any()), marks)}
+    parts = [_latex_panel(frame, title, columns) for title, columns in panels.items()]
+    columns = [column for panel in panels.values() for column in panel]
+    parts += [f"{escape_latex(line)}\\par\n" for line in explain_marks(columns, marks)]
     what = "± (or the distances above and below, where they differ)"
     notes = f"{caption(results, what, brief=paper)} Best in bold, second best underlined."
-    return latex.document(parts, notes).encode()
+    return set_marks(latex.document(parts, notes)).encode()
 
 
 def _latex_panel(frame: pd.DataFrame, title: str, columns: Sequence[Column]) -> str:
@@ -361,10 +399,12 @@ def _latex_panel(frame: pd.DataFrame, title: str, columns: Sequence[Column]) -> 
 
 
 def _grid(
-    frame: pd.DataFrame, show: Callable[[Cell], str], escape: Callable[[str], str]
+    frame: pd.DataFrame,
+    columns: Sequence[Column],
+    show: Callable[[Cell], str],
+    escape: Callable[[str], str],
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the one wide table of Markdown, a row a contender."""
-    columns = [column for panel in PANELS.values() for column in present(frame, panel)]
     shown = [[show(cell) for cell in cells(frame, column)] for column in columns]
     header = ["contender"] + [escape(column.title) for column in columns]
     names = [escape(name) for name in frame["contender"]]
@@ -388,26 +428,28 @@ def _paragraph(text: str) -> str:
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape_markdown(text))
 
 
-def show_comparison(results: Results, width: int, frame: pd.DataFrame | None = None) -> Group:
+def show_comparison(
+    results: Results, width: int, frame: pd.DataFrame | None = None, marks: Marks = UNMARKED
+) -> Group:
     """The table for a terminal of `width` characters: panels, the best values starred.
 
     Args:
         results: what it is of.
         width: of the terminal.
         frame: their `comparison_frame`, where it has been made already.
+        marks: what their audit found.
     """
     frame = comparison_frame(results) if frame is None else frame
+    panels = find_panels(frame, marks)
     tables = [
         table
-        for title, panel in PANELS.items()
-        if (columns := present(frame, panel))
+        for title, columns in panels.items()
         for table in _terminal_tables(frame, title, columns, width)
     ]
-    notes = [
-        Text(plain(note), style="dim")
-        for note in ("* the best of its column.", caption(results), *remarks(results, frame))
-    ]
-    return Group(*tables, *notes)
+    found = explain_marks((column for panel in panels.values() for column in panel), marks)
+    best = "* the best of its column."
+    notes = (best, *found, caption(results), *remarks(results, frame))
+    return Group(*tables, *(Text(plain(note), style="dim") for note in notes))
 
 
 def _terminal_tables(
@@ -440,7 +482,7 @@ def _terminal_column(frame: pd.DataFrame, column: Column, room: int) -> Terminal
     values = cells(frame, column)
     for bounded in (True, False):
         texts = [_terminal_cell(cell, bounded) for cell in values]
-        widest = max(cell_len(column.heading), *(text.cell_len for text in texts))
+        widest = max(cell_len(column.label), *(text.cell_len for text in texts))
         widest = min(widest, PROSE) if column.prose else widest
         if widest + 2 <= room:
             break
@@ -455,7 +497,7 @@ def _terminal_table(
     table.add_column("")
     for shown in columns:
         justify: Literal["left", "right"] = "left" if shown.column.prose else "right"
-        table.add_column(shown.column.heading, width=shown.width, justify=justify)
+        table.add_column(shown.column.label, width=shown.width, justify=justify)
     room = max(8, width - 4 - sum(shown.width + 2 for shown in columns))
     rows = zip(*(shown.texts for shown in columns), strict=True)
     scored = [i for i, shown in enumerate(columns) if shown.column.better]

@@ -38,6 +38,7 @@ from metrics.likelihood import (
 )
 from metrics.modes import mode_coverage
 from metrics.neighbours import memorisation, nearest, precision_recall_density_coverage
+from metrics.parzen import parzen_log_likelihood, select_bandwidth
 from metrics.pixels import PixelsExtractor
 from metrics.pretrained import TimmExtractor
 from metrics.reconstruction import lpips, mae, ms_ssim, psnr, reconstruction_mse, ssim
@@ -90,9 +91,11 @@ __all__ = [
     "mode_coverage",
     "ms_ssim",
     "nearest",
+    "parzen_log_likelihood",
     "precision_recall_density_coverage",
     "psnr",
     "reconstruction_mse",
+    "select_bandwidth",
     "select_deviation",
     "ssim",
     "train_classifier",

@@ -45,7 +45,7 @@ def blend(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     photographs in place of BSDS500.
     """
     channels, size = images.shape[1:3]
-    photos = _photographs(channels, size)
+    photos = load_photographs(channels, size)
     blended = np.empty_like(images)
     for index, image in enumerate(images):
         photo = photos[rng.integers(len(photos))]
@@ -56,7 +56,7 @@ def blend(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 @functools.cache
-def _photographs(channels: int, size: int) -> tuple[np.ndarray, ...]:
+def load_photographs(channels: int, size: int) -> tuple[np.ndarray, ...]:
     """scikit-learn's sample photographs as uint8 [C, 427, 640], enlarged if `size` needs it."""
     from PIL import Image, ImageOps
     from sklearn.datasets import load_sample_images

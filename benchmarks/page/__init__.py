@@ -17,6 +17,7 @@ from benchmarks import tables, tidy
 from benchmarks.frames import Frames
 from benchmarks.page import pictures, provenance
 from benchmarks.page.answer import describe_finding, state_facts, state_prices
+from benchmarks.page.audit import summarise
 from benchmarks.page.charts import PANELS, embed_charts
 from benchmarks.page.table import compare, define
 from benchmarks.page.templating import TEMPLATES, hash_source, make_environment
@@ -76,6 +77,7 @@ def build_page(
         scores=[describe_finding(finding, frames) for finding in findings],
         left_out=cut(left_out, LINES),
         table=compare(frames),
+        audit=summarise(frames),
         csv=tidy.write_csv(comparison).decode(),
         caption=tables.caption(results),
         notes=cut(tables.score_notes(results.records), LINES),

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import tables, tidy
+from benchmarks.auditing.marks import Marks, state_audit
 from benchmarks.catalogue import list_metrics
 from benchmarks.frames import Frames
 from benchmarks.page.text import direction, sentence, show_name
@@ -43,7 +44,7 @@ MEANINGS = {
 class Head:
     """The heading of a column: what it means, and by what protocol its scores were made.
 
-    `kind` is `number` or `text`.
+    `kind` is `number` or `text`; `audit` is what the audit of its scores failed for.
     """
 
     group: int
@@ -52,11 +53,12 @@ class Head:
     kind: str
     meaning: str
     protocol: str
+    audit: str = ""
 
     @property
     def tip(self) -> str:
         """All that explains the column, in lines."""
-        return f"{self.title}\n{self.meaning}" + (f"\n{self.protocol}" if self.protocol else "")
+        return "\n".join(filter(None, (self.title, self.meaning, self.protocol, self.audit)))
 
 
 @dataclass(frozen=True)
@@ -93,21 +95,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The comparison table: groups of columns, the contenders' rows and the calibration's."""
+    """The comparison table: groups of columns, the contenders' rows and the calibration's.
+
+    `marks` has a line for each score whose audit failed, with the reason.
+    """
 
     groups: list[Group]
     rows: list[Row]
     calibration: list[Row]
+    marks: list[str]
 
 
 def compare(frames: Frames) -> Comparison:
     """Make the comparison table with all that is said when a cell is pointed at."""
-    frame = frames.comparison
-    panels = [(title, tables.present(frame, columns)) for title, columns in tables.PANELS.items()]
-    panels = [(title, columns) for title, columns in panels if columns]
+    frame, marks = frames.comparison, frames.marks
+    panels = list(tables.find_panels(frame, marks).items())
     scores = first_scores(frames)
     groups = [
-        Group(i, title, title in SHOWN, [_head(i, column, scores) for column in columns])
+        Group(i, title, title in SHOWN, [_head(i, column, scores, marks) for column in columns])
         for i, (title, columns) in enumerate(panels)
     ]
     rows = _table_rows(frame, panels, scores)
@@ -116,6 +121,7 @@ def compare(frames: Frames) -> Comparison:
         groups,
         [row for row, family in zip(rows, families, strict=True) if family != CALIBRATION],
         [row for row, family in zip(rows, families, strict=True) if family == CALIBRATION],
+        tables.explain_marks((column for _, columns in panels for column in columns), marks),
     )
 
 
@@ -133,7 +139,9 @@ def _first_scored(runs: Iterable[Record]) -> Record | None:
     return next((run for run in runs if run.status in SCORED), None)
 
 
-def _head(group: int, column: Column, scores: Mapping[str, Mapping[str, Score]]) -> Head:
+def _head(
+    group: int, column: Column, scores: Mapping[str, Mapping[str, Score]], marks: Marks
+) -> Head:
     having = [found[column.key] for found in scores.values() if column.key in found]
     return Head(
         group,
@@ -142,6 +150,7 @@ def _head(group: int, column: Column, scores: Mapping[str, Mapping[str, Score]])
         "text" if column.prose else "number",
         define(column),
         "\n".join(_protocol(having)),
+        "".join(state_audit([marks.state(column.key, column.heading)])),
     )
 
 

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.errors import BadInput, unknown
 from benchmarks.frames import Frames
+from benchmarks.plots.audits import draw_heatmap, draw_ladder, render_audit
 from benchmarks.plots.charts import draw_cost, draw_scores, draw_stability, draw_variety
 from benchmarks.plots.drawing import METADATA, Draw, save
 from benchmarks.plots.histories import draw_losses, draw_training
@@ -25,7 +26,9 @@ __all__ = [
     "draw_cost",
     "draw_critical_difference",
     "draw_evolution",
+    "draw_heatmap",
     "draw_interpolations",
+    "draw_ladder",
     "draw_losses",
     "draw_neighbours",
     "draw_reconstructions",
@@ -36,6 +39,7 @@ __all__ = [
     "draw_translations",
     "draw_variety",
     "render",
+    "render_audit",
 ]
 
 Plot = Callable[..., Figure | None]

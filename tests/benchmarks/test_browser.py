@@ -5,16 +5,18 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from synthetic import FOUR, write_suite
+from synthetic_audit import FAULTS, make_audit, make_strips
 from test_page import prepare, rename
 
 from benchmarks import page as pages
 from benchmarks import tidy
 from benchmarks.page import charts
+from benchmarks.page.audit import build_audit_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -63,6 +65,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def file(folder: Path) -> Path:
     path = folder / "report.html"
     path.write_bytes(pages.build_page(*prepare(folder), PLOTS, ["a record is damaged"]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audit") / "audit.html"
+    strips = make_strips()
+    curves = {f"{name}.png": next(iter(strips.values())) for name in FAULTS}
+    path.write_bytes(build_audit_page(make_audit(), curves, strips))
+    return path
+
+
+@pytest.fixture(scope="module")
+def marked(folder: Path) -> Path:
+    """A report with an audit whose marks it carries."""
+    frames, findings = prepare(folder)
+    path = folder / "marked.html"
+    content = pages.build_page(replace(frames, audit=make_audit()), findings, PLOTS, [])
+    path.write_bytes(content)
     return path
 
 
@@ -384,4 +405,66 @@ def test_without_scripts_all_columns_can_be_read(browser: "playwright.Browser", 
     opened = visit(browser, file, java_script_enabled=False)
     assert column(opened.page, "params").is_visible()
     assert opened.page.locator("#controls").is_hidden()
+    opened.page.context.close()
+
+
+def test_verdicts_explain_themselves_and_are_walked_by_arrow_keys(
+    browser: "playwright.Browser", audited: Path
+) -> None:
+    opened = visit(browser, audited, viewport={"width": 1280, "height": 900})
+    table, tip = opened.page.locator("table.heat"), opened.page.get_by_role("tooltip")
+    assert table.locator("tbody td[tabindex='0']").count() == 1
+    table.locator("tbody td[tabindex='0']").focus()
+    opened.page.keyboard.press("ArrowRight")
+    tip.wait_for(state="visible")
+    assert tip.inner_text().startswith("FID, features of classifier:")
+    assert "noise" in tip.inner_text()
+    for _ in range(11):  # past the heading of the second extractor
+        opened.page.keyboard.press("ArrowDown")
+    assert tip.inner_text().startswith("FID, features of pixels:")
+    assert table.locator("tbody td[tabindex='0']").count() == 1
+    table.locator("th.fault span").first.hover()
+    opened.page.wait_for_function("document.querySelector('#tip').textContent.startsWith('blur')")
+    assert (opened.errors, opened.left) == ([], [])
+    opened.page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["audited", "marked"])
+def test_audits_stand_out_on_screens_of_every_width(
+    browser: "playwright.Browser", request: pytest.FixtureRequest, kind: str, scheme: str
+) -> None:
+    path = request.getfixturevalue(kind)
+    for width in (360, 1280):
+        opened = visit(browser, path, viewport={"width": width, "height": 800}, color_scheme=scheme)
+        assert opened.page.evaluate(OVERFLOW) == 0
+        assert opened.page.evaluate(CONTRAST) == []
+        assert (opened.errors, opened.left) == ([], [])
+        opened.page.context.close()
+
+
+@pytest.mark.parametrize("kind", ["audited", "marked"])
+def test_no_verdict_is_cut_on_paper(
+    browser: "playwright.Browser", request: pytest.FixtureRequest, kind: str
+) -> None:
+    opened = visit(browser, request.getfixturevalue(kind), viewport={"width": 695, "height": 1000})
+    opened.page.emulate_media(media="print")
+    wider = """[...document.querySelectorAll("table, img, pre")].filter((e) =>
+        e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1)
+        .map((e) => `${e.tagName} ${e.textContent.slice(0, 40)}`)"""
+    assert opened.page.evaluate(wider) == []
+    opened.page.context.close()
+
+
+def test_the_verdicts_of_a_report_can_be_walked_beside_its_comparison(
+    browser: "playwright.Browser", marked: Path
+) -> None:
+    opened = visit(browser, marked, viewport={"width": 1280, "height": 900})
+    for table in ("#comparison", "table.heat"):
+        assert opened.page.locator(f"{table} tbody td[tabindex='0']").count() == 1
+    column(opened.page, "FID† ↓").get_by_role("button").hover()
+    tip = opened.page.get_by_role("tooltip")
+    tip.wait_for(state="visible")
+    assert "misled by" in tip.inner_text()
+    assert opened.errors == []
     opened.page.context.close()

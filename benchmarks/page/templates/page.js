@@ -3,7 +3,7 @@
 (() => {
   const find = (selector, within = document) => within.querySelector(selector);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const table = find("#comparison");
+  const comparison = find("#comparison");
   const status = find("#status");
 
   // Dark or light: what the system asks for, until the button says otherwise.
@@ -26,25 +26,28 @@
   // Columns are shown and hidden by groups.
 
   function showGroup(box) {
-    for (const cell of all(`[data-group="${box.value}"]`, table)) cell.hidden = !box.checked;
-    if (walked?.hidden) walkTo(cells()[0]);
+    for (const cell of all(`[data-group="${box.value}"]`, comparison)) cell.hidden = !box.checked;
+    settle(comparison);
     reach();
   }
 
-  // One cell of the table can be reached by the tab key, the others from it by the arrow keys.
+  // One cell of a table can be reached by the tab key, the others from it by the arrow keys.
 
-  let walked = null;
-  const cells = () => all("tbody td", table).filter((cell) => !cell.hidden);
+  const shownCells = (row) => all("td", row).filter((cell) => !cell.hidden);
 
-  function walkTo(cell) {
-    walked?.setAttribute("tabindex", "-1");
-    walked = cell ?? null;
-    walked?.setAttribute("tabindex", "0");
+  function walkTo(table, cell) {
+    for (const other of all("tbody td[tabindex='0']", table)) other.tabIndex = -1;
+    if (cell) cell.tabIndex = 0;
+  }
+
+  function settle(table) {
+    if (find("tbody td[tabindex='0']:not([hidden])", table)) return;
+    walkTo(table, all("tbody td", table).find((cell) => !cell.hidden));
   }
 
   function neighbour(cell, key) {
-    const inRow = all("td", cell.parentElement).filter((other) => !other.hidden);
-    const rows = all("tbody tr", table);
+    const inRow = shownCells(cell.parentElement);
+    const rows = all("tbody tr", cell.closest("table")).filter((row) => find("td", row));
     const along = { ArrowLeft: -1, ArrowRight: 1 }[key];
     const across = { ArrowUp: -1, ArrowDown: 1 }[key];
     if (along) return inRow[inRow.indexOf(cell) + along];
@@ -52,19 +55,23 @@
     return { Home: inRow[0], End: inRow.at(-1) }[key];
   }
 
-  table.addEventListener("keydown", (event) => {
-    const cell = event.target.closest("tbody td");
-    const next = cell && !event.ctrlKey && !event.altKey && !event.metaKey && neighbour(cell, event.key);
-    if (!next) return;
-    event.preventDefault();
-    walkTo(next);
-    next.focus();
-    next.scrollIntoView({ block: "nearest", inline: "nearest" });
-  });
-  table.addEventListener("focusin", (event) => {
-    const cell = event.target.closest("tbody td");
-    if (cell) walkTo(cell);
-  });
+  function makeWalkable(table) {
+    for (const cell of all("tbody td", table)) cell.tabIndex = -1;
+    settle(table);
+    table.addEventListener("keydown", (event) => {
+      const cell = event.target.closest("tbody td");
+      const next = cell && !event.ctrlKey && !event.altKey && !event.metaKey && neighbour(cell, event.key);
+      if (!next) return;
+      event.preventDefault();
+      walkTo(table, next);
+      next.focus();
+      next.scrollIntoView({ block: "nearest", inline: "nearest" });
+    });
+    table.addEventListener("focusin", (event) => {
+      const cell = event.target.closest("tbody td");
+      if (cell) walkTo(table, cell);
+    });
+  }
 
   // Sorting: the best first, then the other way round; what is missing stays last.
 
@@ -78,14 +85,14 @@
     const second = first === "ascending" ? "descending" : "ascending";
     const order = head.getAttribute("aria-sort") === first ? second : first;
     const sign = order === "ascending" ? 1 : -1;
-    const body = find("tbody.contenders", table);
+    const body = find("tbody.contenders", comparison);
     const keyed = [...body.rows].map((row) => ({ row, key: row.cells[head.cellIndex].dataset.value }));
     keyed.sort((a, b) => {
       const known = compare(a.key, b.key, head.dataset.kind);
       return known === null ? (a.key === undefined) - (b.key === undefined) : sign * known;
     });
     body.append(...keyed.map(({ row }) => row));
-    for (const other of all("thead [aria-sort]", table)) other.setAttribute("aria-sort", other === head ? order : "none");
+    for (const other of all("thead [aria-sort]", comparison)) other.setAttribute("aria-sort", other === head ? order : "none");
     status.textContent = `Sorted by ${find("button", head).textContent}, ${order}.`;
   }
 
@@ -97,7 +104,7 @@
 
   // A cell says what it is, its column's heading what that means.
   const meaning = (target) =>
-    target.matches("#comparison td") ? table.tHead.rows[1].cells[target.cellIndex].dataset.meaning : "";
+    target.matches("#comparison td") ? comparison.tHead.rows[1].cells[target.cellIndex].dataset.meaning : "";
 
   function explain(target) {
     clearTimeout(leaving);
@@ -199,16 +206,17 @@
 
   nameTheme();
   theme.hidden = false;
-  find("#controls").hidden = false;
-  for (const box of all("#controls input")) {
-    showGroup(box);
-    box.addEventListener("change", () => showGroup(box));
-  }
-  for (const button of all("thead button", table)) button.addEventListener("click", () => sort(button.closest("th")));
-  for (const cell of all("tbody td", table)) cell.setAttribute("tabindex", "-1");
-  walkTo(cells()[0]);
-  const csv = find("#csv");
-  csv.addEventListener("click", () => download(csv.dataset.file, JSON.parse(find("#table-csv").textContent)));
+  for (const table of all("table.walk")) makeWalkable(table);
+  if (comparison) {
+    find("#controls").hidden = false;
+    for (const box of all("#controls input")) {
+      showGroup(box);
+      box.addEventListener("change", () => showGroup(box));
+    }
+    for (const head of all("thead button", comparison)) head.addEventListener("click", () => sort(head.closest("th")));
+    const csv = find("#csv");
+    csv.addEventListener("click", () => download(csv.dataset.file, JSON.parse(find("#table-csv").textContent)));
+  } else reach();
   const button = find("#copy");
   if (button) {
     button.hidden = false;

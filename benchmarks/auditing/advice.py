@@ -1,0 +1,411 @@
+"""What to make of an audit, in words: what to trust for what, with how many images and seeds.
+
+Nothing is said that was not measured: where the number of images is worked out by the rule that
+spreads fall as 1/√n, the sentence says so, and where the spread over seeds is not known, that too.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri, stdtrit
+
+from benchmarks.auditing.ladders import LEVEL
+from benchmarks.auditing.summary import ASPECTS, say
+from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
+from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
+from benchmarks.wording import count, plain, show_number
+
+OVERALL = ("fidelity", "classes", "variety")
+"""What a score of overall quality is to tell."""
+WORTH = {"sees": 1.0, "sees late": 0.5, "undecided": 0.0, "blind": 0.0, "misled": -1.0}
+USES = {
+    "fidelity": "the fidelity of single images",
+    "classes": "the shares of classes",
+    "variety": "variety within classes",
+    "copying": "copies of training images",
+    "shape": "the shape of the features' distribution",
+}
+DIFFERENCES = (0.05, 0.1, 0.2, 0.5)
+BEYOND = 10.0
+"""Deviations of the floor from which on a level is well beyond it."""
+MOST_WARNINGS, MOST_FAULTS = 6, 4
+SCORE = ["metric", "extractor"]
+
+
+class AuditLike(Protocol):
+    """What advice is made of: `about` as in `audit.json`, and the frames of `verdicts`."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Samples, quarter, repetitions, extractors, faults and metrics."""
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """As `verdicts.judge` gives them."""
+
+    @property
+    def floors(self) -> pd.DataFrame:
+        """As `verdicts.floors` gives them."""
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """As `verdicts.curves` gives them."""
+
+
+def explain(row: Mapping[str, Any], title: str = "", shown: Sequence[str] = ()) -> str:
+    """Say a verdict in words: "blind to dropped classes", "sees blur late, from σ 8 % on".
+
+    Args:
+        row: of the verdicts.
+        title: the fault's noun phrase; its name stands in for it.
+        shown: the fault's amounts in words, by level.
+    """
+    words = say(row["verdict"], plain(title or row["fault"]))
+    threshold = float(row["threshold"])
+    if row["verdict"] not in {"sees", "sees late"} or not math.isfinite(threshold):
+        return words
+    level = int(threshold)
+    start = plain(shown[level - 1]) if level <= len(shown) else f"level {level}"
+    return f"{words}{',' if row['verdict'] == 'sees late' else ''} from {start} on"
+
+
+def advise(audit: AuditLike, runs: pd.DataFrame | None = None) -> list[str]:
+    """Say in plain sentences what the audit means for comparisons on its data set.
+
+    Args:
+        audit: what was measured.
+        runs: `frames.Frames.runs` of the suite, for the spread over seeds.
+
+    Returns:
+        What to trust for overall quality and for each aspect, which extractor, what not to trust
+        and for what, how many images and how many seeds tell two models apart.
+    """
+    table = rate(audit)
+    if table.empty:
+        return ["No score of sets of images was audited, so there is none to recommend."]
+    chosen = choose(table, OVERALL)
+    lines = []
+    if chosen is not None:
+        lines.append(_recommend(audit, chosen, "overall quality", OVERALL))
+    for aspect, use in USES.items():
+        best = choose(table, (aspect,))
+        if best is not None:
+            lines.append(_recommend(audit, best, use, (aspect,)))
+        elif (audit.verdicts["aspect"] == aspect).any():
+            lines.append(f"No score that was audited sees {ASPECTS[aspect]}.")
+    lines += [*_compare_extractors(audit), *_warn(audit)]
+    return lines if chosen is None else [*lines, *_plan(audit, chosen, runs)]
+
+
+def rate(audit: AuditLike) -> pd.DataFrame:
+    """Rate each score of sets by its verdicts: a row a metric, extractor and aspect.
+
+    Returns:
+        metric, extractor, aspect, promised (whether the metric claims to see the aspect), worth
+        (the mean of `WORTH`), undecided (the share), start (mean threshold, as a share of the
+        levels, 1 where there is none) and tau.
+    """
+    sets = audit.verdicts[audit.verdicts["extractor"] != ""]
+    levels = {fault["name"]: len(fault["amounts"]) for fault in audit.about["faults"]}
+    marked = sets.assign(
+        worth=sets["verdict"].map(WORTH),
+        undecided=sets["verdict"] == "undecided",
+        promised=sets["promise"] == "sees",
+        start=(sets["threshold"] / sets["fault"].map(levels)).fillna(1.0),
+    )
+    columns = ["promised", "worth", "undecided", "start", "tau"]
+    return marked.groupby([*SCORE, "aspect"], sort=False)[columns].mean().reset_index()
+
+
+def choose(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | None:
+    """Choose the score that sees the most of some aspects, and sees it earliest.
+
+    Among those that claim to see as many of the aspects as any does; each aspect counts the same.
+    A tie goes to the least undecided, then to the earliest, then to the most monotone.
+
+    Returns:
+        Metric and extractor, None where nothing is seen.
+    """
+    part = table[table["aspect"].isin(aspects)]
+    if part.empty:
+        return None
+    sums = part.groupby(SCORE, sort=False)[["promised", "worth", "undecided", "start", "tau"]].sum()
+    sums = sums[sums["promised"] == sums["promised"].max()].round(9)
+    order = sums.sort_values(
+        ["worth", "undecided", "start", "tau"],
+        ascending=[False, True, True, False],
+        kind="stable",
+    )
+    if order["worth"].iloc[0] <= 0 or order["promised"].iloc[0] <= 0:
+        return None
+    metric, extractor = order.index[0]
+    return str(metric), str(extractor)
+
+
+def _recommend(audit: AuditLike, chosen: tuple[str, str], use: str, aspects: Sequence[str]) -> str:
+    """Name a score for a use, what it sees and what it does not."""
+    rows = _rows(audit, chosen)
+    rows = rows[rows["aspect"].isin(aspects)]
+    seen = rows["verdict"].isin(["sees", "sees late"])
+    late = int((rows["verdict"] == "sees late").sum())
+    text = f"For {use} trust {_name(audit, chosen)}: it sees {_part(int(seen.sum()), len(rows))}"
+    if late:
+        text += ", but late" if late == seen.sum() else f", {late} of them late"
+    failed = _list(audit, rows[~seen])
+    return f"{text}{f', and is {failed}' if failed else ''}."
+
+
+def _part(seen: int, total: int) -> str:
+    """How many of the faults that were tried are seen."""
+    if total == 1:
+        return "the one fault that was tried"
+    if seen == total:
+        return f"{'both' if total == 2 else f'all {total}'} faults that were tried"
+    return f"{seen} of {total} faults that were tried"
+
+
+def _rows(audit: AuditLike, chosen: tuple[str, str]) -> pd.DataFrame:
+    verdicts = audit.verdicts
+    return verdicts[(verdicts["metric"] == chosen[0]) & (verdicts["extractor"] == chosen[1])]
+
+
+def _list(audit: AuditLike, rows: pd.DataFrame) -> str:
+    """Verdicts in words, those alike together: `blind to blur and shift, misled by noise`."""
+    titles = {fault["name"]: plain(fault["title"]) for fault in audit.about["faults"]}
+    parts = []
+    for verdict in ("blind", "misled", "undecided"):
+        names = [titles[name] for name in rows.loc[rows["verdict"] == verdict, "fault"]]
+        if names:
+            parts.append(say(verdict, _join(names, MOST_FAULTS)))
+    return ", ".join(parts)
+
+
+def _join(names: Sequence[str], most: int) -> str:
+    """Names in a row: `a, b and c`; of too many the rest is counted."""
+    kept = [*names] if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return kept[0] if len(kept) == 1 else f"{', '.join(kept[:-1])} and {kept[-1]}"
+
+
+def _name(audit: AuditLike, score: tuple[str, str]) -> str:
+    """A score in words: `FID (features of classifier)`."""
+    symbols = {metric["name"]: plain(metric["symbol"]) for metric in audit.about["metrics"]}
+    return f"{symbols[score[0]]} ({_short(score[1])})" if score[1] else symbols[score[0]]
+
+
+def _short(extractor: str) -> str:
+    """An extractor's name without its hash."""
+    return plain(extractor.rpartition("@")[0] or extractor)
+
+
+def _compare_extractors(audit: AuditLike) -> list[str]:
+    """Under which extractor the metrics keep most of what they promise to see."""
+    sets = audit.verdicts[
+        (audit.verdicts["extractor"] != "") & (audit.verdicts["promise"] == "sees")
+    ]
+    common = sets.groupby(["metric", "fault"])["extractor"].transform("nunique")
+    sets = sets[common == sets["extractor"].nunique()]
+    if sets["extractor"].nunique() < 2:
+        return []
+    kept = (sets["kept"] == True).groupby(sets["extractor"], sort=False).sum()  # noqa: E712
+    total = len(sets) // len(kept)
+    best = kept[kept == kept.max()]
+    if len(best) == len(kept):
+        return [
+            f"The extractors do equally well: under each, {best.iloc[0]} of {total} faults that"
+            " metrics claim to see are seen."
+        ]
+    shares = [f"{n} under {_short(str(e))}" for e, n in kept.sort_values(ascending=False).items()]
+    names = _join([_short(str(name)) for name in best.index], MOST_FAULTS)
+    return [
+        f"Of the extractors prefer {names}: of {total} faults that metrics claim to see,"
+        f" {_join(shares, len(shares))} are seen."
+    ]
+
+
+def _warn(audit: AuditLike) -> list[str]:
+    """Which scores fail for what they claim to see, the most failures first."""
+    verdicts = audit.verdicts
+    failed = verdicts[(verdicts["promise"] == "sees") & (verdicts["kept"] == False)]  # noqa: E712
+    groups = [
+        ((str(metric), str(extractor)), rows)
+        for (metric, extractor), rows in failed.groupby(SCORE, sort=False)
+    ]
+    groups.sort(key=lambda group: -len(group[1]))
+    lines = []
+    for score, rows in groups[:MOST_WARNINGS]:
+        uses = _join([USES[aspect] for aspect in dict.fromkeys(rows["aspect"])], MOST_FAULTS)
+        lines.append(f"Do not trust {_name(audit, score)} alone for {uses}: {_list(audit, rows)}.")
+    if len(groups) > MOST_WARNINGS:
+        left = len(groups) - MOST_WARNINGS
+        fail = (
+            "fails for a fault that it claims" if left == 1 else "fail for faults that they claim"
+        )
+        lines.append(f"{count(left, 'further score')} {fail} to see.")
+    return lines
+
+
+def _plan(audit: AuditLike, chosen: tuple[str, str], runs: pd.DataFrame | None) -> list[str]:
+    """How many images and seeds tell two models apart by a score."""
+    spread = relative_spread(audit, chosen, "full")
+    if not spread > 0:
+        return [
+            f"How many images {_name(audit, chosen)} takes to tell two models apart is not known:"
+            " no level was far enough beyond its floor."
+        ]
+    name, samples = _name(audit, chosen), audit.about["samples"]
+    return [
+        f"At {samples:,} images {name} of damaged sets varies by {_percent(spread)} from set to set"
+        f"{_check_rule(audit, chosen, spread)}. {_needs(audit, spread)}",
+        *_limit(audit, chosen),
+        _seeds(audit, chosen, spread, runs),
+    ]
+
+
+def _needs(audit: AuditLike, spread: float) -> str:
+    """How many images tell two models apart; fewer than were tried are not promised."""
+    samples, quarter = audit.about["samples"], audit.about["quarter"]
+    needed = {x: samples_for(x, spread, samples) for x in DIFFERENCES}
+    few = [x for x, n in needed.items() if n <= quarter]
+    texts = [f"{_round(n):,} for {_percent(x)}" for x, n in needed.items() if n > quarter]
+    parts = [f"about {_join(texts, len(texts))}"] if texts else []
+    if few:
+        more = " and more" if len(few) > 1 else ""
+        parts.append(f"{quarter:,}, the fewest that were tried, do for {_percent(few[0])}{more}")
+    return (
+        "By the rule that this falls as 1/√n, so many images a model tell two models apart from"
+        f" one run each (power {POWER:g}, level {_percent(ALPHA)}) whose scores differ by:"
+        f" {'; '.join(parts)}."
+    )
+
+
+def relative_spread(audit: AuditLike, score: tuple[str, str], size: str) -> float:
+    """Deviation of one set's score as a share of the score, over levels well beyond the floor.
+
+    The median over all such levels of all faults whose sets keep their size. The reference varies
+    along, so that it is rather too large for two models that are compared with one reference.
+    NaN where there is no such level.
+    """
+    repetitions = audit.about["repetitions"]
+    if repetitions < FEWEST_SEEDS:
+        return math.nan
+    curves = audit.curves
+    rows = curves[
+        (curves["metric"] == score[0])
+        & (curves["extractor"] == score[1])
+        & (curves["size"] == size)
+        & (curves["level"] > 0)
+        & (curves["excess"] > BEYOND)
+        & (curves["mean"] != 0)
+    ]
+    rows = rows.loc[np.isfinite(rows[["mean", "low", "high"]].to_numpy(dtype=float)).all(axis=1)]
+    if rows.empty:
+        return math.nan
+    half = (rows["high"] - rows["low"]) / 2 / stdtrit(repetitions - 1, (1 + LEVEL) / 2)
+    return float((half * math.sqrt(repetitions) / rows["mean"].abs()).median())
+
+
+def samples_for(difference: float, spread: float, samples: int) -> int:
+    """Images a side at which scores v and (1 + difference) v are told apart from one run each.
+
+    With deviations of `spread` times the scores at so many `samples`, falling as 1/√n: by the
+    normal test at 5 %, two-sided, with power 0.8.
+    """
+    quantiles = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
+    variance = spread**2 * (1 + (1 + difference) ** 2)
+    return math.ceil(samples * variance * quantiles**2 / difference**2)
+
+
+def _round(n: int) -> int:
+    """Two significant digits: no more is known."""
+    return n if n < 100 else round(n, 2 - len(str(n)))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
+
+
+def _check_rule(audit: AuditLike, chosen: tuple[str, str], spread: float) -> str:
+    """How many times as much a score varies at a quarter of the images, and what the rule says."""
+    small = relative_spread(audit, chosen, "quarter")
+    if not small > 0:
+        return ""
+    expected = math.sqrt(audit.about["samples"] / audit.about["quarter"])
+    return (
+        f", {small / spread:.2g} times as much at {audit.about['quarter']:,} (by the rule"
+        f" {expected:.2g} times)"
+    )
+
+
+def _limit(audit: AuditLike, chosen: tuple[str, str]) -> list[str]:
+    """Below what scores nothing is told apart, whatever the number of seeds."""
+    floors, samples = audit.floors, audit.about["samples"]
+    rows = floors[
+        (floors["metric"] == chosen[0])
+        & (floors["extractor"] == chosen[1])
+        & (floors["size"] == "full")
+        & (floors["n"] == samples)
+    ]
+    if rows.empty:
+        return []
+    floor = rows.iloc[0]
+    return [
+        f"Real images score {show_number(floor['low'])} to {show_number(floor['high'])} against"
+        f" real ones at {samples:,} images: a score in this range shows no difference from the"
+        " data, and two such scores none between models."
+    ]
+
+
+def _seeds(
+    audit: AuditLike, chosen: tuple[str, str], spread: float, runs: pd.DataFrame | None
+) -> str:
+    """How many seeds tell two models apart, by what is known of the spread over seeds."""
+    deviation, contenders = seed_spread(chosen, runs)
+    known = deviation > 0
+    taken = deviation if known else spread
+    texts = []
+    for x in DIFFERENCES:
+        seeds = seeds_for(math.log1p(x) / taken)
+        number = f"over {MOST_SEEDS:,}" if seeds is None else f"{_round(seeds):,}"
+        texts.append(f"{number} for {_percent(x)}")
+    numbers = _join(texts, len(texts))
+    name = _name(audit, chosen)
+    if known:
+        return (
+            f"Over seeds of one model {name} varies by {_percent(math.expm1(deviation))} in this"
+            f" suite ({count(contenders, 'contender')} with several seeds): two models that differ"
+            f" by so much take about so many seeds each, {numbers}."
+        )
+    return (
+        f"How much {name} varies over seeds is not known here. If only the images sampled differed,"
+        f" {audit.about['samples']:,} a run, so many runs of each model would do: {numbers}; what"
+        " seeds add takes more."
+    )
+
+
+def seed_spread(score: tuple[str, str], runs: pd.DataFrame | None) -> tuple[float, int]:
+    """Deviation of a score's logarithm over seeds within contenders, pooled; and of how many.
+
+    NaN where no contender has two runs with positive scores under that extractor.
+    """
+    metric, extractor = score
+    if runs is None or runs.empty:
+        return math.nan, 0
+    named = "extractor" in runs and (runs["extractor"] == extractor)
+    own = runs[named & ~runs["family"].isin((CALIBRATION, EXTERNAL)) & runs["status"].isin(SCORED)]
+    column = metric
+    if own.empty and metric == "fid":
+        column, own = f"fid@{extractor}", runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
+    if column not in own:
+        return math.nan, 0
+    values = own[column].astype(float)
+    kept = own[(values > 0) & np.isfinite(values)]
+    logs = pd.Series(np.log(kept[column].to_numpy(dtype=float)))
+    groups = logs.groupby(kept["contender"].to_numpy(dtype=object))
+    freedom = (groups.size() - 1).clip(lower=0)
+    if freedom.sum() == 0:
+        return math.nan, 0
+    variance = (groups.var().fillna(0.0) * freedom).sum() / freedom.sum()
+    return math.sqrt(variance), int((freedom > 0).sum())

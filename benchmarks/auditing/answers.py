@@ -1,0 +1,529 @@
+"""Questions whose answers are known, put to the metrics on the audit's own images.
+
+A set is **worse** by a metric where its mean score over the repetitions lies on the worse side of
+where 95 % of single sets of as many undamaged images fall (see `ladders`), **better** where it lies
+on the other side. That is a mean against the range of single sets, so that luck seldom passes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.auditing.measurements import Session, ask, choose_arguments, make_rng
+from benchmarks.images import to_float
+from benchmarks.seeds import derive_seed
+from benchmarks.training import Diverged, Plan, train
+from metrics import METRICS, Features
+from metrics.likelihood import (
+    Annealing,
+    annealed_importance_sampling,
+    bidirectional_monte_carlo,
+    dequantise,
+)
+from metrics.parzen import parzen_log_likelihood, select_bandwidth
+from metrics.uncertainty import Interval, mean_interval, quantile
+from models.vae import VAE
+
+ASKED = (
+    *("fid", "kid", "precision", "recall", "density", "coverage"),
+    *("inception_score", "classes_reached", "class_kl", "near_copies", "authenticity"),
+)
+"""The metrics whose values between sets of real images are looked at."""
+WITHIN = 0.9
+"""The least share of real sets that must be within a floor which should hold 95 % of them."""
+NEIGHBOURS = 5
+"""Those by which density and coverage judge."""
+SUREST = 20
+"""The part of the images that the sharpener keeps: one in so many."""
+FEWEST_KEPT = 10
+"""Images that a mode dropper makes at least."""
+ROUNDING = 1e-6
+"""Differences below this share of a value are those of single precision."""
+
+CODES = (10, 50)
+"""The lengths of the codes of the two VAEs, as in Wu et al. (2017)."""
+DEVIATION = 0.1
+"""That of their Gaussian observations, by which they learn and are measured."""
+STEPS, BATCH, HIDDEN = 1500, 64, 128
+SIDE = 32
+"""Larger images are reduced to this side for them."""
+DRAWN = 10_000
+"""Samples under a kernel each; the customary number."""
+TESTED, VALIDATED, SIMULATED = 200, 200, 32
+WORK = Annealing(distributions=200, chains=2)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a question whose answer is known.
+
+    Attributes:
+        name: of the question.
+        question: what was done, and what is asked.
+        expected: the answer that is known.
+        found: what was found, or why it could not be asked.
+        passed: whether that is as expected; None where it could not be asked.
+        values: the numbers behind it, by what they are.
+    """
+
+    name: str
+    question: str
+    expected: str
+    found: str
+    passed: bool | None
+    values: dict[str, float]
+
+
+class Finding(NamedTuple):
+    """What was found, whether it is as expected, and the numbers behind it."""
+
+    found: str
+    passed: bool
+    values: dict[str, float]
+
+
+class Unasked(Exception):
+    """Why a question cannot be asked of these images or under these extractors."""
+
+
+class Question(NamedTuple):
+    """A question, its known answer, and the function that asks it."""
+
+    question: str
+    expected: str
+    function: Callable[[Session], Finding]
+
+
+QUESTIONS: dict[str, Question] = {}
+"""Every question by its name, in the order in which they are asked."""
+
+
+def question(
+    *, name: str, question: str, expected: str
+) -> Callable[[Callable[[Session], Finding]], Callable[[Session], Finding]]:
+    """Enter a function in `QUESTIONS`."""
+
+    def enter(function: Callable[[Session], Finding]) -> Callable[[Session], Finding]:
+        QUESTIONS[name] = Question(question, expected, function)
+        return function
+
+    return enter
+
+
+def answer_all(session: Session, names: Iterable[str] | None = None) -> list[Answer]:
+    """Ask the questions called `names`, by default all."""
+    return [answer(session, name) for name in (QUESTIONS if names is None else names)]
+
+
+def answer(session: Session, name: str) -> Answer:
+    """Ask one question; the answer is a function of the session alone, its seed included."""
+    question, expected, function = QUESTIONS[name]
+    try:
+        finding = function(session)
+    except Unasked as reason:
+        return Answer(name, question, expected, f"not asked: {reason}", None, {})
+    return Answer(name, question, expected, *finding)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Scores of sets beside those of as many undamaged images.
+
+    Attributes:
+        metric: the metric's name.
+        extractor: under which it was asked.
+        scores: of the sets, one a repetition.
+        floor: of the undamaged images, one a split.
+    """
+
+    metric: str
+    extractor: str
+    scores: Sequence[float]
+    floor: Sequence[float]
+
+    @property
+    def value(self) -> float:
+        """The mean score of the sets."""
+        return float(np.mean(self.scores))
+
+    @property
+    def usual(self) -> float:
+        """The mean score of undamaged images."""
+        return float(np.mean(self.floor))
+
+    @property
+    def excess(self) -> float:
+        """How many of the floor's deviations the sets are worse; infinite where it has none."""
+        sign = -1 if METRICS[self.metric].metadata.direction == "higher" else 1
+        shift = sign * (self.value - self.usual)
+        deviation = float(np.std(self.floor, ddof=1))
+        if deviation > ROUNDING * abs(self.usual):
+            return shift / deviation
+        return math.copysign(math.inf, shift) if abs(shift) > ROUNDING * abs(self.usual) else 0.0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the sets are worse than undamaged images, beyond the floor."""
+        return self.excess > reach(len(self.floor))
+
+    @property
+    def better(self) -> bool:
+        """Whether the sets are better than undamaged images, beyond the floor."""
+        return self.excess < -reach(len(self.floor))
+
+    def values(self) -> dict[str, float]:
+        """Give the numbers by what they are."""
+        what = f"{symbol(self.metric)} ({plain(self.extractor)})"
+        return {what: self.value, f"{what}, real images": self.usual}
+
+
+def reach(count: int) -> float:
+    """Give how many deviations from the mean of `count` values a further one falls, at 95 %."""
+    return quantile(count - 1) * math.sqrt(1 + 1 / count)
+
+
+def symbol(metric: str) -> str:
+    """Give a metric's symbol."""
+    return METRICS[metric].metadata.symbol
+
+
+def plain(extractor: str) -> str:
+    """Give an extractor's name without its hash."""
+    return extractor.partition("@")[0]
+
+
+def score(
+    session: Session, names: Iterable[str], extractor: str, split: int, fake: Features
+) -> dict[str, float]:
+    """Score a set by those of some metrics that can be asked about it, against a split's A."""
+    real, known = session.reference(split, "full", extractor), dict[Callable[..., Any], Any]()
+    found = {}
+    for name in names:
+        arguments = choose_arguments(name, real, fake, session.training[extractor])
+        if arguments is not None:
+            found[name] = ask(name, arguments, known)
+    return found
+
+
+def score_real(
+    session: Session, names: Iterable[str], extractor: str, count: int | None = None
+) -> dict[str, list[float]]:
+    """Score the first `count` images of B of every split, by default all; a list a metric."""
+    names = list(names)
+    rows = [session.held_out(s, "full")[:count] for s in session.splits]
+    seen = [session.bank.see(extractor, chosen) for chosen in rows]
+    found = [score(session, names, extractor, s, fake) for s, fake in enumerate(seen)]
+    return {name: [scores[name] for scores in found] for name in found[0]}
+
+
+def contrast(
+    session: Session, names: Iterable[str], extractor: str, sets: Sequence[Tensor]
+) -> dict[str, Contrast]:
+    """Contrast sets of rows, one a repetition, with undamaged images; by metric.
+
+    All are cut to as many as the smallest has.
+    """
+    names, count = list(names), min(map(len, sets))
+    seen = [session.bank.see(extractor, rows[:count]) for rows in sets]
+    found = [score(session, names, extractor, r, fake) for r, fake in enumerate(seen)]
+    floor = score_real(session, names, extractor, count)
+    return {
+        name: Contrast(name, extractor, [scores[name] for scores in found], floor[name])
+        for name in floor
+    }
+
+
+def join(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Give all values together."""
+    return {what: value for part in values for what, value in part.items()}
+
+
+def find_judge(session: Session) -> str:
+    """Give the first extractor that classifies."""
+    for extractor, (_, logits) in session.bank.features.items():
+        if logits is not None:
+            return extractor
+    raise Unasked("none of the extractors classifies")
+
+
+@question(
+    name="real_against_real",
+    question="Held-out images are scored against other held-out images, split after split.",
+    expected="nearly every split is within the floor that the others make; and KID is 0, density "
+    "and coverage what they are on average for any two samples of one distribution",
+)
+def compare_real(session: Session) -> Finding:
+    """Score real images against real ones."""
+    within, off, values = [], [], dict[str, float]()
+    for extractor in session.extractors:
+        floors = score_real(session, ASKED, extractor)
+        within += [leave_out(floor) for floor in floors.values() if np.isfinite(floor).all()]
+        for name, known in know(session.count("full")).items():
+            compared = Contrast(name, extractor, [known], floors[name])
+            values |= {f"{symbol(name)} ({plain(extractor)}), real images": compared.usual}
+            values |= {f"{symbol(name)}, on average": known}
+            if compared.worse or compared.better:
+                off.append(f"{symbol(name)} under {plain(extractor)}")
+    share = float(np.mean(within))
+    values["share of splits within the floor"] = share
+    found = f"{share:.0%} of the splits are within the floor of the others"
+    also = f"off their known values: {', '.join(off)}" if off else "KID, density and coverage agree"
+    return Finding(f"{found}; {also}", share >= WITHIN and not off, values)
+
+
+def know(count: int) -> dict[str, float]:
+    """Give what scores of two samples of one distribution are on average, whichever it is.
+
+    KID is unbiased. A generated image is within a real one's neighbourhood with probability k/N, as
+    one of N whose ranks are all alike; it holds none of M with that of the k nearest of all N - 1 +
+    M others being real (Naeem et al. 2020, section 3.4).
+    """
+    ranks = np.arange(NEIGHBOURS)
+    missed = np.prod((count - 1 - ranks) / (2 * count - 1 - ranks))
+    return {"kid": 0.0, "density": 1.0, "coverage": float(1 - missed)}
+
+
+def leave_out(values: Sequence[float]) -> float:
+    """Give the share of values that are within the floor which the others make."""
+    array = np.array(values)
+    others = [np.delete(array, place) for place in range(len(array))]
+    half = np.array([reach(len(rest)) * rest.std(ddof=1) for rest in others])
+    shift = np.abs(array - np.array([rest.mean() for rest in others]))
+    return float((shift <= half + ROUNDING * np.abs(array)).mean())
+
+
+@question(
+    name="memoriser",
+    question="A model that draws its images from the training images, with replacement, is scored "
+    "by FID against these, beside as many fresh real images, and for copies.",
+    expected="it beats fresh real images, and with them every honest model, on training FID; the "
+    "near-copies and authenticity catch it",
+)
+def catch_memoriser(session: Session) -> Finding:
+    """Score bootstraps of the training images."""
+    draws = [draw_copies(session, r) for r in session.repetitions]
+    beaten, caught, passing, values = [], [], [], dict[str, float]()
+    for extractor in session.extractors:
+        copied, fresh = score_by_training(session, extractor, draws)
+        beaten.append(np.mean(copied) < min(fresh))
+        what = f"training FID ({plain(extractor)})"
+        values |= {what: float(np.mean(copied)), f"{what}, real images": float(np.mean(fresh))}
+        sets = [rows[: session.count("full")] for rows in draws]
+        found = contrast(session, ("fid", "near_copies", "authenticity"), extractor, sets)
+        caught.append(found["near_copies"].worse and found["authenticity"].worse)
+        passing.append(not found["fid"].worse)
+        values |= join(one.values() for one in found.values())
+    of = len(session.extractors)
+    return Finding(
+        f"it beats fresh real images on training FID under {sum(beaten)} of {of} extractors, and "
+        f"near-copies and authenticity catch it under {sum(caught)}; FID from held-out images "
+        f"takes it for real under {sum(passing)}",
+        all(beaten) and all(caught),
+        values,
+    )
+
+
+def draw_copies(session: Session, repetition: int) -> Tensor:
+    """Draw training images with replacement, as many as there are fresh ones to set beside them.
+
+    A model of n images has a training FID in proportion to 1/n + 1/T where it is honest, for T
+    training images, and to 1/n where it copies: the more images, the clearer the difference.
+    """
+    places = session.bank.places
+    count = min(len(places["train"]), len(places["pool"]))
+    rng = make_rng(session.design.seed, "memoriser", repetition)
+    return torch.randint(places["train"].start, places["train"].stop, (count,), generator=rng)
+
+
+def score_by_training(
+    session: Session, extractor: str, draws: Sequence[Tensor]
+) -> tuple[list[float], list[float]]:
+    """Give FID against the training images: of sets of these, and of fresh images of each split."""
+    train, fid = session.training[extractor], METRICS["fid"]
+    fresh = [rows[: len(draws[0])] for rows in session.order]
+    copied, real = (
+        [float(fid(train, session.bank.see(extractor, rows).features)) for rows in sets]
+        for sets in (draws, fresh)
+    )
+    return copied, real
+
+
+@question(
+    name="mode_dropper",
+    question="A model draws real images it has not learnt from, but of half of the classes.",
+    expected="recall, coverage and the scores of classes catch it, and so does FID, while to "
+    "precision it is as good as real",
+)
+def catch_dropper(session: Session) -> Finding:
+    """Score held-out images of half of the classes."""
+    sets = [keep_half(session, r) for r in session.repetitions]
+    seeing = ("fid", "recall", "coverage", "classes_reached", "class_kl")
+    if min(map(len, sets)) < FEWEST_KEPT:
+        raise Unasked("half of the classes hold too few of the images")
+    extractor = next(iter(session.extractors))
+    found = contrast(session, (*seeing, "precision"), extractor, sets)
+    asked = [name for name in seeing if name in found]
+    missed = [symbol(name) for name in asked if not found[name].worse]
+    fooled = not found["precision"].worse
+    caught = ", ".join(symbol(name) for name in asked if found[name].worse) or "none"
+    return Finding(
+        f"caught by {caught}{'; missed by ' if missed else ''}{', '.join(missed)}; to precision "
+        f"it is {'as good as real' if fooled else 'worse than real'}",
+        not missed and fooled,
+        join(one.values() for one in found.values()),
+    )
+
+
+def keep_half(session: Session, split: int) -> Tensor:
+    """Keep the images of B that belong to half of its classes, chosen at random."""
+    chosen = session.held_out(split, "full")
+    classes = session.bank.classes[chosen]
+    present = classes.unique()
+    if len(present) < 2:
+        raise Unasked("the images are all of one class")
+    rng = make_rng(session.design.seed, "mode dropper", split)
+    kept = present[torch.randperm(len(present), generator=rng)[: len(present) // 2]]
+    return chosen[torch.isin(classes, kept)]
+
+
+@question(
+    name="sharpener",
+    question="Class predictions are sharpened by choice: of each class the twentieth of the "
+    "held-out images that the classifier is surest of, all classes alike, over and over.",
+    expected="the Inception Score holds them for better than real images, FID for worse",
+)
+def catch_sharpener(session: Session) -> Finding:
+    """Score the images that a classifier is surest of."""
+    judge = find_judge(session)
+    sets = [keep_surest(session, judge, r) for r in session.repetitions]
+    found = contrast(session, ("inception_score", "fid", "precision", "recall"), judge, sets)
+    fooled, seen = found["inception_score"].better, found["fid"].worse
+    return Finding(
+        f"{tell(found['inception_score'], fooled)}; {tell(found['fid'], seen)}",
+        fooled and seen,
+        join(one.values() for one in found.values()),
+    )
+
+
+def keep_surest(session: Session, judge: str, split: int) -> Tensor:
+    """Keep of each class the images outside A that are surest; give as many as B has, in turns."""
+    count = session.count("full")
+    rows = session.order[split][:-count]
+    logits = session.bank.see(judge, rows).logits
+    if logits is None:
+        raise Unasked(f"{plain(judge)} does not classify")
+    sureness, likeliest = logits.double().log_softmax(dim=1).max(dim=1)
+    order = sureness.argsort(descending=True, stable=True)
+    members = [order[likeliest[order] == k] for k in likeliest.unique()]
+    surest = [rows[own[: -(-len(own) // SUREST)]] for own in members]
+    turns = -(-count // len(surest))
+    dealt = torch.stack([own.repeat(-(-turns // len(own)))[:turns] for own in surest], dim=1)
+    return dealt.flatten()[:count]
+
+
+def tell(one: Contrast, beyond: bool) -> str:
+    """Say what a metric gives a set and real images, and whether that differs beyond the floor."""
+    how = "beyond" if beyond else "not beyond"
+    return f"{symbol(one.metric)} is {one.value:.3g}, {how} the {one.usual:.3g} of real images"
+
+
+@question(
+    name="kernel_density",
+    question=f"Two VAEs learn the same images, of at most {SIDE} pixels a side, and differ in "
+    f"nothing but {CODES[0]} and {CODES[1]} dimensions of their codes. Under which are held-out "
+    "images more probable, by annealed importance sampling and by a Parzen window over "
+    f"{DRAWN:,} of its samples?",
+    expected=f"annealing prefers the one of {CODES[1]} dimensions, the kernel density that of "
+    f"{CODES[0]}: it reverses the ranking (Wu et al. 2017)",
+)
+def reverse_ranking(session: Session) -> Finding:
+    """Rank two VAEs by their likelihood and by a kernel density."""
+    worse, better = (weigh(session, codes) for codes in CODES)
+    lead, deficit = (mean_interval(better[k] - worse[k]) for k in ("AIS", "kernel density"))
+    # Annealing may understate the worse model by as much as its bounds are apart.
+    doubt = float(worse["BDMC gap"].mean())
+    values = {
+        f"{what}, {codes} dimensions": float(found.mean())
+        for codes, weighed in zip(CODES, (worse, better), strict=True)
+        for what, found in weighed.items()
+    }
+    for what, gain in (("AIS", lead), ("kernel density", deficit)):
+        values |= {f"{what}, difference": gain.value}
+        values |= {f"{what}, low": gain.low, f"{what}, high": gain.high}
+    return Finding(
+        f"by annealing the VAE of {CODES[1]} dimensions is ahead by {words(lead)} nats, by the "
+        f"kernel density by {words(deficit)}, over {len(better['AIS'])} images",
+        lead.low > max(doubt, 0) and deficit.high < 0,
+        values,
+    )
+
+
+def weigh(session: Session, codes: int) -> dict[str, Tensor]:
+    """Train a VAE and measure how probable it holds images, in nats, and by what bandwidth."""
+    train, images, validation = gather_images(session)
+    model = fit_vae(session, codes, train)
+    latent, rng = model.latent(), make_rng(session.design.seed, "kernel density", codes)
+    annealed = annealed_importance_sampling(images, latent, DEVIATION, rng, WORK).ais
+    gap = bidirectional_monte_carlo(images[:SIMULATED], latent, DEVIATION, rng, WORK).bdmc_gap
+    with torch.no_grad():
+        samples = model.sample(DRAWN, rng)
+    bandwidth = select_bandwidth(samples, validation)
+    return {
+        "AIS": annealed,
+        "BDMC gap": gap,
+        "kernel density": parzen_log_likelihood(samples, images, bandwidth),
+        "bandwidth": torch.tensor(bandwidth),
+    }
+
+
+def words(gain: Interval) -> str:
+    """Write down a difference with its interval."""
+    return f"{gain.value:.3g} [{gain.low:.3g}, {gain.high:.3g}]".replace("-", "−")
+
+
+def gather_images(session: Session) -> tuple[Tensor, Tensor, Tensor]:
+    """Give training images, uint8, and held-out ones to be scored and to choose a bandwidth by."""
+    bank, rng = session.bank, make_rng(session.design.seed, "kernel density")
+    pool = session.order[0]
+    tested = min(TESTED, len(pool) // 2)
+    train, held_out = (
+        reduce(bank.images[rows])
+        for rows in (slice(bank.places["train"].start, bank.places["train"].stop), pool)
+    )
+    spread = dequantise(to_float(held_out[: tested + VALIDATED]), rng)
+    return train, spread[:tested], spread[tested:]
+
+
+def reduce(images: Tensor) -> Tensor:
+    """Bring uint8 images down to `SIDE` where they are larger."""
+    if images.shape[-1] <= SIDE:
+        return images
+    parts = [F.interpolate(part.float(), SIDE, mode="area") for part in images.split(256)]
+    return torch.cat(parts).round().to(torch.uint8)
+
+
+def fit_vae(session: Session, codes: int, images: Tensor) -> VAE:
+    """Train a VAE with codes of some length by the project's own loop."""
+    channels, height, width = images.shape[1:]
+    seed = derive_seed(session.design.seed, "audit", "kernel density", codes)
+    fields = {"latent": codes, "hidden": (HIDDEN,), "likelihood": "gaussian", "sigma": DEVIATION}
+    config = VAE.Config.model_validate(fields)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = VAE(config, (channels, height, width))
+        plan = Plan(STEPS, BATCH, seed, evaluations=1)
+        try:
+            trained = train(model, images, None, plan, evaluate=lambda _: 0.0, report=ignore)
+        except Diverged as error:
+            raise Unasked(f"a VAE's training diverged: {error}") from error
+    return cast("VAE", trained.model)
+
+
+def ignore(step: int, losses: dict[str, float]) -> None:
+    """Let a report of training pass."""

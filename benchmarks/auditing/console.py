@@ -1,0 +1,68 @@
+"""An audit in a terminal: who sees what under the first extractor, and what to make of it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.auditing.summary import SIGNS, Block, Line, lay_out, state_counts, state_outcome
+from benchmarks.wording import plain
+
+if TYPE_CHECKING:
+    from benchmarks.auditing.store import Audit
+
+
+def show_audit(audit: "Audit") -> Group:
+    """Give what is printed of an audit."""
+    first, *_ = lay_out(audit, audit.about["extractors"][0]) or lay_out(audit)
+    others = len(audit.about["extractors"]) - 1
+    dataset = plain(audit.about["dataset"]["name"])
+    heading = f"What the scores see on {dataset}, {first.title}"
+    notes = [f"{others} more extractors: see audit.html"] if others else []
+    return Group(
+        Text(heading, style="bold"),
+        tabulate(first),
+        *(Text(note, style="dim") for note in [state_counts(audit), *notes]),
+        Text("\nKnown answers", style="bold"),
+        *(Text(line) for line in list_answers(audit)),
+        Text("\nWhat to make of it", style="bold"),
+        *(Text(f"- {plain(sentence)}") for sentence in audit.about["advice"]),
+        Text(),
+    )
+
+
+def tabulate(block: Block) -> Table:
+    """Lay out how many faults each metric sees, and about which ones there is more to say.
+
+    A fault that a metric breaks its promise about has an exclamation mark.
+    """
+    table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
+    table.add_column("score", no_wrap=True)
+    table.add_column("sees", justify="right", no_wrap=True)
+    first, *others = SIGNS
+    shown = [v for v in others if any(list_faults(line, v) for line in block.lines)]
+    for verdict in shown:
+        table.add_column(verdict)
+    for line in block.lines:
+        known = sum(cell is not None for cell in line.cells.values())
+        seen = f"{len(list_faults(line, first))} of {known}"
+        cells = [", ".join(list_faults(line, verdict)) for verdict in shown]
+        table.add_row(Text(plain(str(line.metric["symbol"]))), seen, *map(Text, cells))
+    return table
+
+
+def list_faults(line: Line, verdict: str) -> Sequence[str]:
+    """Name the faults about which a metric has a verdict."""
+    found = [(name, cell) for name, cell in line.cells.items() if cell and cell.verdict == verdict]
+    return [plain(name) + ("!" if cell.broken else "") for name, cell in found]
+
+
+def list_answers(audit: "Audit") -> list[str]:
+    """Give a line for each question whose answer is known."""
+    return [
+        f"{state_outcome(answer['passed'])}: {plain(answer['name'])}. {plain(answer['found'])}"
+        for answer in audit.about["answers"]
+    ]

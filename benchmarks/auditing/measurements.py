@@ -1,0 +1,309 @@
+"""What every metric says of real images, and of the same damaged: damaged once, seen once.
+
+All images of an audit lie in one bank: held-out ones (the pool), training images, copies of these
+that were moved a little, foreign images and noise. What a fault makes of a set is then rows of the
+bank, whose features are known, or damaged images of the pool, whose features are taken once for
+all extractors, sets and metrics.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+from math import nan
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmarks.auditing.faults import FAULTS, Fault, Rows
+from benchmarks.images import quantise, to_float
+from benchmarks.seeds import derive_seed
+from metrics import METRICS, Extractor, Features
+from metrics.score import NotApplicable
+
+MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
+SIZES = {"full": 1, "quarter": 4}
+"""The two sizes of sets, and what part of all images each has."""
+
+
+class Measurement(NamedTuple):
+    """One value of a metric; see `MEASURED`. NaN where the metric is not defined."""
+
+    metric: str
+    extractor: str
+    fault: str
+    level: int
+    repetition: int
+    size: str
+    n: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Design:
+    """How an audit is laid out.
+
+    Attributes:
+        samples: images in a set, N.
+        splits: pairs of held-out sets of which the floor is made.
+        repetitions: how many of the splits are damaged.
+        seed: of all its randomness.
+        faults: the names of those that are laid on.
+        metrics: the names of those that are asked.
+    """
+
+    samples: int
+    splits: int
+    repetitions: int
+    seed: int
+    faults: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """All images of an audit and what the extractors see in them.
+
+    Attributes:
+        images: uint8 [bank, C, S, S].
+        classes: int64 [bank], -1 where an image has none.
+        places: where in the bank the pool, train, jittered, foreign and static images are.
+        features: by the name of the extractor.
+    """
+
+    images: Tensor
+    classes: Tensor
+    places: dict[str, range]
+    features: dict[str, Features]
+
+    def rows(self, chosen: Tensor) -> Rows:
+        """Give what a fault may make of some images of the pool."""
+        places = {name: place for name, place in self.places.items() if name != "pool"}
+        return Rows(chosen, self.images, self.classes, **places)
+
+    def see(self, extractor: str, rows: Tensor) -> Features:
+        """Give what an extractor sees in some images."""
+        features, logits = self.features[extractor]
+        return Features(features[rows], None if logits is None else logits[rows])
+
+
+@dataclass(frozen=True)
+class Session:
+    """An audit under way: its design, its bank and its extractors.
+
+    References are kept for as long as the session lives, since metrics remember what they have
+    computed from one.
+    """
+
+    design: Design
+    bank: Bank
+    extractors: dict[str, Extractor]
+    references: dict[tuple[int, int, str], Features] = field(default_factory=dict)
+
+    @cached_property
+    def training(self) -> dict[str, Tensor]:
+        """The features of the training images, by extractor."""
+        place = self.bank.places["train"]
+        return {e: f.features[place.start : place.stop] for e, f in self.bank.features.items()}
+
+    @cached_property
+    def order(self) -> list[Tensor]:
+        """The pool's rows in the order in which each split deals them out."""
+        pool, seed = len(self.bank.places["pool"]), self.design.seed
+        return [torch.randperm(pool, generator=make_rng(seed, "split", s)) for s in self.splits]
+
+    @property
+    def splits(self) -> range:
+        """The numbers of all splits."""
+        return range(self.design.splits)
+
+    @property
+    def repetitions(self) -> range:
+        """The numbers of the splits that are damaged."""
+        return range(self.design.repetitions)
+
+    def count(self, size: str) -> int:
+        """Give the number of images in a set of some size."""
+        return self.design.samples // SIZES[size]
+
+    def held_out(self, split: int, size: str) -> Tensor:
+        """Give the rows of B, the held-out images of a split that are compared or damaged."""
+        return self.order[split][: self.count(size)]
+
+    def reference(self, split: int, size: str, extractor: str) -> Features:
+        """Give what an extractor sees in A, the images that a split compares with."""
+        key = split, self.count(size), extractor
+        if key not in self.references:
+            rows = self.order[split].flip(0)[: self.count(size)]
+            self.references[key] = self.bank.see(extractor, rows)
+        return self.references[key]
+
+    def rng(self, fault: Fault, split: int) -> torch.Generator:
+        """Make the generator of what is random about a fault, the same at every level."""
+        return make_rng(self.design.seed, fault.name, split)
+
+
+def make_rng(*parts: object) -> torch.Generator:
+    """Make the generator of one purpose."""
+    return torch.Generator().manual_seed(derive_seed("audit", *parts))
+
+
+def measure_level(session: Session, name: str, level: int) -> list[Measurement]:
+    """Measure one level of a fault by every metric, under every extractor, at both sizes."""
+    kinds = {"images": spoil_images, "rows": spoil_rows, "features": spoil_features}
+    return list(kinds[FAULTS[name].kind](session, FAULTS[name], level))
+
+
+def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
+    """Put other images of the bank in the place of some, or leave some out.
+
+    Where a fault leaves fewer images, all splits are cut to as many as the fewest have, so that
+    they are compared with one floor.
+    """
+    amount = fault.amounts[level - 1]
+    for size in SIZES:
+        chosen = [session.bank.rows(session.held_out(r, size)) for r in session.repetitions]
+        rows = [fault.function(c, amount, session.rng(fault, r)) for r, c in enumerate(chosen)]
+        count = min(map(len, rows))
+        for r, e in product(session.repetitions, session.extractors):
+            fake = session.bank.see(e, rows[r][:count])
+            yield from measure(session, e, fake, Label(fault.name, level, r, size))
+
+
+def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
+    """Damage features themselves; logits have no part in it."""
+    amount = fault.amounts[level - 1]
+    for size, r, e in product(SIZES, session.repetitions, session.extractors):
+        features = session.bank.see(e, session.held_out(r, size)).features
+        fake = Features(fault.function(features, amount, session.rng(fault, r)), None)
+        yield from measure(session, e, fake, Label(fault.name, level, r, size))
+
+
+def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
+    """Damage every image that any split compares, once, and let all extractors see it."""
+    sets = {(r, s): session.held_out(r, s) for r in session.repetitions for s in SIZES}
+    rows = torch.cat(list(sets.values())).unique()
+    images = session.bank.images[rows]
+    damaged = damage(fault, fault.amounts[level - 1], images, session.rng(fault, 0))
+    places = torch.full((len(session.bank.images),), -1)
+    places[rows] = torch.arange(len(rows))
+    seen = {name: extractor(damaged) for name, extractor in session.extractors.items()}
+    pairs = dict(compare_pairs(session.design.metrics, images, damaged))
+    for (r, size), chosen in sets.items():
+        label, own = Label(fault.name, level, r, size), places[chosen]
+        for e, (features, logits) in seen.items():
+            fake = Features(features[own], None if logits is None else logits[own])
+            yield from measure(session, e, fake, label)
+        for metric, values in pairs.items():
+            yield Measurement(metric, "", *label, len(own), values[own].double().mean().item())
+
+
+def damage(fault: Fault, amount: float, images: Tensor, rng: torch.Generator) -> Tensor:
+    """Damage uint8 images [n, C, S, S]."""
+    return quantise(fault.function(to_float(images), amount, rng))
+
+
+def measure_floor(
+    session: Session, split: int, counts: Mapping[str, Collection[int]]
+) -> list[Measurement]:
+    """Measure held-out images that nothing has been done to, at every count that is wanted."""
+    found = list[Measurement]()
+    for size, e in product(SIZES, session.extractors):
+        chosen = session.held_out(split, size)
+        for n in sorted(counts[size]):
+            fake = session.bank.see(e, chosen[:n])
+            found += measure(session, e, fake, Label("", 0, split, size))
+    for size in SIZES:
+        images = session.bank.images[session.held_out(split, size)]
+        for metric, values in compare_pairs(session.design.metrics, images, images):
+            value = values.double().mean().item()
+            found.append(Measurement(metric, "", "", 0, split, size, len(images), value))
+    return found
+
+
+class Label(NamedTuple):
+    """What a set of images is: the fault laid on, its level, the split and the size."""
+
+    fault: str
+    level: int
+    repetition: int
+    size: str
+
+
+def measure(
+    session: Session, extractor: str, fake: Features, label: Label
+) -> Iterator[Measurement]:
+    """Ask every metric that can be asked about a set of images."""
+    real = session.reference(label.repetition, label.size, extractor)
+    known = dict[Callable[..., Any], Any]()
+    for name in session.design.metrics:
+        arguments = choose_arguments(name, real, fake, session.training[extractor])
+        if arguments is not None:
+            value = ask(name, arguments, known)
+            yield Measurement(name, extractor, *label, len(fake.features), value)
+
+
+def choose_arguments(
+    name: str, real: Features, fake: Features, training: Tensor
+) -> tuple[Tensor, ...] | None:
+    """Give what a metric is a function of, None where an extractor has not got it."""
+    inputs = METRICS[name].metadata.inputs
+    if inputs == "features":
+        return real.features, fake.features
+    if inputs == "training":
+        return real.features, fake.features, training
+    if real.logits is None or fake.logits is None:
+        return None
+    return {"logits": (fake.logits,), "both_logits": (real.logits, fake.logits)}.get(inputs)
+
+
+def ask(name: str, arguments: tuple[Tensor, ...], known: dict[Callable[..., Any], Any]) -> float:
+    """Give the value of a metric, NaN where it says that it has none for such sets.
+
+    Args:
+        name: of the metric.
+        arguments: what it is a function of.
+        known: what functions have given that several metrics share.
+    """
+    metric = METRICS[name]
+    try:
+        if metric.function not in known:
+            known[metric.function] = metric.function(*arguments)
+    except ValueError:
+        known[metric.function] = nan
+    found = known[metric.function]
+    return float(getattr(found, name) if isinstance(found, tuple) else found)
+
+
+def compare_pairs(
+    names: Iterable[str], originals: Tensor, copies: Tensor
+) -> Iterator[tuple[str, Tensor]]:
+    """Score damaged images beside what they were, one value an image, as far as that is defined."""
+    pair = to_float(originals), to_float(copies)
+    for name in names:
+        if METRICS[name].metadata.inputs == "pairs":
+            with suppress(NotApplicable):
+                yield name, METRICS[name](*pair)
+
+
+def to_frame(found: Iterable[Measurement]) -> pd.DataFrame:
+    """Give measurements as a data frame, in an order of their own."""
+    frame = pd.DataFrame(list(found), columns=list(MEASURED))
+    return frame.sort_values(list(MEASURED[:-1]), ignore_index=True)
+
+
+def list_levels(names: Iterable[str]) -> list[tuple[str, int]]:
+    """List all levels of some faults."""
+    return [(name, level + 1) for name in names for level in range(len(FAULTS[name].amounts))]
+
+
+def list_counts(found: Iterable[Measurement], samples: int) -> dict[str, set[int]]:
+    """List the numbers of images that sets have, by size, those of undamaged ones among them."""
+    counts = {size: {samples // part} for size, part in SIZES.items()}
+    for row in found:
+        if row.extractor:
+            counts[row.size].add(row.n)
+    return counts

@@ -1,0 +1,251 @@
+"""The audit's command, as a user meets it; above all that it is right about planted metrics."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from benchmarks import audit, run
+from benchmarks.auditing import answers, trial
+from benchmarks.auditing.store import read_audit
+from benchmarks.catalogue import list_faults
+
+HERE = Path(__file__).parent
+PLANTED = HERE / "planted.py"
+OWN = HERE / "own_models.py"
+ALONE = ("--extractor", "pixels", "--views", "")
+SMALL = (*ALONE, "--samples", "60", "--repetitions", "3", "--jobs", "1")
+QUICK = (*SMALL, "--metrics", "fid,mae", "--faults", "blur,drop")
+EXTRACTOR = '''"""An extractor of one's own."""
+
+from benchmarks.auditing.own import METRICS
+from metrics.features import Extractor, extractor
+from torch import nn
+
+
+class Means(nn.Module):
+    def forward(self, images):
+        return images.float().mean(2).flatten(1), None
+
+
+@extractor(name="means", summary="mean brightness of columns")
+def build_means(material):
+    side = material.images.shape[-1]
+    return Extractor("means", Means(), dimension=side, classes=None, channels=1, recipe="means 1")
+'''
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known answers take longer than all else."""
+    monkeypatch.setattr(trial, "QUESTIONS", {})
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The verdicts on metrics that were planted, by metric and fault."""
+    folder = tmp_path_factory.mktemp("planted")
+    names = ("constant", "luck", "bad_share", "no_classes", "copyist")
+    own = [word for name in names for word in ("--metric", f"{PLANTED}:{name}")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "QUESTIONS", {})
+        options = (*ALONE, "--samples", "200", "--metrics", "", *own, "--out", str(folder))
+        assert audit.main([*options]) == 0
+    return read_audit(folder / "audit").verdicts.set_index(["metric", "fault"])
+
+
+SPOILING = ("blur", "noise", "foreign", "static", "gaussian")
+KEEPING = ("drop", "thin", "duplicates", "shrink", "memoriser")
+
+
+@pytest.mark.parametrize("metric", ["constant", "luck"])
+def test_what_says_nothing_sees_nothing(planted: pd.DataFrame, metric: str) -> None:
+    verdicts = planted.loc[metric, "verdict"]
+    assert set(verdicts.index) == set(list_faults())
+    assert not set(verdicts) & {"sees", "sees late", "misled"}
+    assert (verdicts == "blind").mean() > 0.9
+
+
+def test_a_constant_is_blind_without_a_doubt(planted: pd.DataFrame) -> None:
+    assert set(planted.loc["constant", "verdict"]) == {"blind"}
+    assert (planted.loc["constant", "tau"] == 0).all()
+
+
+def test_the_share_of_bad_images_is_seen_and_straight(planted: pd.DataFrame) -> None:
+    rows = planted.loc["bad_share"]
+    assert set(rows.loc[[*SPOILING], "verdict"]) == {"sees"}
+    assert set(rows.loc[[*KEEPING], "verdict"]) == {"blind"}
+    assert (rows.loc[["foreign", "static", "gaussian"], "linearity"] > 0.999).all()
+    assert (rows.loc[["foreign", "static"], "threshold"] == 1).all()
+    assert (rows.loc[["foreign", "static"], "tau"] == 1).all()
+
+
+def test_what_is_blind_to_classes_is_found_out(planted: pd.DataFrame) -> None:
+    rows = planted.loc["no_classes"]
+    assert set(rows.loc[["drop", "thin"], "verdict"]) == {"blind"}
+    assert set(rows.loc[["static", "duplicates", "shrink"], "verdict"]) == {"sees"}
+    assert not rows.loc["drop", "kept"]
+    assert rows.loc["duplicates", "kept"]
+
+
+def test_what_rewards_copies_is_misled_by_them(planted: pd.DataFrame) -> None:
+    rows = planted.loc["copyist"]
+    assert set(rows.loc[["memoriser", "jitter"], "verdict"]) == {"misled"}
+    assert rows.loc["static", "verdict"] == "sees"
+
+
+def test_the_same_comes_of_any_number_of_processes(here: Path) -> None:
+    for jobs in ("1", "2"):
+        command = [sys.executable, "-m", "benchmarks.audit", *QUICK, "--jobs", jobs, "--out", jobs]
+        assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    for name in ("measurements.csv.gz", "verdict.csv", "floors.csv", "curves.csv"):
+        assert (here / "1/audit" / name).read_bytes() == (here / "2/audit" / name).read_bytes()
+    one, two = (json.loads((here / jobs / "audit/audit.json").read_text()) for jobs in "12")
+    assert one["answers"] == two["answers"]
+
+
+@pytest.mark.usefixtures("unasked")
+def test_another_seed_measures_other_sets(here: Path) -> None:
+    for seed in ("0", "1"):
+        assert audit.main([*QUICK, "--seed", seed, "--out", seed]) == 0
+    first, second = (here / seed / "audit/floors.csv" for seed in "01")
+    assert first.read_bytes() != second.read_bytes()
+
+
+@pytest.mark.usefixtures("unasked")
+def test_an_audit_leaves_what_it_promises(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert audit.main([*QUICK]) == 0
+    place = here / "results/digits/audit"
+    for name in ("verdict.md", "audit.html", "plots/heatmap.png", "strips/blur.png"):
+        assert (place / name).stat().st_size > 100, name
+    about = json.loads((place / "audit.json").read_text())
+    assert about["samples"] == 60
+    assert [fault["name"] for fault in about["faults"]] == ["blur", "drop"]
+    measured = pd.read_csv(place / "measurements.csv.gz", keep_default_na=False)
+    floor = measured[(measured["fault"] == "") & (measured["metric"] == "fid")]
+    assert floor[floor["n"].astype(int) == 60]["repetition"].nunique() == 20
+    printed = capsys.readouterr().out
+    assert "FID" in printed
+    assert str(Path("results/digits/audit/audit.html")) in printed
+
+
+@pytest.mark.usefixtures("unasked")
+def test_judging_again_changes_nothing(here: Path) -> None:
+    assert audit.main([*QUICK]) == 0
+    place = here / "results/digits/audit"
+    before = {p: p.read_bytes() for p in place.rglob("*.*") if p.is_file() and p.suffix}
+    assert audit.main(["--rebuild", "results/digits"]) == 0
+    assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.usefixtures("unasked")
+def test_images_of_ones_own_need_no_labels(here: Path) -> None:
+    folder = here / "own"
+    folder.mkdir()
+    for number, image in enumerate(load_digits().images[:300]):
+        Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8)).save(folder / f"{number}.png")
+    options = ("--dataset", f"folder:{folder}", "--extractor", "random", "--views", "")
+    rest = ("--repetitions", "3", "--metrics", "fid", "--faults", "drop,shrink", "--jobs", "1")
+    assert audit.main([*options, *rest, "--out", "results/own"]) == 0
+    about = read_audit(here / "results/own/audit").about
+    assert about["clustered"]
+    assert 2 <= about["classes"] <= 10
+
+
+@pytest.mark.usefixtures("unasked")
+def test_an_extractor_of_ones_own_is_audited(here: Path) -> None:
+    Path("means.py").write_text(EXTRACTOR, encoding="utf-8")
+    rest = ("--metrics", "fid", "--faults", "contrast", "--samples", "60", "--repetitions", "3")
+    assert audit.main(["--extractor", "means.py:build_means", "--views", "", *rest]) == 0
+    audited = read_audit(here / "results/digits/audit")
+    assert [name.partition("@")[0] for name in audited.about["extractors"]] == ["means"]
+    assert list(audited.verdicts["verdict"]) == ["sees"]
+
+
+@pytest.mark.usefixtures("unasked")
+def test_a_report_that_is_there_gets_the_audit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--extractor", "pixels", "--views", "", "--samples", "64", "--steps", "5")
+    models = ("--models", f"{OWN}:Average", "--seeds", "1", "--set", "average.noise=0.5")
+    monkeypatch.setattr("benchmarks.plots.render", lambda _: {})
+    assert run.main([*models, *options]) == 0
+    page = here / "results/digits/report.html"
+    assert "python -m benchmarks.audit" in page.read_text(encoding="utf-8")
+    assert audit.main([*QUICK]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "dropped classes" in text
+    assert (here / "results/digits/suite.json").exists()
+
+
+def test_known_answers_are_found_on_digits(here: Path) -> None:
+    options = ("--metrics", "fid", "--faults", "drop", "--repetitions", "3", "--jobs", "1")
+    assert audit.main([*options, "--views", ""]) == 0
+    found = read_audit(here / "results/digits/audit").about["answers"]
+    assert [answer["name"] for answer in found] == list(answers.QUESTIONS)
+    assert [answer["passed"] for answer in found] == [True] * len(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--metric", f"{PLANTED}:undecorated"], "decorate it"),
+        (["--metric", f"{PLANTED}:constnt"], "did you mean 'constant'"),
+        (["--metric", "absent.py:fid"], "absent.py"),
+        (["--metric", "fid"], "file.py:function"),
+        (["--metrics", "fidd"], "did you mean 'fid'"),
+        (["--metrics", "elbo"], "choose from"),
+        (["--faults", "blurr"], "did you mean 'blur'"),
+        (["--extractor", "clasifier"], "did you mean 'classifier'"),
+        (["--extractor", f"{PLANTED}:constant"], "@extractor"),
+        (["--fault", "blur"], "did you mean '--faults'"),
+        (["--splits", "5"], "20 or more"),
+        (["--repetitions", "2"], "from 3"),
+        (["--repetitions", "21"], "20"),
+        (["--samples", "1000"], "half of the held-out"),
+        (["--seed", "x"], "--seed"),
+        (["modes"], "points"),
+        (["digits", "mnist"], "one suite at a time"),
+        (["--rebuild", "nowhere"], "nowhere"),
+        (["--inception-weights", "w.pt"], "--extractor inception"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(
+    options: list[str], hint: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main(options) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert hint in said
+    assert not list(here.iterdir())
+
+
+def test_a_metric_called_as_another_is_refused_and_does_not_replace_it(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from metrics import METRICS
+
+    shipped = METRICS["fid"]
+    text = PLANTED.read_text(encoding="utf-8").replace('name="constant"', 'name="fid"')
+    Path("taken.py").write_text(text, encoding="utf-8")
+    assert audit.main(["--metric", "taken.py:constant"]) == 2
+    assert "already" in capsys.readouterr().err
+    assert METRICS["fid"] is shipped
+
+
+def test_a_folder_without_a_suite_gets_no_report(here: Path, unasked: None) -> None:
+    assert audit.main([*QUICK, "--out", "alone"]) == 0
+    assert {path.name for path in (here / "alone").iterdir()} == {"audit"}
+    shutil.rmtree("alone")
