@@ -46,7 +46,7 @@ EXAMPLES = """examples:
 
 SAMPLES = 2_000
 """Images in a set, unless there are fewer or the user says otherwise."""
-SPLITS, REPETITIONS = 40, 10
+SPLITS, REPETITIONS = 60, 10
 """Pairs of held-out sets of which the floor is made, and how many of them are damaged."""
 FEWEST_SPLITS, FEWEST_REPETITIONS = 20, 3
 SOURCE = "edges"

@@ -31,7 +31,9 @@ USES = {
 DIFFERENCES = (0.05, 0.1, 0.2, 0.5)
 BEYOND = 10.0
 """Deviations of the floor from which on a level is well beyond it."""
-MOST_WARNINGS, MOST_FAULTS = 6, 4
+MOST_WARNINGS, MOST_FAULTS = 4, 4
+TIE = 0.1
+"""Scores whose worth differs by less than this an aspect are as good as each other."""
 SCORE = ["metric", "extractor"]
 
 
@@ -104,27 +106,20 @@ def rate(audit: AuditLike) -> pd.DataFrame:
     """Rate each score of sets by its verdicts: a row a metric, extractor and aspect.
 
     Returns:
-        metric, extractor, aspect, promised (whether the metric claims to see the aspect), worth
-        (the mean of `WORTH`), undecided (the share), start (mean threshold, as a share of the
-        levels, 1 where there is none) and tau.
+        metric, extractor, aspect, promised (whether the metric claims to see the aspect) and worth
+        (the mean of `WORTH`).
     """
     sets = audit.verdicts[audit.verdicts["extractor"] != ""]
-    levels = {fault["name"]: len(fault["amounts"]) for fault in audit.about["faults"]}
-    marked = sets.assign(
-        worth=sets["verdict"].map(WORTH),
-        undecided=sets["verdict"] == "undecided",
-        promised=sets["promise"] == "sees",
-        start=(sets["threshold"] / sets["fault"].map(levels)).fillna(1.0),
-    )
-    columns = ["promised", "worth", "undecided", "start", "tau"]
+    marked = sets.assign(worth=sets["verdict"].map(WORTH), promised=sets["promise"] == "sees")
+    columns = ["promised", "worth"]
     return marked.groupby([*SCORE, "aspect"], sort=False)[columns].mean().reset_index()
 
 
 def choose(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | None:
-    """Choose the score that sees the most of some aspects, and sees it earliest.
+    """Choose the score that sees the most of some aspects, and sees it early.
 
     Among those that claim to see as many of the aspects as any does; each aspect counts the same.
-    A tie goes to the least undecided, then to the earliest, then to the most monotone.
+    Of those within `TIE` of the best, the first in the audit's order: small differences are luck.
 
     Returns:
         Metric and extractor, None where nothing is seen.
@@ -132,16 +127,12 @@ def choose(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | Non
     part = table[table["aspect"].isin(aspects)]
     if part.empty:
         return None
-    sums = part.groupby(SCORE, sort=False)[["promised", "worth", "undecided", "start", "tau"]].sum()
+    sums = part.groupby(SCORE, sort=False)[["promised", "worth"]].sum()
     sums = sums[sums["promised"] == sums["promised"].max()].round(9)
-    order = sums.sort_values(
-        ["worth", "undecided", "start", "tau"],
-        ascending=[False, True, True, False],
-        kind="stable",
-    )
-    if order["worth"].iloc[0] <= 0 or order["promised"].iloc[0] <= 0:
+    best = sums[sums["worth"] >= sums["worth"].max() - TIE * len(aspects)]
+    if sums["worth"].max() <= 0 or sums["promised"].iloc[0] <= 0:
         return None
-    metric, extractor = order.index[0]
+    metric, extractor = best.index[0]
     return str(metric), str(extractor)
 
 
@@ -229,22 +220,31 @@ def _warn(audit: AuditLike) -> list[str]:
     """Which scores fail for what they claim to see, the most failures first."""
     verdicts = audit.verdicts
     failed = verdicts[(verdicts["promise"] == "sees") & (verdicts["kept"] == False)]  # noqa: E712
-    groups = [
-        ((str(metric), str(extractor)), rows)
-        for (metric, extractor), rows in failed.groupby(SCORE, sort=False)
-    ]
-    groups.sort(key=lambda group: -len(group[1]))
-    lines = []
-    for score, rows in groups[:MOST_WARNINGS]:
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    sizes = dict[tuple[str, str, str], int]()
+    for (metric, extractor), rows in failed.groupby(SCORE, sort=False):
         uses = _join([USES[aspect] for aspect in dict.fromkeys(rows["aspect"])], MOST_FAULTS)
-        lines.append(f"Do not trust {_name(audit, score)} alone for {uses}: {_list(audit, rows)}.")
-    if len(groups) > MOST_WARNINGS:
-        left = len(groups) - MOST_WARNINGS
+        key = (str(metric), uses, _list(audit, rows))
+        alike.setdefault(key, []).append(str(extractor))
+        sizes[key] = len(rows)
+    keys = sorted(alike, key=lambda key: -sizes[key] * len(alike[key]))
+    lines = [
+        f"Do not trust {_name_all(audit, key[0], alike[key])} alone for {key[1]}: {key[2]}."
+        for key in keys[:MOST_WARNINGS]
+    ]
+    if left := sum(len(alike[key]) for key in keys[MOST_WARNINGS:]):
         fail = (
             "fails for a fault that it claims" if left == 1 else "fail for faults that they claim"
         )
         lines.append(f"{count(left, 'further score')} {fail} to see.")
     return lines
+
+
+def _name_all(audit: AuditLike, metric: str, extractors: Sequence[str]) -> str:
+    """A score under several extractors: `Density (random, pixels)`."""
+    symbol = _name(audit, (metric, ""))
+    known = ", ".join(_short(extractor) for extractor in extractors if extractor)
+    return f"{symbol} ({known})" if known else symbol
 
 
 def _plan(audit: AuditLike, chosen: tuple[str, str], runs: pd.DataFrame | None) -> list[str]:
@@ -288,7 +288,9 @@ def relative_spread(audit: AuditLike, score: tuple[str, str], size: str) -> floa
     along, so that it is rather too large for two models that are compared with one reference.
     NaN where there is no such level.
     """
-    repetitions = audit.about["repetitions"]
+    about = audit.about
+    whole = about["repetitions"]
+    repetitions = whole if size == "full" else about.get("quarter_repetitions") or whole
     if repetitions < FEWEST_SEEDS:
         return math.nan
     curves = audit.curves

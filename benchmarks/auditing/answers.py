@@ -37,6 +37,8 @@ ASKED = (
 """The metrics whose values between sets of real images are looked at."""
 WITHIN = 0.9
 """The least share of real sets that must be within a floor which should hold 95 % of them."""
+SPLITS, REPEATED = 20, 5
+"""Splits that make a floor, and sets that are set against it, at most."""
 NEIGHBOURS = 5
 """Those by which density and coverage judge."""
 SUREST = 20
@@ -216,7 +218,7 @@ def score_real(
 ) -> dict[str, list[float]]:
     """Score the first `count` images of B of every split, by default all; a list a metric."""
     names = list(names)
-    rows = [session.held_out(s, "full")[:count] for s in session.splits]
+    rows = [session.held_out(s, "full")[:count] for s in session.splits[:SPLITS]]
     seen = [session.bank.see(extractor, chosen) for chosen in rows]
     found = [score(session, names, extractor, s, fake) for s, fake in enumerate(seen)]
     return {name: [scores[name] for scores in found] for name in found[0]}
@@ -307,7 +309,7 @@ def leave_out(values: Sequence[float]) -> float:
 )
 def catch_memoriser(session: Session) -> Finding:
     """Score bootstraps of the training images."""
-    draws = [draw_copies(session, r) for r in session.repetitions]
+    draws = [draw_copies(session, r) for r in session.repetitions("full")[:REPEATED]]
     beaten, caught, passing, values = [], [], [], dict[str, float]()
     for extractor in session.extractors:
         copied, fresh = score_by_training(session, extractor, draws)
@@ -362,7 +364,7 @@ def score_by_training(
 )
 def catch_dropper(session: Session) -> Finding:
     """Score held-out images of half of the classes."""
-    sets = [keep_half(session, r) for r in session.repetitions]
+    sets = [keep_half(session, r) for r in session.repetitions("full")[:REPEATED]]
     seeing = ("fid", "recall", "coverage", "classes_reached", "class_kl")
     if min(map(len, sets)) < FEWEST_KEPT:
         raise Unasked("half of the classes hold too few of the images")
@@ -401,7 +403,7 @@ def keep_half(session: Session, split: int) -> Tensor:
 def catch_sharpener(session: Session) -> Finding:
     """Score the images that a classifier is surest of."""
     judge = find_judge(session)
-    sets = [keep_surest(session, judge, r) for r in session.repetitions]
+    sets = [keep_surest(session, judge, r) for r in session.repetitions("full")[:REPEATED]]
     found = contrast(session, ("inception_score", "fid", "precision", "recall"), judge, sets)
     fooled, seen = found["inception_score"].better, found["fid"].worse
     return Finding(

@@ -45,7 +45,7 @@ def tabulate(block: Block) -> Table:
     first, *others = SIGNS
     shown = [v for v in others if any(list_faults(line, v) for line in block.lines)]
     for verdict in shown:
-        table.add_column(verdict)
+        table.add_column(verdict, min_width=12)
     for line in block.lines:
         known = sum(cell is not None for cell in line.cells.values())
         seen = f"{len(list_faults(line, first))} of {known}"
@@ -62,7 +62,5 @@ def list_faults(line: Line, verdict: str) -> Sequence[str]:
 
 def list_answers(audit: "Audit") -> list[str]:
     """Give a line for each question whose answer is known."""
-    return [
-        f"{state_outcome(answer['passed'])}: {plain(answer['name'])}. {plain(answer['found'])}"
-        for answer in audit.about["answers"]
-    ]
+    told = [(a["passed"], plain(a["name"]), plain(a["found"])) for a in audit.about["answers"]]
+    return [f"- {state_outcome(p)}, {name.replace('_', ' ')}: {found}" for p, name, found in told]

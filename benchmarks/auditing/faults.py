@@ -356,11 +356,11 @@ def shrink_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
     title="duplicates",
     aspect="variety",
     kind="rows",
-    amounts=(0.1, 0.25, 0.5, 0.75, 0.9, 1.0),
+    amounts=(0.1, 0.25, 0.5, 0.75, 0.9, 0.99),
     unit="of the images, replaced by copies of the others",
     words="{amount:.0%} copies",
     share=True,
-    summary="ever fewer different images, equally often repeated, until there is one",
+    summary="ever fewer different images, equally often repeated, until one in a hundred is left",
 )
 def duplicate(rows: Rows, amount: float, rng: Generator) -> Tensor:
     """Keep 1 - `amount` of the images, at least one, and repeat them until the set is full."""

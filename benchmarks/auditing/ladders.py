@@ -34,6 +34,8 @@ FEWEST_PAIRS = 4
 CHANCE = 3
 """Errors of a mean within which it may have left the floor's by chance, given six levels."""
 RESAMPLES = 400
+EARLY = 2 / 3
+"""Of a ladder's levels, those from which on a fault is not seen late."""
 CELL = ["metric", "extractor", "fault"]
 BLIND, SEES, LATE, MISLED = range(4)
 
@@ -167,7 +169,7 @@ def read_verdicts(states: np.ndarray, steps: np.ndarray) -> np.ndarray:
     )[..., 0]
     thresholds = find_thresholds(states)
     misled = (states < 0).any(-1) | ((states > 0).any(-1) & (last <= 0))
-    seen = np.where(2 * thresholds <= steps, SEES, LATE)
+    seen = np.where(thresholds <= EARLY * steps + EQUAL, SEES, LATE)
     return np.where(misled, MISLED, np.where((states == 0).all(-1), BLIND, seen))
 
 

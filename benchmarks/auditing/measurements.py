@@ -27,6 +27,10 @@ from metrics.score import NotApplicable
 MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
 SIZES = {"full": 1, "quarter": 4}
 """The two sizes of sets, and what part of all images each has."""
+AGAIN = 4
+"""Repetitions, at most, that are measured at a quarter of the size too."""
+SHRUNKEN = 20
+"""Splits, at most, of which the floor is made for sets that have lost images to a fault."""
 
 
 class Measurement(NamedTuple):
@@ -120,10 +124,10 @@ class Session:
         """The numbers of all splits."""
         return range(self.design.splits)
 
-    @property
-    def repetitions(self) -> range:
-        """The numbers of the splits that are damaged."""
-        return range(self.design.repetitions)
+    def repetitions(self, size: str) -> range:
+        """Give the numbers of the splits that are damaged."""
+        most = self.design.repetitions
+        return range(most if size == "full" else min(most, AGAIN))
 
     def count(self, size: str) -> int:
         """Give the number of images in a set of some size."""
@@ -165,10 +169,11 @@ def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measureme
     """
     amount = fault.amounts[level - 1]
     for size in SIZES:
-        chosen = [session.bank.rows(session.held_out(r, size)) for r in session.repetitions]
+        splits = session.repetitions(size)
+        chosen = [session.bank.rows(session.held_out(r, size)) for r in splits]
         rows = [fault.function(c, amount, session.rng(fault, r)) for r, c in enumerate(chosen)]
         count = min(map(len, rows))
-        for r, e in product(session.repetitions, session.extractors):
+        for r, e in product(splits, session.extractors):
             fake = session.bank.see(e, rows[r][:count])
             yield from measure(session, e, fake, Label(fault.name, level, r, size))
 
@@ -176,7 +181,8 @@ def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measureme
 def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
     """Damage features themselves; logits have no part in it."""
     amount = fault.amounts[level - 1]
-    for size, r, e in product(SIZES, session.repetitions, session.extractors):
+    sets = [(size, r) for size in SIZES for r in session.repetitions(size)]
+    for (size, r), e in product(sets, session.extractors):
         features = session.bank.see(e, session.held_out(r, size)).features
         fake = Features(fault.function(features, amount, session.rng(fault, r)), None)
         yield from measure(session, e, fake, Label(fault.name, level, r, size))
@@ -184,7 +190,7 @@ def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measu
 
 def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
     """Damage every image that any split compares, once, and let all extractors see it."""
-    sets = {(r, s): session.held_out(r, s) for r in session.repetitions for s in SIZES}
+    sets = {(r, s): session.held_out(r, s) for s in SIZES for r in session.repetitions(s)}
     rows = torch.cat(list(sets.values())).unique()
     images = session.bank.images[rows]
     damaged = damage(fault, fault.amounts[level - 1], images, session.rng(fault, 0))
@@ -213,7 +219,8 @@ def measure_floor(
     found = list[Measurement]()
     for size, e in product(SIZES, session.extractors):
         chosen = session.held_out(split, size)
-        for n in sorted(counts[size]):
+        wanted = sorted(counts[size]) if split < SHRUNKEN else [len(chosen)]
+        for n in wanted:
             fake = session.bank.see(e, chosen[:n])
             found += measure(session, e, fake, Label("", 0, split, size))
     for size in SIZES:

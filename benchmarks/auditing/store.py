@@ -154,7 +154,8 @@ class _About(_Audited):
     pool: Whole
     splits: Whole
     repetitions: Whole
-    seed: Whole
+    quarter_repetitions: Whole | None = None
+    seed: int
     clustered: bool
     classes: Whole
     faults: list[_Fault]

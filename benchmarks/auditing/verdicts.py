@@ -6,8 +6,8 @@ images, within it, or better):
 - misled: at some level damaged images are better than real ones, or total damage is within the
   floor after less was worse, and so passes for real
 - blind: all levels are within the floor
-- sees: from some level in the first half on, all levels are worse than the floor
-- sees late: the same from a level in the second half on
+- sees: from some level before the last third on, all levels are worse than the floor
+- sees late: the same from a level in the last third on
 - undecided: luck would decide. Repetitions and splits are resampled, and fewer than `AGREEMENT` of
   the resamples have the verdict that was measured
 

@@ -97,10 +97,16 @@ NOTE = (
 
 
 def render_audit(audit: "Audit") -> dict[str, bytes]:
-    """Draw all plots of an audit: file name, such as `heatmap.svg` or `blur.png`, to content."""
-    heatmap = draw_heatmap(audit)
+    """Draw all plots of an audit: file name, such as `heatmap.svg` or `blur.png`, to content.
+
+    `heatmap` is that of the first extractor, `heatmap_all` of all of them.
+    """
+    maps = {
+        HEATMAP: draw_heatmap(audit, extractor=audit.about["extractors"][0]),
+        f"{HEATMAP}_all": draw_heatmap(audit),
+    }
+    files = {f"{n}.{kind}": save(f, kind) for n, f in maps.items() if f for kind in ("png", "svg")}
     ladders = {fault["name"]: draw_ladder(audit, fault["name"]) for fault in audit.about["faults"]}
-    files = {f"{HEATMAP}.{kind}": save(heatmap, kind) for kind in ("png", "svg") if heatmap}
     return files | {f"{n}.png": thin_out(save(f, "png")) for n, f in ladders.items() if f}
 
 

@@ -116,7 +116,8 @@ def test_what_was_not_measured_is_not_drawn(audit: Audit) -> None:
 def test_all_plots_are_files_and_the_same_each_time() -> None:
     few = {"metrics": ("fid", "psnr"), "extractors": EXTRACTORS[:1], "faults": ("blur", "drop")}
     files = render_audit(make_audit(**few))
-    assert set(files) == {"heatmap.png", "heatmap.svg", "blur.png", "drop.png"}
+    maps = {f"{name}.{kind}" for name in ("heatmap", "heatmap_all") for kind in ("png", "svg")}
+    assert set(files) == maps | {"blur.png", "drop.png"}
     assert files == render_audit(make_audit(**few))
 
 

@@ -95,7 +95,7 @@ def test_a_ladder_has_five_to_seven_levels_that_grow(fault: Fault) -> None:
     assert 5 <= len(fault.amounts) <= 7
     assert list(fault.amounts) == sorted(set(fault.amounts))
     assert fault.amounts[0] > 0
-    assert not fault.share or fault.amounts[-1] == 1
+    assert not fault.share or fault.amounts[-1] >= 0.99
     assert len({fault.show(amount) for amount in fault.amounts}) == len(fault.amounts)
     assert fault.info().amounts == fault.amounts
 
@@ -407,7 +407,7 @@ def contents(images: Tensor) -> set[bytes]:
 def test_labels_stay_with_their_images(data: Dataset) -> None:
     found = gather_stock(data, 50, seeded())
     assert len(found.pool) == 200
-    assert len(found.train) == 250
+    assert len(found.train) == 150
     assert data.test.labels is not None
     labels = dict(zip(map(bytes, data.test.images), data.test.labels, strict=True))
     known = [(labels[key], c) for key, c in pairs(found) if key in labels]

@@ -125,9 +125,9 @@ def test_total_damage_that_passes_for_real_misleads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "verdict", "threshold"), [(0.2, "sees", 3), (0.4, "sees late", 4)]
+    ("start", "verdict", "threshold"), [(0.4, "sees", 4), (0.7, "sees late", 5)]
 )
-def test_what_is_seen_in_the_second_half_only_is_seen_late(
+def test_what_is_seen_in_the_last_third_only_is_seen_late(
     start: float, verdict: str, threshold: int
 ) -> None:
     row = judge_one(measure(noisy(lambda share: 50.0 * (share >= start))))
