@@ -331,7 +331,7 @@ def rebuild(console: "Console", folder: Path) -> int:
     with hold(place, ["python", "-m", "benchmarks.audit", "--rebuild", str(folder)]):
         runs = read_runs(folder, about["dataset"]["fingerprint"])
         audit = trials.conclude(place, about, measurements, runs)
-        strips = {path.stem: path.read_bytes() for path in sorted(place.glob("strips/*.png"))}
+        strips = {path.name: path.read_bytes() for path in sorted(place.glob("strips/*.png"))}
         paths = trials.write(audit, measurements, strips)
     show(console, audit, paths)
     renew(folder)

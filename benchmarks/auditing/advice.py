@@ -31,6 +31,8 @@ USES = {
 DIFFERENCES = (0.05, 0.1, 0.2, 0.5)
 BEYOND = 10.0
 """Deviations of the floor from which on a level is well beyond it."""
+ALIKE = 0.05
+"""Of the faults that metrics claim to see, the part in which alike extractors differ."""
 MOST_WARNINGS, MOST_FAULTS = 4, 4
 TIE = 0.1
 """Scores whose worth differs by less than this an aspect are as good as each other."""
@@ -94,6 +96,8 @@ def advise(audit: AuditLike, runs: pd.DataFrame | None = None) -> list[str]:
         lines.append(_recommend(audit, chosen, "overall quality", OVERALL))
     for aspect, use in USES.items():
         best = choose(table, (aspect,))
+        if best is not None and best == chosen and aspect in OVERALL:
+            continue
         if best is not None:
             lines.append(_recommend(audit, best, use, (aspect,)))
         elif (audit.verdicts["aspect"] == aspect).any():
@@ -203,12 +207,12 @@ def _compare_extractors(audit: AuditLike) -> list[str]:
     kept = (sets["kept"] == True).groupby(sets["extractor"], sort=False).sum()  # noqa: E712
     total = len(sets) // len(kept)
     best = kept[kept == kept.max()]
-    if len(best) == len(kept):
-        return [
-            f"The extractors do equally well: under each, {best.iloc[0]} of {total} faults that"
-            " metrics claim to see are seen."
-        ]
     shares = [f"{n} under {_short(str(e))}" for e, n in kept.sort_values(ascending=False).items()]
+    if kept.max() - kept.min() <= ALIKE * total:
+        return [
+            f"The extractors do about equally well: of {total} faults that metrics claim to see,"
+            f" {_join(shares, len(shares))} are seen."
+        ]
     names = _join([_short(str(name)) for name in best.index], MOST_FAULTS)
     return [
         f"Of the extractors prefer {names}: of {total} faults that metrics claim to see,"

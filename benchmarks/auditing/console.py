@@ -35,22 +35,21 @@ def show_audit(audit: "Audit") -> Group:
 
 
 def tabulate(block: Block) -> Table:
-    """Lay out how many faults each metric sees, and about which ones there is more to say.
+    """Lay out how many faults each metric sees, and what there is to say of the others.
 
     A fault that a metric breaks its promise about has an exclamation mark.
     """
     table = Table(box=box.SIMPLE, padding=(0, 1), pad_edge=False)
     table.add_column("score", no_wrap=True)
     table.add_column("sees", justify="right", no_wrap=True)
+    table.add_column("and of the others")
     first, *others = SIGNS
-    shown = [v for v in others if any(list_faults(line, v) for line in block.lines)]
-    for verdict in shown:
-        table.add_column(verdict, min_width=12)
     for line in block.lines:
         known = sum(cell is not None for cell in line.cells.values())
         seen = f"{len(list_faults(line, first))} of {known}"
-        cells = [", ".join(list_faults(line, verdict)) for verdict in shown]
-        table.add_row(Text(plain(str(line.metric["symbol"]))), seen, *map(Text, cells))
+        told = [(word, ", ".join(list_faults(line, word))) for word in others]
+        rest = "; ".join(f"{word}: {faults}" for word, faults in told if faults)
+        table.add_row(Text(plain(str(line.metric["symbol"]))), seen, Text(rest))
     return table
 
 

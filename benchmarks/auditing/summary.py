@@ -15,8 +15,8 @@ LONGEST = 30
 SIGNS = {"sees": "●", "sees late": "◐", "blind": "○", "misled": "×", "undecided": "?"}
 """How each verdict is shown in a cell, beside its word."""
 MEANINGS = {
-    "sees": "worse than real images among themselves, from a level before the last third of them on",
-    "sees late": "the same, but only from a level in the last third of them on",
+    "sees": "worse than real images among themselves, from a level before the last third on",
+    "sees late": "the same, but only from a level in the last third on",
     "blind": "within what real images score among themselves, at every level",
     "misled": "better than real images at some level, or total damage passes for real",
     "undecided": "luck would decide: repetitions and splits chosen otherwise say otherwise",

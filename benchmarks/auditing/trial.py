@@ -220,7 +220,7 @@ def write(audit: Audit, measurements: pd.DataFrame, strips: Mapping[str, bytes])
     """Write an audit with its plots and its page."""
     drawn = render_audit(audit)
     files = {f"plots/{name}": content for name, content in drawn.items()}
-    files |= {f"strips/{name}.png": content for name, content in strips.items()}
+    files |= {f"strips/{name}": content for name, content in strips.items()}
     files["verdict.md"] = write_verdict_markdown(audit)
     files["audit.html"] = build_audit_page(audit, drawn, dict(strips))
     tables = audit.verdicts, audit.floors, audit.curves
@@ -231,5 +231,5 @@ def draw_all_strips(trial: Trial) -> dict[str, bytes]:
     """Draw what each fault does as a person sees it; nothing of one of features."""
     bank, names = trial.session.bank, trial.session.design.faults
     seen = bank.images, bank.classes, bank.places
-    drawn = {n: draw_strips(*seen, FAULTS[n], make_rng("strip", n)) for n in names}
+    drawn = {f"{n}.png": draw_strips(*seen, FAULTS[n], make_rng("strip", n)) for n in names}
     return {name: picture for name, picture in drawn.items() if picture is not None}

@@ -121,7 +121,7 @@ def test_the_extractor_under_which_most_is_seen_is_preferred() -> None:
         "Of the extractors prefer pixels: of 7 faults that metrics claim to see, 5 under pixels"
         " and 0 under classifier are seen."
     )
-    assert find(advise(audit({"a@1": 1.0, "b@1": 1.0})), "The extractors do equally well")
+    assert find(advise(audit({"a@1": 1.0, "b@1": 1.0})), "The extractors do about equally well")
 
 
 def test_the_spread_of_damaged_sets_is_found_and_falls_with_the_root_of_n() -> None:
