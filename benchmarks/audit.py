@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import catalogue
 from benchmarks.data.registry import DATASETS
 from benchmarks.errors import BadInput, printable, speak, unknown
+from benchmarks.interruption import Interrupted, in_hand, interruptible
 from benchmarks.options import (
     DIRECT,
     Parser,
@@ -94,21 +96,22 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0; 1 where the audit could not be written or was ended; 2 where the input is wrong; 130
-        after Ctrl-C.
+        after Ctrl-C, 143 after SIGTERM.
     """
     speak()
     argv = sys.argv[1:] if argv is None else argv
     try:
-        return obey(read_arguments(argv), argv)
+        with interruptible():
+            return obey(read_arguments(argv), argv)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (OSError, MemoryError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (Interrupted, KeyboardInterrupt) as wish:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 128 + (wish.number if isinstance(wish, Interrupted) else signal.SIGINT)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
@@ -249,7 +252,8 @@ def carry_out(
             about = trials.describe(trial, command, find_gpu(device))
             about["answers"] = [asdict(answer) for answer in answers]
             about["seconds"] = time.perf_counter() - started
-            with console.status("judging and drawing"):
+            # An audit that is being written is finished first: half of one would be none.
+            with console.status("judging and drawing"), in_hand():
                 runs = read_runs(folder, data.fingerprint)
                 audit = trials.conclude(folder / FOLDER, about, measurements, runs)
                 paths = trials.write(audit, measurements, trials.draw_all_strips(trial))
@@ -328,7 +332,8 @@ def rebuild(console: "Console", folder: Path) -> int:
 
     place = folder / FOLDER
     about, measurements = read_about(place), read_measurements(place)
-    with hold(place, ["python", "-m", "benchmarks.audit", "--rebuild", str(folder)]):
+    command = ["python", "-m", "benchmarks.audit", "--rebuild", str(folder)]
+    with hold(place, command), in_hand():
         runs = read_runs(folder, about["dataset"]["fingerprint"])
         audit = trials.conclude(place, about, measurements, runs)
         strips = {path.name: path.read_bytes() for path in sorted(place.glob("strips/*.png"))}

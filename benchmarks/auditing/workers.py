@@ -1,13 +1,16 @@
 """The parts of an audit, done side by side in processes that share its bank through a file."""
 
+import os
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +114,10 @@ def staff(session: Session, source: Source, jobs: int, advance: Callable[[], Non
         )
         try:
             yield lambda parts: _hand_out(pool, parts, advance)
+        except BaseException:
+            for process in active_children():  # what they are at is of no use any more
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -155,6 +162,8 @@ _session: Session
 def _open(design: Design, places: dict[str, range], source: Source, folder: Path) -> None:
     """Take up a session from the file that another process has left."""
     global _session  # noqa: PLW0603 - what a process of a pool keeps from one call to the next
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     threadpool_limits(1)
     tensors = load_file(folder / BANK)
@@ -165,6 +174,14 @@ def _open(design: Design, places: dict[str, range], source: Source, folder: Path
     }
     bank = Bank(tensors["images"], tensors["classes"], places, features)
     _session = Session(design, bank, extractors)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has been killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
