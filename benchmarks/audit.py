@@ -46,7 +46,7 @@ EXAMPLES = """examples:
   python -m benchmarks.audit --extractor mine.py:build_blocks --faults blur,drop
   python -m benchmarks.audit --rebuild results/digits"""
 
-SAMPLES = 2_000
+SAMPLES = 1_500
 """Images in a set, unless there are fewer or the user says otherwise."""
 SPLITS, REPETITIONS = 60, 10
 """Pairs of held-out sets of which the floor is made, and how many of them are damaged."""

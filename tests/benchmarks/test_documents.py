@@ -11,6 +11,13 @@ import pytest
 import torch
 from synthetic import write_suite
 
+from benchmarks.audit import make_parser as make_audit_parser
+from benchmarks.audit import read_arguments as read_audit_arguments
+from benchmarks.auditing import faults
+from benchmarks.auditing.literature import compare, write_table
+from benchmarks.auditing.own import enter_extractor, enter_metric
+from benchmarks.auditing.store import read_audit
+from benchmarks.auditing.verdicts import VERDICT_COLUMNS
 from benchmarks.catalogue import load_model
 from benchmarks.data.dataset import Raw
 from benchmarks.data.registry import DATASETS, TRANSFORMS
@@ -27,10 +34,11 @@ README, CHINESE, CONTRIBUTING = (
     for name in ("README", "README.zh-CN", "CONTRIBUTING")
 )
 READMES = pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
-MODEL, METRIC, EXTRACTOR, DATA = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
+MODEL, METRIC, EXTRACTOR, FAULT, DATA = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
 (NOTEBOOK,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^python -m benchmarks\.run (.*)$", README + CONTRIBUTING, re.MULTILINE)
 REPORTS = re.findall(r"^python -m benchmarks\.report (.*)$", README, re.MULTILINE)
+AUDITS = re.findall(r"^python -m benchmarks\.audit(.*)$", README + CONTRIBUTING, re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +48,7 @@ def registries() -> Iterator[None]:
         patch.dict(EXTRACTORS),
         patch.dict(DATASETS),
         patch.dict(TRANSFORMS),
+        patch.dict(faults.FAULTS),
     ):
         yield
 
@@ -54,10 +63,16 @@ def test_commands_that_report_are_understood(command: str) -> None:
     read_arguments(shlex.split(command))
 
 
+@pytest.mark.parametrize("command", AUDITS)
+def test_commands_that_audit_are_understood(command: str) -> None:
+    read_audit_arguments(shlex.split(command))
+
+
 @READMES
 def test_each_table_of_options_is_its_commands(readme: str) -> None:
     tables = [table for table in list_tables(readme) if table[2].startswith("| `--")]
-    for table, parser in zip(tables, (make_parser(), make_report_parser()), strict=True):
+    parsers = make_audit_parser(), make_parser(), make_report_parser()
+    for table, parser in zip(tables, parsers, strict=True):
         first = " ".join(re.findall(r"^\| (`--.*?`) \|", "\n".join(table), re.MULTILINE))
         actual = [o for action in parser._actions for o in action.option_strings]
         assert sorted(re.findall(r"--[a-z-]+", first)) == sorted(set(actual) - {"-h", "--help"})
@@ -67,6 +82,25 @@ def test_each_table_of_options_is_its_commands(readme: str) -> None:
 def test_columns_are_those_of_the_tables(readme: str) -> None:
     assert f"| `{','.join(TIDY_COLUMNS)}` |" in readme
     assert f"| `table.csv` | `{','.join(COMPARISON_COLUMNS)}` |" in readme
+    assert f"| `verdict.csv` | `dataset,{','.join(VERDICT_COLUMNS)}` |" in readme
+
+
+@READMES
+def test_the_faults_are_those_of_the_audit(readme: str) -> None:
+    (table,) = (table for table in list_tables(readme) if "`blur`" in table[2])
+    named = [re.findall(r"`(\w+)`", line) for line in table[2:]]
+    aspects = dict[str, list[str]]()
+    for fault in faults.FAULTS.values():
+        aspects.setdefault(fault.aspect, []).append(fault.name)
+    assert named == [*aspects.values()]
+
+
+def test_the_table_of_the_literature_is_of_the_published_audits() -> None:
+    places = {name: ROOT / "results/reference" / name / "audit" for name in ("digits", "mnist")}
+    audits = {name: read_audit(place) for name, place in places.items()}
+    found = {name: compare(audit.verdicts, audit.floors) for name, audit in audits.items()}
+    published = (ROOT / "results/reference/literature.md").read_text("utf-8")
+    assert published == write_table(found)
 
 
 @READMES
@@ -158,8 +192,9 @@ def test_the_model_plays_samples_and_reconstructs(tmp_path: Path) -> None:
     assert ((made >= 0) & (made <= 1)).all()
 
 
-def test_the_metric_tells_distributions_apart() -> None:
-    exec(METRIC, {})
+def test_the_metric_tells_distributions_apart(tmp_path: Path) -> None:
+    (tmp_path / "energy.py").write_text(METRIC, encoding="utf-8")
+    assert enter_metric(f"{tmp_path}/energy.py:energy_distance") == ["energy_distance"]
     rng = torch.Generator().manual_seed(0)
     real, same, other = (torch.randn(500, 4, generator=rng) for _ in range(3))
     assert abs(METRICS["energy_distance"](real, same)) < 0.05
@@ -167,11 +202,24 @@ def test_the_metric_tells_distributions_apart() -> None:
 
 
 def test_the_extractor_averages_blocks(tmp_path: Path) -> None:
-    exec(EXTRACTOR, {})
+    (tmp_path / "blocks.py").write_text(EXTRACTOR, encoding="utf-8")
+    assert enter_extractor(f"{tmp_path}/blocks.py:build_blocks") == "blocks"
     images = torch.full((2, 3, 8, 8), 51, dtype=torch.uint8)
     material = Material(images, labels=None, classes=None, key="", cache=tmp_path)
     features = build_extractor("blocks", material)(images).features
     assert torch.allclose(features, torch.full((2, 48), 0.2))
+
+
+def test_the_fault_grows_to_total_damage() -> None:
+    exec(FAULT, {**vars(faults)})
+    fault = faults.FAULTS["occlusion"]
+    images = torch.zeros(3, 2, 8, 8)
+    hidden = [
+        (fault.function(images, amount, torch.Generator().manual_seed(0)) == 0.5).flatten(1).sum(1)
+        for amount in fault.amounts
+    ]
+    assert (torch.stack(hidden).diff(dim=0) > 0).all()
+    assert (hidden[-1] == images[0].numel()).all()
 
 
 def test_the_data_set_and_the_transform_are_entered(tmp_path: Path) -> None:
