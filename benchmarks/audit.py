@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from benchmarks.options import (
     choose_device,
     find_cache,
     find_data_root,
+    folder,
     names,
     read_options,
     whole,
@@ -86,8 +88,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     add("--jobs", type=whole, metavar="N", help="processes side by side (default: one a core)")
     add = parser.add_argument_group("what is left").add_argument
-    add("--out", type=Path, metavar="DIR", help="results folder (default: results/<suite>)")
-    add("--rebuild", type=Path, metavar="DIR", help="judge again what was measured in DIR/audit")
+    add("--out", type=folder, metavar="DIR", help="results folder (default: results/<suite>)")
+    add("--rebuild", type=folder, metavar="DIR", help="judge again what was measured in DIR/audit")
     return parser
 
 
@@ -135,13 +137,14 @@ def obey(options: argparse.Namespace, argv: Sequence[str]) -> int:
 
     console = Console(markup=False, highlight=False)
     if options.rebuild:
+        check_alone(options)
         return rebuild(console, options.rebuild)
     name, suite, extractors = find_subject(options)
     faults = choose("fault", options.faults, catalogue.list_faults())
     metrics = choose("metric", options.metrics, list_audited())
     check_numbers(options)
-    folder = options.out or Path("results") / name
-    check_folder(folder)
+    place = options.out or Path("results") / name
+    check_folder(place)
 
     from benchmarks.auditing.trial import Request
 
@@ -156,7 +159,17 @@ def obey(options: argparse.Namespace, argv: Sequence[str]) -> int:
         repetitions=options.repetitions,
         seed=options.seed,
     )
-    return carry_out(console, options, suite, request, folder, argv)
+    return carry_out(console, options, suite, request, place, argv)
+
+
+def check_alone(options: argparse.Namespace) -> None:
+    """Refuse options that mean nothing where only what was measured is judged again."""
+    parser = make_parser()
+    others = {k: v for k, v in vars(options).items() if k != "rebuild"}
+    for name, value in others.items():
+        if value != parser.get_default(name):
+            shown = value if name == "suite" else f"--{name.replace('_', '-')}"
+            raise BadInput(f"--rebuild judges what was measured; leave out {shown}")
 
 
 def find_subject(options: argparse.Namespace) -> tuple[str, Suite, list[str]]:
@@ -348,9 +361,14 @@ def renew(folder: Path) -> None:
     from benchmarks.lock import hold
     from benchmarks.report import publish
 
-    if (folder / "suite.json").exists():
+    if not (folder / "suite.json").exists():
+        return
+    try:
         with hold(folder, ["python", "-m", "benchmarks.audit"]):
             publish(folder, quiet=True)
+    except BadInput as error:
+        command = f"python -m benchmarks.report {shlex.quote(str(folder))}"
+        print(f"the report is as it was ({error}); later: {command}", file=sys.stderr)
 
 
 def show(console: "Console", audit: "Audit", paths: Sequence[Path]) -> None:

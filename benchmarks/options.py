@@ -78,6 +78,13 @@ def share(text: str) -> float:
     return value
 
 
+def folder(text: str) -> Path:
+    """Read a folder's name."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a folder")
+    return Path(text)
+
+
 def seconds(text: str) -> float:
     """Read a duration."""
     try:
@@ -129,7 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")
     add("--address", metavar="ADDR", help="of a Ray cluster, for --engine ray")
     add = parser.add_argument_group("what is left").add_argument
-    add("--out", type=Path, metavar="DIR", help="results folder (default: results/<suite>)")
+    add("--out", type=folder, metavar="DIR", help="results folder (default: results/<suite>)")
     add("--checkpoint-seconds", type=seconds, default=30.0, metavar="S", help="between checkpoints")
     add("--force", action="store_true", help="train again what is finished already")
     add("--only", metavar="RUN", help="do this run alone, whatever became of it before")

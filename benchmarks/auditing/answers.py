@@ -302,13 +302,13 @@ def leave_out(values: Sequence[float]) -> float:
 
 @question(
     name="memoriser",
-    question="A model that draws its images from the training images, with replacement, is scored "
-    "by FID against these, beside as many fresh real images, and for copies.",
+    question="A model that gives back training images, each at most once, is scored by FID against "
+    "these, beside as many fresh real images, and for copies.",
     expected="it beats fresh real images, and with them every honest model, on training FID; the "
     "near-copies and authenticity catch it",
 )
 def catch_memoriser(session: Session) -> Finding:
-    """Score bootstraps of the training images."""
+    """Score copies of training images."""
     draws = [draw_copies(session, r) for r in session.repetitions("full")[:REPEATED]]
     beaten, caught, passing, values = [], [], [], dict[str, float]()
     for extractor in session.extractors:
@@ -325,22 +325,22 @@ def catch_memoriser(session: Session) -> Finding:
     return Finding(
         f"it beats fresh real images on training FID under {sum(beaten)} of {of} extractors, and "
         f"near-copies and authenticity catch it under {sum(caught)}; FID from held-out images "
-        f"takes it for real under {sum(passing)}",
+        f"is no worse than that of real images under {sum(passing)}",
         all(beaten) and all(caught),
         values,
     )
 
 
 def draw_copies(session: Session, repetition: int) -> Tensor:
-    """Draw training images with replacement, as many as there are fresh ones to set beside them.
+    """Draw different training images, as many as there are fresh ones to set beside them.
 
     A model of n images has a training FID in proportion to 1/n + 1/T where it is honest, for T
-    training images, and to 1/n where it copies: the more images, the clearer the difference.
+    training images, and to 1/n - 1/T where it copies: the more images, the clearer the difference.
     """
     places = session.bank.places
     count = min(len(places["train"]), len(places["pool"]))
     rng = make_rng(session.design.seed, "memoriser", repetition)
-    return torch.randint(places["train"].start, places["train"].stop, (count,), generator=rng)
+    return places["train"].start + torch.randperm(len(places["train"]), generator=rng)[:count]
 
 
 def score_by_training(

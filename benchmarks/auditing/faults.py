@@ -296,7 +296,6 @@ def mix_static(rows: Rows, amount: float, rng: Generator) -> Tensor:
     kind="rows",
     amounts=(0.1, 0.2, 0.4, 0.6, 0.8, 1.0),
     unit="of the classes dropped, but for the last",
-    share=True,
     summary="classes dropped one after another, until one is left",
 )
 def drop_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
@@ -320,7 +319,6 @@ def drop_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
     kind="rows",
     amounts=(0.1, 0.25, 0.5, 0.75, 0.9, 1.0),
     unit="of the images of every class but the largest",
-    share=True,
     summary="all classes but the largest thinned at once, until it alone is left",
 )
 def thin_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:

@@ -7,7 +7,6 @@ all extractors, sets and metrics.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
+from benchmarks.errors import BadInput, one_line
 from benchmarks.images import quantise, to_float
 from benchmarks.seeds import derive_seed
 from metrics import METRICS, Extractor, Features
@@ -240,6 +240,10 @@ class Label(NamedTuple):
     size: str
 
 
+FIRST = Label("", 0, 0, "quarter")
+"""An undamaged set of the first split."""
+
+
 def measure(
     session: Session, extractor: str, fake: Features, label: Label
 ) -> Iterator[Measurement]:
@@ -274,15 +278,44 @@ def ask(name: str, arguments: tuple[Tensor, ...], known: dict[Callable[..., Any]
         name: of the metric.
         arguments: what it is a function of.
         known: what functions have given that several metrics share.
+
+    Raises:
+        BadInput: a metric of the user's fails, or gives no number.
     """
     metric = METRICS[name]
-    try:
-        if metric.function not in known:
+    if metric.function not in known:
+        try:
             known[metric.function] = metric.function(*arguments)
-    except ValueError:
-        known[metric.function] = nan
+        except ValueError:
+            known[metric.function] = nan
+        except Exception as error:
+            raise blame(name, error) from error
     found = known[metric.function]
-    return float(getattr(found, name) if isinstance(found, tuple) else found)
+    try:
+        return float(getattr(found, name) if isinstance(found, tuple) else found)
+    except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise blame(name, error) from error
+
+
+def blame(name: str, error: Exception) -> Exception:
+    """Give what to raise for a metric that fails: for one of ours, its own error."""
+    if METRICS[name].function.__module__.startswith("metrics."):
+        return error
+    return BadInput(f"--metric {name}: {type(error).__name__}: {one_line(error)}")
+
+
+def rehearse(session: Session) -> None:
+    """Ask every metric once about a small set, so that one that fails does so at once.
+
+    Raises:
+        BadInput: a metric of the user's fails, or gives no number.
+    """
+    rows = session.held_out(0, "quarter")
+    for extractor in session.extractors:
+        for _ in measure(session, extractor, session.bank.see(extractor, rows), FIRST):
+            pass
+    for _ in compare_pairs(session.design.metrics, *2 * [session.bank.images[rows]]):
+        pass
 
 
 def compare_pairs(
@@ -291,9 +324,17 @@ def compare_pairs(
     """Score damaged images beside what they were, one value an image, as far as that is defined."""
     pair = to_float(originals), to_float(copies)
     for name in names:
-        if METRICS[name].metadata.inputs == "pairs":
-            with suppress(NotApplicable):
-                yield name, METRICS[name](*pair)
+        if METRICS[name].metadata.inputs != "pairs":
+            continue
+        try:
+            values = METRICS[name](*pair)
+            if values.shape != (len(originals),):
+                raise TypeError(f"gives {list(values.shape)} values for {len(originals)} images")
+        except NotApplicable:
+            continue
+        except Exception as error:
+            raise blame(name, error) from error
+        yield name, values
 
 
 def to_frame(found: Iterable[Measurement]) -> pd.DataFrame:

@@ -73,6 +73,8 @@ def find_function(reference: str, option: str) -> Callable[..., Any]:
     if not colon:
         raise BadInput(f"{option} {reference}: name a function of a file, as in file.py:function")
     functions = list_functions(vars(import_place(place, f"{option} {reference}")))
+    if not functions:
+        raise BadInput(f"{option} {reference}: {place} defines no function")
     if name not in functions:
         raise BadInput(f"{option} {reference}: {unknown('function', name, functions)}")
     return functions[name]

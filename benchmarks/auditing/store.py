@@ -285,9 +285,11 @@ def write_audit(
         name: write_csv(table[_order(table, columns)])
         for (name, columns), table in zip(TABLES.items(), tables, strict=True)
     }
+    measured = write_csv(measurements)
     digests = {name: _digest(content) for name, content in contents.items()}
+    digests[MEASUREMENTS] = _digest(measured)
     model = _About.model_validate(dict(about) | {"digests": digests})
-    contents |= {MEASUREMENTS: _compress(write_csv(measurements)), **(files or {})}
+    contents |= {MEASUREMENTS: _compress(measured), **(files or {})}
     for name, content in contents.items():
         write_atomically(folder / name, content)
     _remove_stale(folder, contents)
@@ -320,6 +322,8 @@ def read_measurements(folder: Path) -> pd.DataFrame:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise ValueError(f"more than {LARGEST_FILE:,} bytes")
+        if _digest(content) != _read_about(folder).digests.get(MEASUREMENTS):
+            raise ValueError("its content does not match audit.json beside it")
         return _parse_table(content, MEASURED)
     except (ValueError, OverflowError, MemoryError, OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path} is no readable table: {one_line(error)}") from error

@@ -7,12 +7,20 @@ from typing import Any
 
 import pandas as pd
 from safetensors import SafetensorError
+from torch import Tensor
 
 from benchmarks.auditing import store
 from benchmarks.auditing.advice import advise
 from benchmarks.auditing.answers import QUESTIONS, Answer
 from benchmarks.auditing.faults import FAULTS
-from benchmarks.auditing.measurements import Bank, Design, Session, make_rng, to_frame
+from benchmarks.auditing.measurements import (
+    Bank,
+    Design,
+    Session,
+    make_rng,
+    rehearse,
+    to_frame,
+)
 from benchmarks.auditing.own import enter_metric
 from benchmarks.auditing.stock import (
     FEWEST,
@@ -25,16 +33,19 @@ from benchmarks.auditing.stock import (
 from benchmarks.auditing.store import Audit
 from benchmarks.auditing.summary import write_verdict_markdown
 from benchmarks.auditing.verdicts import FaultInfo, MetricInfo, curves, floors, judge
-from benchmarks.auditing.workers import Source, Tell, carry_out, see_all
+from benchmarks.auditing.workers import Source, Tell, carry_out
+from benchmarks.catalogue import is_own
 from benchmarks.data import Dataset
 from benchmarks.errors import BadInput, one_line
 from benchmarks.page.audit import build_audit_page
 from benchmarks.plots.audits import render_audit
 from benchmarks.records import environment
+from benchmarks.seeds import derive_seed
 from benchmarks.tables import PANELS
-from metrics import METRICS, Extractor, Material
+from metrics import METRICS, Extractor, Features, Material
 
 FAULT_KEYS = tuple(FaultInfo.__dataclass_fields__)
+METRIC_KEYS = tuple(MetricInfo.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,10 @@ def prepare(data: Dataset, request: Request, material: Material) -> Trial:
     extractors = build(source)
     stock = gather_stock(data, samples, make_rng(request.seed, "stock"))
     images, classes, places = build_bank(stock, make_rng(request.seed, "bank"))
-    bank = Bank(images, classes, places, see_all(extractors, images))
-    return Trial(data, stock, Session(design, bank, extractors), source)
+    bank = Bank(images, classes, places, see(extractors, images))
+    session = Session(design, bank, extractors)
+    rehearse(session)
+    return Trial(data, stock, session, source)
 
 
 def arrange(metrics: Iterable[str]) -> list[str]:
@@ -118,8 +131,40 @@ def build(source: Source) -> dict[str, Extractor]:
     """
     try:
         return source.build()
-    except (ValueError, SafetensorError) as error:
-        raise BadInput(f"extractor: {one_line(error)}") from error
+    except BadInput:
+        raise
+    except Exception as error:
+        # One of the user's may fail in any way; where all are ours, that is a bug of ours.
+        if isinstance(error, ValueError | SafetensorError) or any(map(is_own, source.extractors)):
+            raise BadInput(f"--extractor: {type(error).__name__}: {one_line(error)}") from error
+        raise
+
+
+def see(extractors: Mapping[str, Extractor], images: Tensor) -> dict[str, Features]:
+    """Let every extractor see every image.
+
+    Raises:
+        BadInput: what one of them gives is no matrix of finite numbers with a row an image.
+    """
+    seen = {}
+    for name, extractor in extractors.items():
+        try:
+            seen[name] = extractor(images)
+        except Exception as error:
+            if type(extractor.network).__module__.startswith("metrics."):
+                raise
+            raise BadInput(
+                f"--extractor {name}: {type(error).__name__}: {one_line(error)}"
+            ) from error
+        for part in seen[name]:
+            if part is not None and (
+                part.ndim != 2 or len(part) != len(images) or not part.isfinite().all()
+            ):
+                raise BadInput(
+                    f"--extractor {name}: gives {list(part.shape)} numbers, not all finite, where "
+                    f"a row of finite ones for each of {len(images):,} images is needed"
+                )
+    return seen
 
 
 def count_samples(data: Dataset, request: Request) -> int:
@@ -204,11 +249,13 @@ def conclude(
         runs: `Frames.runs` of the suite, where it has any, for what seeds add.
     """
     faults = [FaultInfo(**{key: fault[key] for key in FAULT_KEYS}) for fault in about["faults"]]
-    metrics = [MetricInfo(**metric) for metric in about["metrics"]]
+    metrics = [
+        MetricInfo(**{key: metric[key] for key in METRIC_KEYS}) for metric in about["metrics"]
+    ]
     audit = Audit(
         folder=folder,
         about=dict(about),
-        verdicts=judge(measurements, faults, metrics, about["seed"]),
+        verdicts=judge(measurements, faults, metrics, derive_seed("verdicts", about["seed"])),
         floors=floors(measurements, metrics),
         curves=curves(measurements, faults, metrics),
     )

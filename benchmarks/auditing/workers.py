@@ -4,7 +4,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from torch import Tensor
 
 from benchmarks.auditing.answers import Answer, answer
 from benchmarks.auditing.measurements import (
@@ -186,8 +185,3 @@ def _end_with_parent() -> None:
 
 def _work(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return work(_session, *arguments)
-
-
-def see_all(extractors: Mapping[str, Extractor], images: Tensor) -> dict[str, Features]:
-    """Let every extractor see every image."""
-    return {name: extractor(images) for name, extractor in extractors.items()}

@@ -66,5 +66,15 @@ def copyist(real: Tensor, fake: Tensor, train: Tensor) -> float:
     return torch.cdist(fake.double(), train.double()).min(1).values.mean().item()
 
 
+@metric(name="failing", symbol="fails", **ABOUT)
+def failing(real: Tensor, fake: Tensor) -> float:
+    return 1 / (len(real) - len(real))
+
+
+@metric(name="wordy", symbol="says a word", **ABOUT)
+def wordy(real: Tensor, fake: Tensor) -> str:
+    return "good"
+
+
 def undecorated(real: Tensor, fake: Tensor) -> float:
     return 0.0

@@ -1,5 +1,6 @@
 """The audit's command, as a user meets it; above all that it is right about planted metrics."""
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -136,7 +137,7 @@ def test_an_audit_leaves_what_it_promises(here: Path, capsys: pytest.CaptureFixt
     assert [fault["name"] for fault in about["faults"]] == ["blur", "drop"]
     measured = pd.read_csv(place / "measurements.csv.gz", keep_default_na=False)
     floor = measured[(measured["fault"] == "") & (measured["metric"] == "fid")]
-    assert floor[floor["n"].astype(int) == 60]["repetition"].nunique() == 20
+    assert floor[floor["n"].astype(int) == 60]["repetition"].nunique() == 60
     printed = capsys.readouterr().out
     assert "FID" in printed
     assert str(Path("results/digits/audit/audit.html")) in printed
@@ -212,13 +213,18 @@ def test_known_answers_are_found_on_digits(here: Path) -> None:
         (["--fault", "blur"], "did you mean '--faults'"),
         (["--splits", "5"], "20 or more"),
         (["--repetitions", "2"], "from 3"),
-        (["--repetitions", "21"], "20"),
+        (["--repetitions", "61"], "60"),
         (["--samples", "1000"], "half of the held-out"),
         (["--seed", "x"], "--seed"),
         (["modes"], "points"),
         (["digits", "mnist"], "one suite at a time"),
         (["--rebuild", "nowhere"], "nowhere"),
         (["--inception-weights", "w.pt"], "--extractor inception"),
+        (["--out", ""], "must name a folder"),
+        (["--rebuild", "results/digits", "--samples", "60"], "leave out --samples"),
+        (["--rebuild", "results/digits", "--metrics", "fid"], "leave out --metrics"),
+        ([*ALONE, "--metrics", "", "--metric", f"{PLANTED}:failing"], "ZeroDivisionError"),
+        ([*ALONE, "--metrics", "", "--metric", f"{PLANTED}:wordy"], "--metric wordy"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(
@@ -230,6 +236,44 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     assert said.count("\n") == 1
     assert hint in said
     assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        ("return None, None", "TypeError"),
+        ("return images.float().mean((1, 2, 3)).log() - torch.inf, None", "finite"),
+        ("raise KeyError('x')", "KeyError"),
+        ("return torch.zeros(3, 2), None", "row"),
+    ],
+)
+def test_an_extractor_that_fails_is_one_line(
+    body: str, hint: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = EXTRACTOR.replace("return images.float().mean(2).flatten(1), None", body)
+    name = f"means{abs(hash(body))}"
+    text = text.replace("import nn", "import nn\nimport torch").replace('"means"', f'"{name}"')
+    Path("means.py").write_text(text, encoding="utf-8")
+    assert audit.main(["--extractor", "means.py:build_means", "--views", ""]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert hint in said
+
+
+@pytest.mark.usefixtures("unasked")
+def test_a_negative_seed_is_as_good_as_any(here: Path) -> None:
+    assert audit.main([*QUICK, "--seed", "-5"]) == 0
+
+
+@pytest.mark.usefixtures("unasked")
+def test_measurements_that_were_changed_are_not_judged(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert audit.main([*QUICK]) == 0
+    path = here / "results/digits/audit/measurements.csv.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b",1,", b",2,", 1)))
+    assert audit.main(["--rebuild", "results/digits"]) == 2
+    assert "does not match" in capsys.readouterr().err
 
 
 def test_a_metric_called_as_another_is_refused_and_does_not_replace_it(
