@@ -332,7 +332,7 @@ def thin_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
 
 @fault(
     name="shrink",
-    title="shrunken classes",
+    title="classes shrunk to one image",
     aspect="variety",
     kind="rows",
     amounts=(0.05, 0.1, 0.25, 0.5, 0.75, 1.0),
