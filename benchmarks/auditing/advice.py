@@ -339,10 +339,9 @@ def _check_rule(audit: AuditLike, chosen: tuple[str, str], spread: float) -> str
     if not small > 0:
         return ""
     expected = math.sqrt(audit.about["samples"] / audit.about["quarter"])
-    return (
-        f", {small / spread:.2g} times as much at {audit.about['quarter']:,} (by the rule"
-        f" {expected:.2g} times)"
-    )
+    ratio = f"{small / spread:.2g}"
+    times = "as much" if ratio in {"1", "1.0"} else f"{ratio} times as much"
+    return f", {times} at {audit.about['quarter']:,} (by the rule {expected:.2g} times)"
 
 
 def _limit(audit: AuditLike, chosen: tuple[str, str]) -> list[str]:

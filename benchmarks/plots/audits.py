@@ -45,8 +45,8 @@ Groups = Sequence[tuple[str, list[dict[str, Any]]]]
 Courses = dict[str, "pd.Series[float]"]
 """By metric, what is drawn of it by level."""
 HEATMAP = "heatmap"
-HUES = 64
-"""Colours of a ladder's picture."""
+HUES, DPI = 48, 120
+"""Colours of a ladder's picture, and pixels an inch."""
 FILLS = {
     "sees": "#0072B2",
     "sees late": "#8CCBF0",
@@ -107,14 +107,14 @@ def render_audit(audit: "Audit") -> dict[str, bytes]:
     }
     files = {f"{n}.{kind}": save(f, kind) for n, f in maps.items() if f for kind in ("png", "svg")}
     ladders = {fault["name"]: draw_ladder(audit, fault["name"]) for fault in audit.about["faults"]}
-    return files | {f"{n}.png": thin_out(save(f, "png")) for n, f in ladders.items() if f}
+    return files | {f"{n}.png": save_thinly(f) for n, f in ladders.items() if f}
 
 
-def thin_out(picture: bytes) -> bytes:
-    """Keep a PNG's main colours, so that a page of many plots stays small."""
-    image, file = Image.open(io.BytesIO(picture)), io.BytesIO()
+def save_thinly(figure: Figure) -> bytes:
+    """Give a PNG of fewer pixels and colours, so that a page of many plots stays small."""
+    image, file = Image.open(io.BytesIO(save(figure, "png", dpi=DPI))), io.BytesIO()
     thin = image.convert("RGB").quantize(HUES, dither=Image.Dither.NONE)
-    thin.save(file, "PNG", optimize=True, dpi=image.info["dpi"])
+    thin.save(file, "PNG", optimize=True, dpi=(DPI, DPI))
     return file.getvalue()
 
 
@@ -264,7 +264,7 @@ def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
     places, x, y = list[tuple[float, float]](), 0.6, 0.5
     for words, _ in LEGEND:
         room = 1.5 + widest([words], small()) / cell
-        if places and x + room - 1 > width:
+        if places and x + room - 0.7 > width:
             x, y = 0.6, y + 1
         places.append((x, y))
         x += room

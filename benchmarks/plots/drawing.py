@@ -79,11 +79,18 @@ def styled(draw: Draw) -> Draw:
     return cast("Draw", drawn)
 
 
-def save(figure: Figure, kind: str, *, paper: bool = False) -> bytes:
-    """Give the file of a figure in `style`, the same byte for byte for the same figure."""
+def save(figure: Figure, kind: str, *, paper: bool = False, dpi: float | None = None) -> bytes:
+    """Give the file of a figure in `style`, the same byte for byte for the same figure.
+
+    Args:
+        figure: what is saved.
+        kind: png, svg or pdf.
+        paper: in the style of a paper.
+        dpi: pixels an inch, None for the style's own.
+    """
     file = io.BytesIO()
     with style(paper):
-        figure.savefig(file, format=kind, metadata=METADATA[kind])
+        figure.savefig(file, format=kind, metadata=METADATA[kind], dpi=dpi or "figure")
     return file.getvalue()
 
 

@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks import audit, run
 from benchmarks.auditing import answers, trial
-from benchmarks.auditing.store import read_audit
+from benchmarks.auditing.store import PUBLISHED, read_audit
 from benchmarks.catalogue import list_faults
 
 HERE = Path(__file__).parent
@@ -150,6 +150,18 @@ def test_judging_again_changes_nothing(here: Path) -> None:
     before = {p: p.read_bytes() for p in place.rglob("*.*") if p.is_file() and p.suffix}
     assert audit.main(["--rebuild", "results/digits"]) == 0
     assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize("suite", ["digits", "mnist"])
+def test_the_published_verdicts_follow_from_what_was_measured(suite: str, here: Path) -> None:
+    published = PUBLISHED / suite / "audit"
+    shutil.copytree(published, here / suite / "audit")
+    assert audit.main(["--rebuild", suite]) == 0
+    for name in ("verdict.csv", "floors.csv", "curves.csv"):
+        assert (here / suite / "audit" / name).read_bytes() == (published / name).read_bytes()
+    about = read_audit(published).about
+    assert [fault["name"] for fault in about["faults"]] == list(list_faults())
+    assert [answer["passed"] for answer in about["answers"]] == [True] * len(answers.QUESTIONS)
 
 
 @pytest.mark.usefixtures("unasked")
