@@ -166,7 +166,7 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def describe_choices() -> str:
-    """List the suites, data sets, models, metrics and extractors, a line each."""
+    """List the suites, data sets, models, metrics, extractors and faults, a line each."""
     from benchmarks.data import list_datasets
 
     sections = {
@@ -175,6 +175,7 @@ def describe_choices() -> str:
         "models": {name: entry.summary for name, entry in catalogue.list_models().items()},
         "metrics": {name: entry.summary for name, entry in catalogue.list_metrics().items()},
         "extractors": {name: e.summary for name, e in catalogue.list_extractors().items()},
+        "faults of the audit": {name: e.summary for name, e in catalogue.list_faults().items()},
     }
     lines = []
     for title, entries in sections.items():
