@@ -5,6 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from benchmarks import audit, run
 from benchmarks.auditing import answers, trial
 from benchmarks.auditing.store import PUBLISHED, read_audit
 from benchmarks.catalogue import list_faults
+from metrics import EXTRACTORS, METRICS
 
 HERE = Path(__file__).parent
 PLANTED = HERE / "planted.py"
@@ -43,6 +46,26 @@ def build_means(material):
 '''
 
 
+@contextmanager
+def own_registries() -> Iterator[None]:
+    """Forget what is entered meanwhile: other tests ask all metrics that there are."""
+    kept = dict(METRICS), dict(EXTRACTORS), set(sys.modules)
+    try:
+        yield
+    finally:
+        for registry, before in zip((METRICS, EXTRACTORS), kept, strict=False):
+            registry.clear()
+            registry.update(before)
+        for name in [n for n in sys.modules if n.startswith("user_model_") and n not in kept[2]]:
+            del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def unentered() -> Iterator[None]:
+    with own_registries():
+        yield
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -61,7 +84,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("planted")
     names = ("constant", "luck", "bad_share", "no_classes", "copyist")
     own = [word for name in names for word in ("--metric", f"{PLANTED}:{name}")]
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, own_registries():
         patch.setattr(trial, "QUESTIONS", {})
         options = (*ALONE, "--samples", "200", "--metrics", "", *own, "--out", str(folder))
         assert audit.main([*options]) == 0
@@ -193,6 +216,7 @@ def test_a_report_that_is_there_gets_the_audit(here: Path, monkeypatch: pytest.M
     options = ("--extractor", "pixels", "--views", "", "--samples", "64", "--steps", "5")
     models = ("--models", f"{OWN}:Average", "--seeds", "1", "--set", "average.noise=0.5")
     monkeypatch.setattr("benchmarks.plots.render", lambda _: {})
+    monkeypatch.setattr("benchmarks.auditing.store.PUBLISHED", here)
     assert run.main([*models, *options]) == 0
     page = here / "results/digits/report.html"
     assert "python -m benchmarks.audit" in page.read_text(encoding="utf-8")
@@ -291,8 +315,6 @@ def test_measurements_that_were_changed_are_not_judged(
 def test_a_metric_called_as_another_is_refused_and_does_not_replace_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from metrics import METRICS
-
     shipped = METRICS["fid"]
     text = PLANTED.read_text(encoding="utf-8").replace('name="constant"', 'name="fid"')
     Path("taken.py").write_text(text, encoding="utf-8")
