@@ -1,6 +1,6 @@
 """Whether the audit's verdicts are the same under other seeds.
 
-    python tests/performance/audit_repeats.py [SUITE] [--seeds 10] [--out DIR] [OPTION...]
+    python tests/performance/audit_repeats.py [--suite digits] [--seeds 10] [--out DIR] [OPTION...]
 
 Audits a suite's data once a seed, other splits and other damage each time, and counts the cells of
 metric, extractor and fault that have one verdict under all seeds, and those in which two seeds
@@ -22,7 +22,7 @@ UNDECIDED = "undecided"
 def main() -> int:
     """Audit under every seed and print how far the verdicts agree."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("suite", nargs="?", default="digits")
+    parser.add_argument("--suite", default="digits")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("results/audits"))
     options, further = parser.parse_known_args()
