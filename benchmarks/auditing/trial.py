@@ -26,6 +26,7 @@ from benchmarks.auditing.stock import (
     FEWEST,
     Stock,
     build_bank,
+    check_pool,
     count_pool,
     draw_strips,
     gather_stock,
@@ -173,17 +174,14 @@ def count_samples(data: Dataset, request: Request) -> int:
     Raises:
         BadInput: there are too few held-out images, or fewer than are asked for.
     """
+    check_pool(data, FEWEST)
     half = count_pool(data) // 2
-    if half < FEWEST:
-        raise BadInput(
-            f"{data.name} leaves {2 * half} held-out images, and an audit needs {2 * FEWEST}: two "
-            "sets that are compared; give more images"
-        )
     if request.samples is not None and not FEWEST <= request.samples <= half:
         raise BadInput(
             f"--samples {request.samples}: from {FEWEST} to {half:,}, half of the held-out images"
         )
-    return request.samples or min(half, request.most, len(data.source_test), len(data.test))
+    scored = min(len(data.source_test), len(data.test))
+    return request.samples or max(FEWEST, min(half, request.most, scored))
 
 
 def measure(trial: Trial, jobs: int, tell: Tell) -> tuple[pd.DataFrame, list[Answer]]:
