@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 GREEK = {
     **{sign: unicodedata.name(sign).split()[-1].lower() for sign in "αβγδεζηθικμνξπρστυφχψω"},
@@ -109,3 +109,11 @@ def join_cells(cells: Iterable[str]) -> str:
 def count(number: int, noun: str) -> str:
     """A number and its noun: `1 seed`, `1,234 seeds`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def join_words(texts: Sequence[str], most: int | None = None, comma: str = ", ") -> str:
+    """Texts in a row: `a, b and c`; of more than `most` the rest is counted: `a, b and 3 more`."""
+    kept = [*texts]
+    if most is not None and len(kept) > most:
+        kept = [*kept[: most - 1], f"{len(kept) - most + 1} more"]
+    return " and ".join(filter(None, [comma.join(kept[:-1]), *kept[-1:]]))

@@ -16,7 +16,7 @@ from benchmarks.auditing.ladders import LEVEL
 from benchmarks.auditing.summary import ASPECTS, say
 from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
-from benchmarks.wording import count, plain, show_number
+from benchmarks.wording import count, join_words, plain, show_number
 
 OVERALL = ("fidelity", "classes", "variety")
 """What a score of overall quality is to tell."""
@@ -174,14 +174,8 @@ def _list(audit: AuditLike, rows: pd.DataFrame) -> str:
     for verdict in ("blind", "misled", "undecided"):
         names = [titles[name] for name in rows.loc[rows["verdict"] == verdict, "fault"]]
         if names:
-            parts.append(say(verdict, _join(names, MOST_FAULTS)))
+            parts.append(say(verdict, join_words(names, MOST_FAULTS)))
     return ", ".join(parts)
-
-
-def _join(names: Sequence[str], most: int) -> str:
-    """Names in a row: `a, b and c`; of too many the rest is counted."""
-    kept = [*names] if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
-    return kept[0] if len(kept) == 1 else f"{', '.join(kept[:-1])} and {kept[-1]}"
 
 
 def _name(audit: AuditLike, score: tuple[str, str]) -> str:
@@ -211,12 +205,12 @@ def _compare_extractors(audit: AuditLike) -> list[str]:
     if kept.max() - kept.min() <= ALIKE * total:
         return [
             f"The extractors do about equally well: of {total} faults that metrics claim to see,"
-            f" {_join(shares, len(shares))} are seen."
+            f" {join_words(shares)} are seen."
         ]
-    names = _join([_short(str(name)) for name in best.index], MOST_FAULTS)
+    names = join_words([_short(str(name)) for name in best.index], MOST_FAULTS)
     return [
         f"Of the extractors prefer {names}: of {total} faults that metrics claim to see,"
-        f" {_join(shares, len(shares))} are seen."
+        f" {join_words(shares)} are seen."
     ]
 
 
@@ -227,7 +221,7 @@ def _warn(audit: AuditLike) -> list[str]:
     alike: dict[tuple[str, str, str], list[str]] = {}
     sizes = dict[tuple[str, str, str], int]()
     for (metric, extractor), rows in failed.groupby(SCORE, sort=False):
-        uses = _join([USES[aspect] for aspect in dict.fromkeys(rows["aspect"])], MOST_FAULTS)
+        uses = join_words([USES[aspect] for aspect in dict.fromkeys(rows["aspect"])], MOST_FAULTS)
         key = (str(metric), uses, _list(audit, rows))
         alike.setdefault(key, []).append(str(extractor))
         sizes[key] = len(rows)
@@ -274,7 +268,7 @@ def _needs(audit: AuditLike, spread: float) -> str:
     needed = {x: samples_for(x, spread, samples) for x in DIFFERENCES}
     few = [x for x, n in needed.items() if n <= quarter]
     texts = [f"{_round(n):,} for {_percent(x)}" for x, n in needed.items() if n > quarter]
-    parts = [f"about {_join(texts, len(texts))}"] if texts else []
+    parts = [f"about {join_words(texts)}"] if texts else []
     if few:
         more = " and more" if len(few) > 1 else ""
         parts.append(f"{quarter:,}, the fewest that were tried, do for {_percent(few[0])}{more}")
@@ -375,7 +369,7 @@ def _seeds(
         seeds = seeds_for(math.log1p(x) / taken)
         number = f"over {MOST_SEEDS:,}" if seeds is None else f"{_round(seeds):,}"
         texts.append(f"{number} for {_percent(x)}")
-    numbers = _join(texts, len(texts))
+    numbers = join_words(texts)
     name = _name(audit, chosen)
     if known:
         return (

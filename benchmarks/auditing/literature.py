@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmarks.wording import count, escape_markdown, join_cells
+from benchmarks.wording import count, escape_markdown, join_cells, join_words
 
 SEEN = frozenset({"sees", "sees late"})
 UNSEEN = frozenset({"blind", "misled"})
@@ -293,7 +293,7 @@ def describe(checks: Iterable[Check], found: pd.DataFrame) -> str:
     if len(parts) == 1:
         return next(iter(parts))[1]
     return "; ".join(
-        f"{metric}, {_enumerate(faults)}: {words}" for (metric, words), faults in parts.items()
+        f"{metric}, {join_words(faults)}: {words}" for (metric, words), faults in parts.items()
     )
 
 
@@ -339,7 +339,3 @@ def _tally(verdicts: pd.Series, extractors: str) -> str:
         return f"{verdicts.iloc[0]} (main extractor)"
     whole = count(len(verdicts), "extractor")
     return ", ".join(f"{word} ({n} of {whole})" for word, n in Counter(verdicts).items())
-
-
-def _enumerate(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -43,7 +43,7 @@ from benchmarks.records import (
 )
 from benchmarks.statistics import SAME_RANGE
 from benchmarks.tidy import write_csv
-from benchmarks.wording import plain, shorten
+from benchmarks.wording import join_words, plain, shorten
 
 FOLDER = "audit"
 """Of a suite's folder, the one of its audit."""
@@ -51,8 +51,8 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reference"
 """The suites of the checkout, whose audits speak of all results on the same data."""
 LONGEST = 60
 """Characters of a fault's name."""
-NAMED = 4
-"""Faults named in a row before the others are only counted."""
+NAMED = 5
+"""Faults named in a row, at most; of more the rest is counted."""
 FAILED = {"blind": "to", "misled": "by"}
 """Verdicts that break the promise to see a fault, and how they go on in words."""
 KEPT = {"True": True, "False": False, "": None}
@@ -229,7 +229,7 @@ class Audit:
         rows = rows[rows["promise"] == "sees"]
         found = {verdict: rows.loc[rows["verdict"] == verdict, "fault"] for verdict in FAILED}
         return [
-            f"{verdict} {FAILED[verdict]} {_list(list(map(self.name_fault, faults)))}"
+            f"{verdict} {FAILED[verdict]} {join_words(list(map(self.name_fault, faults)), NAMED)}"
             for verdict, faults in found.items()
             if len(faults)
         ]
@@ -403,13 +403,6 @@ def find_fingerprints(results: Results) -> set[str]:
 def name_recipe(extractor: str) -> str:
     """An extractor's name without the hash of its weights."""
     return extractor.rpartition("@")[0] or extractor
-
-
-def _list(names: Sequence[str]) -> str:
-    """Join a few names, and count the rest: `a, b, c, d and 3 more`."""
-    if len(names) > NAMED + 1:
-        names = [*names[:NAMED], f"{len(names) - NAMED} more"]
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _order(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:

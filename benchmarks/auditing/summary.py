@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.wording import count, escape_markdown, join_cells, plain, shorten, show_duration
+from benchmarks.wording import (
+    count,
+    escape_markdown,
+    join_cells,
+    join_words,
+    plain,
+    shorten,
+    show_duration,
+)
 
 if TYPE_CHECKING:
     from benchmarks.auditing.store import Audit
@@ -160,14 +168,9 @@ def _complain(line: Line, titles: Mapping[str, str]) -> list[str]:
         verdict: [titles[n] for n, c in broken if c.promise == "sees" and c.verdict == verdict]
         for verdict in SIGNS
     }
-    said = [say(verdict, _join(names)) for verdict, names in clauses.items() if names]
+    said = [say(verdict, join_words(names)) for verdict, names in clauses.items() if names]
     moved = [titles[name] for name, cell in broken if cell.promise == "ignores"]
-    return said + ([f"moved by {_join(moved)}, which it promises to ignore"] if moved else [])
-
-
-def _join(names: Sequence[str]) -> str:
-    """A list in words: `a, b and c`."""
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    return said + ([f"moved by {join_words(moved)}, which it promises to ignore"] if moved else [])
 
 
 def state_counts(audit: "Audit") -> str:
