@@ -18,7 +18,7 @@ from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
 from benchmarks.statistics.variance import split_variance, splits_logarithms
-from benchmarks.wording import plain, show_number
+from benchmarks.wording import join_words, plain, show_number
 
 NAMED = 4
 """Contenders named in a row before the others are only counted."""
@@ -398,7 +398,7 @@ def _failures(runs: pd.DataFrame) -> list[str]:
 def _failure(runs: pd.DataFrame, name: str, unscored: int, total: int) -> str:
     statuses = runs.loc[runs["contender"] == name, "status"]
     counts = statuses[~statuses.isin(SCORED)].value_counts()
-    how = _join(
+    how = join_words(
         [f"{count} {VERBS.get(str(status), str(status))}" for status, count in counts.items()]
     )
     rest = "it has no score" if unscored == total else "its scores are those of the rest"
@@ -419,7 +419,7 @@ def _compare_extractors(runs: pd.DataFrame, pairs: pd.DataFrame) -> tuple[list[s
             agreeing.append(name)
     if not agreeing:
         return lines, []
-    others = f"extractor{'s' * (len(agreeing) > 1)} {_join(agreeing)}"
+    others = f"extractor{'s' * (len(agreeing) > 1)} {join_words(agreeing)}"
     return lines, [f"Pairs that differ beyond chance are in the same order by the {others}."]
 
 
@@ -495,7 +495,7 @@ def _untested(findings: Sequence[Finding]) -> list[str]:
         for name in leaders
     ]
     why, pairs = _why_untested(findings[0]), max(len(finding.pairs) for finding in findings)
-    sentences = [f"Nothing is settled: {why}.", f"In these trainings {_join(leads)}."]
+    sentences = [f"Nothing is settled: {why}.", f"In these trainings {join_words(leads)}."]
     if min(finding.ranking["seeds"].nlargest(2).min() for finding in findings) < FEWEST_SEEDS:
         sentences.append(
             f"At least {FEWEST_SEEDS} seeds each are needed to show anything, and about"
@@ -560,7 +560,7 @@ def _percent(share: float) -> str:
 
 
 def _symbols(findings: Iterable[Finding]) -> str:
-    return _join([finding.words.symbol for finding in findings])
+    return join_words([finding.words.symbol for finding in findings])
 
 
 def _list(names: Iterable[str]) -> str:
@@ -568,12 +568,4 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _shorten(texts: Sequence[str], comma: str = ", ") -> str:
-    """Join a few texts, and count the rest: `a, b, c, d and 12 more`."""
-    if len(texts) <= NAMED + 1:
-        return _join(texts, comma)
-    return _join([*texts[:NAMED], f"{len(texts) - NAMED} more"], comma)
-
-
-def _join(texts: Sequence[str], comma: str = ", ") -> str:
-    last = " and " if comma == ", " else f"{comma}and "
-    return last.join([comma.join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
+    return join_words(texts, NAMED + 1, comma)

@@ -116,4 +116,5 @@ def join_words(texts: Sequence[str], most: int | None = None, comma: str = ", ")
     kept = [*texts]
     if most is not None and len(kept) > most:
         kept = [*kept[: most - 1], f"{len(kept) - most + 1} more"]
-    return " and ".join(filter(None, [comma.join(kept[:-1]), *kept[-1:]]))
+    last = " and " if comma == ", " else f"{comma}and "
+    return last.join(filter(None, [comma.join(kept[:-1]), *kept[-1:]]))
