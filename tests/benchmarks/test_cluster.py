@@ -71,14 +71,11 @@ def machines() -> Iterator[Any]:
     """A cluster: a head that carries out nothing, and two machines of a core each."""
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray")  # sockets in pytest's own would have too long a name
-    head = {
-        "num_cpus": 0,
-        "object_store_memory": STORE,
-        "include_dashboard": False,
-        "temp_dir": folder,
-    }
+    folder = tempfile.mkdtemp(prefix="r")  # sockets in pytest's own would have too long a name
+    head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
+        # A machine finds the cluster by a file that Ray's own folder need not have had before.
+        patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         running = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
