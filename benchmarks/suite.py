@@ -38,13 +38,17 @@ square of a line, and Python's stack is not endless."""
 
 
 class Contender(BaseModel):
-    """A model with its hyper-parameters, as the suite names it."""
+    """A model with its hyper-parameters, as the suite names it, and its samplers.
+
+    Each sampler is a row of its own, scored from the same training; validation uses the first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
     model: str
     settings: dict[str, JsonValue]
+    samplers: dict[str, dict[str, JsonValue]] = {}
 
 
 class Likelihoods(BaseModel):
@@ -94,7 +98,7 @@ class Suite(BaseModel):
     def contestants(self) -> list[Contender]:
         """List the contenders; without a `model` key a contender's name is its model's."""
         return [
-            Contender(name=name, model=str(table.get("model", name)), settings=without_model(table))
+            Contender.model_validate(read_contender(name, table))
             for name, table in self.contenders.items()
         ]
 
@@ -110,6 +114,22 @@ class DataSpec(BaseModel):
     channels: int | None
     fingerprint: str
     source_fingerprint: str
+
+
+class Sampler(BaseModel):
+    """Which of a contender's samplers a row is scored by.
+
+    Attributes:
+        contender: whose training it is.
+        name: of the sampler; the row is called CONTENDER_NAME.
+        validation: the settings of the contender's first sampler, by which validation samples.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    contender: str
+    name: str
+    validation: dict[str, JsonValue]
 
 
 class RunSpec(BaseModel):
@@ -138,6 +158,7 @@ class RunSpec(BaseModel):
     likelihood: Likelihoods | None = None
     shards: int = 1
     views: tuple[str, ...] = ()
+    sampler: Sampler | None = None
 
     @property
     def name(self) -> str:
@@ -158,10 +179,22 @@ class RunSpec(BaseModel):
     def training_key(self) -> str:
         """The SHA-256 of all that determines the trained model.
 
-        Runs that differ in nothing but how they are scored share it, and so their training; only
-        the best checkpoint has been chosen by one extractor or the other.
+        Runs that differ in nothing but how they sample or are scored share it, and so their
+        training; only the best checkpoint has been chosen by one extractor or the other.
         """
-        return hash_fields(self.model_dump(exclude_defaults=True, exclude=set(SCORING)))
+        return hash_fields(self.training.model_dump(exclude_defaults=True, exclude=set(SCORING)))
+
+    @property
+    def training(self) -> "RunSpec":
+        """The spec that is trained: the contender's, with the settings of its first sampler."""
+        if self.sampler is None:
+            return self
+        fields = {
+            "contender": self.sampler.contender,
+            "settings": self.settings | self.sampler.validation,
+            "sampler": None,
+        }
+        return self.model_copy(update=fields)
 
 
 def hash_fields(fields: dict[str, Any]) -> str:
@@ -275,7 +308,11 @@ def validate_all(suite: Suite, place: str) -> None:
     for name, table in suite.contenders.items():
         if name in RESERVED:
             raise BadInput(f"{place}: a contender cannot be called {name!r}, a calibration row is")
-        validate(Contender, {"name": name, "model": name, "settings": without_model(table)}, place)
+        validate(Contender, read_contender(name, table), place)
+    rows = [name for contender in suite.contestants() for name in list_rows(contender)]
+    for name in rows:
+        if rows.count(name) > 1:
+            raise BadInput(f"{place}: two rows are called {name!r}; rename a contender or sampler")
 
 
 def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
@@ -288,13 +325,36 @@ def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
         catalogue.check_model(model)
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from None
+    samplers = settings.get("samplers", {})
+    if not isinstance(samplers, dict) or not all(isinstance(t, dict) for t in samplers.values()):
+        raise BadInput(
+            f"{where}.samplers: write a table a sampler, e.g. [{where}.samplers.mixture]"
+        )
     if ":" not in model:
-        check_keys(without_model(settings), catalogue.list_models()[model].fields, where)
+        entry = catalogue.list_models()[model]
+        check_keys(without_model(settings), entry.fields, where)
+        for sampler, table in samplers.items():
+            check_keys(table, entry.sampling, f"{where}.samplers.{sampler}")
 
 
 def without_model(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give a contender's hyper-parameters alone."""
-    return {key: value for key, value in settings.items() if key != "model"}
+    """Return a contender's hyper-parameters alone."""
+    return {key: value for key, value in settings.items() if key not in {"model", "samplers"}}
+
+
+def read_contender(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Contender`; without a `model` key its name is its model's."""
+    return {
+        "name": name,
+        "model": table.get("model", name),
+        "settings": without_model(table),
+        "samplers": table.get("samplers", {}),
+    }
+
+
+def list_rows(contender: Contender) -> list[str]:
+    """List the names of a contender's rows: its own, or one for each of its samplers."""
+    return [f"{contender.name}_{sampler}" for sampler in contender.samplers] or [contender.name]
 
 
 def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
@@ -450,7 +510,10 @@ def resolve(
 
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
-    config = validate(kind.Config, contender.settings, where)
+    for name, table in contender.samplers.items():
+        check_keys(table, sampling_fields(kind), f"{where}.samplers.{name}")
+        validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
+    config = validate(kind.Config, contender.settings | first_sampler(contender), where)
     if empty:
         with suppress(Exception), torch.device("meta"):
             return kind(config, shape)
@@ -462,6 +525,34 @@ def resolve(
         line = traceback.extract_tb(error.__traceback__, limit=2)[-1]  # the constructor's own
         at = f"{line.filename}:{line.lineno}"
         raise BadInput(f"{where}: {at}: {type(error).__name__}: {error}") from error
+
+
+def sampling_fields(kind: "type[GenerativeModel]") -> list[str]:
+    """List the hyper-parameters of a model that concern sampling alone."""
+    extras = {name: field.json_schema_extra for name, field in kind.Config.model_fields.items()}
+    return [
+        name for name, extra in extras.items() if isinstance(extra, dict) and "sampling" in extra
+    ]
+
+
+def first_sampler(contender: Contender) -> dict[str, JsonValue]:
+    """Return the settings of the first of a contender's samplers; empty where it lists none."""
+    return next(iter(contender.samplers.values()), {})
+
+
+def split_rows(contender: Contender, first: RunSpec, model: "GenerativeModel") -> list[RunSpec]:
+    """Return a spec for each row of a contender: `first`, or one for each of its samplers."""
+    if not contender.samplers:
+        return [first]
+    validation = {name: first.settings[name] for name in sampling_fields(type(model))}
+    rows = []
+    for name, row in zip(contender.samplers, list_rows(contender), strict=True):
+        settings = contender.settings | contender.samplers[name]
+        config = type(model).Config.model_validate(settings).model_dump(mode="json")
+        sampler = Sampler(contender=contender.name, name=name, validation=validation)
+        fields = {"contender": row, "settings": config, "sampler": sampler}
+        rows.append(first.model_copy(update=fields))
+    return rows
 
 
 def plan_runs(
@@ -493,8 +584,9 @@ def plan_runs(
         fingerprint=data.fingerprint,
         source_fingerprint=data.source_fingerprint,
     )
-    firsts = [
-        RunSpec(
+    firsts: list[RunSpec] = []
+    for contender, model in models:
+        first = RunSpec(
             protocol=PROTOCOL,
             data=data_spec,
             contender=contender.name,
@@ -512,8 +604,7 @@ def plan_runs(
             views=tuple(view for view in dict.fromkeys(suite.views) if view != suite.extractor),
             **shared,
         )
-        for contender, model in models
-    ]
+        firsts += split_rows(contender, first, model)
     # Copies are not checked again, which takes a while for thousands of runs.
     return [
         first.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for first in firsts

@@ -23,6 +23,14 @@ class Recipe(BaseModel):
     clip: float | None = Field(None, gt=0, description="largest norm of a player's gradient")
 
 
+def sampling(default: Any, **constraints: Any) -> Any:
+    """Declare a hyper-parameter that concerns sampling alone, and not what is trained.
+
+    A contender may list several samplers, each with other values of these.
+    """
+    return Field(default, json_schema_extra={"sampling": True}, **constraints)
+
+
 @dataclass(frozen=True)
 class Adam:
     """The settings of the Adam optimiser (Kingma & Ba 2015, algorithm 1)."""
@@ -162,6 +170,11 @@ class GenerativeModel(nn.Module):
 def map_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, size: int = 256) -> Tensor:
     """Apply `function` to `inputs` in batches, which bounds memory, and join the results."""
     return torch.cat([function(batch) for batch in inputs.split(size)])
+
+
+def to_unit(images: Tensor, device: torch.device) -> Tensor:
+    """Return images, uint8, or points, float32 in [0, 1], as float32 in [0, 1] on the device."""
+    return images.to(device).float() / (255 if images.dtype == torch.uint8 else 1)
 
 
 def draw_noise(n: int, size: int, rng: torch.Generator) -> Tensor:
