@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from models.game import GenerativeModel
 
 T = TypeVar("T", bound=BaseModel)
+Schedule = Literal["constant", "linear", "constant_linear", "cosine"]
 SUITES = Path(__file__).with_name("suites")
 RESERVED = ("real", "noise")
 SCORING = frozenset(("protocol", "extractor", "views", "samples", "reconstructions", "likelihood"))
@@ -83,6 +84,7 @@ class Suite(BaseModel):
     channels: Literal[1, 3] | None = None
     images: int = Field(200_000, ge=1, le=10**12, description="training images a contender sees")
     batch: int = Field(64, ge=2, le=10**6)
+    schedule: Schedule | None = Field(None, description="of all contenders that name none")
     seeds: int = Field(3, ge=1, le=10_000)
     evaluations: int = Field(10, ge=1, le=10_000, description="validation scores over training")
     samples: int | None = Field(None, ge=FEWEST, le=10**7, description="None: one a source image")
@@ -96,9 +98,10 @@ class Suite(BaseModel):
     contenders: dict[str, dict[str, JsonValue]]
 
     def contestants(self) -> list[Contender]:
-        """List the contenders; without a `model` key a contender's name is its model's."""
+        """List the contenders, with the suite's schedule where they name none."""
+        rule = {"schedule": self.schedule} if self.schedule else {}
         return [
-            Contender.model_validate(read_contender(name, table))
+            Contender.model_validate(read_contender(name, rule | table))
             for name, table in self.contenders.items()
         ]
 

@@ -15,7 +15,7 @@ from models.backbones import (
     patch_discriminator,
     resnet_translator,
 )
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, Schedule, map_batches
 from models.gan import LOSSES
 
 LEAST_SQUARES = LOSSES["least_squares"]
@@ -30,7 +30,7 @@ class CycleGAN(GenerativeModel):
     class Config(Recipe):
         """Defaults after Zhu et al. (2017, sections 4 and 5.2) at the size of small images."""
 
-        schedule: Literal["constant", "linear", "constant_linear", "cosine"] = "constant_linear"
+        schedule: Schedule = "constant_linear"
         backbone: Literal["resnet", "conv", "mlp"] = "resnet"
         width: int = Field(32, ge=1)
         hidden: tuple[int, ...] = (256, 128)

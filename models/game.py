@@ -9,6 +9,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+Schedule = Literal["constant", "linear", "constant_linear", "cosine"]
+"""How the learning rate goes over training: linearly or by a cosine to 0, at once or from half."""
+
 
 class Recipe(BaseModel):
     """The hyper-parameters that every model has; a model's own `Config` adds to them.
@@ -19,7 +22,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weight average; 0 turns it off")
-    schedule: Literal["constant", "linear", "constant_linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     clip: float | None = Field(None, gt=0, description="largest norm of a player's gradient")
 
 
