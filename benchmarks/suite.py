@@ -10,7 +10,7 @@ import os
 import shlex
 import tomllib
 import traceback
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -337,7 +337,7 @@ def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
         entry = catalogue.list_models()[model]
         check_keys(without_model(settings), entry.fields, where)
         for sampler, table in samplers.items():
-            check_keys(table, entry.sampling, f"{where}.samplers.{sampler}")
+            check_sampler(table, entry.fields, entry.sampling, f"{where}.samplers.{sampler}")
 
 
 def without_model(settings: dict[str, Any]) -> dict[str, Any]:
@@ -365,6 +365,17 @@ def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
     for key in table:
         if key not in valid:
             raise BadInput(f"{place}: {unknown('key', key, valid)}")
+
+
+def check_sampler(
+    table: dict[str, Any], fields: Sequence[str], sampling: Sequence[str], place: str
+) -> None:
+    """Refuse a sampler that sets anything but what concerns sampling alone."""
+    check_keys(table, fields, place)
+    for key in table:
+        if key not in sampling:
+            choices = ", ".join(sampling) or "nothing of this model"
+            raise BadInput(f"{place}: {key} concerns training; a sampler sets {choices}")
 
 
 def validate(kind: type[T], table: dict[str, Any], place: str) -> T:
@@ -514,7 +525,8 @@ def resolve(
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
     for name, table in contender.samplers.items():
-        check_keys(table, sampling_fields(kind), f"{where}.samplers.{name}")
+        fields, its = list(kind.Config.model_fields), sampling_fields(kind)
+        check_sampler(table, fields, its, f"{where}.samplers.{name}")
         validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
     config = validate(kind.Config, contender.settings | first_sampler(contender), where)
     if empty:
