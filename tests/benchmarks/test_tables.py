@@ -71,7 +71,7 @@ def compile_latex(folder: Path, **files: str) -> str:
     for name, content in files.items():
         (folder / f"{name}.tex").write_text(content, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600, check=False)
     log = done.stdout.decode(errors="replace").replace("\n", "")
     assert done.returncode == 0, log
     assert (folder / "main.pdf").exists()
