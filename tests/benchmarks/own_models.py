@@ -1,6 +1,7 @@
 """Models as a user might write them, good and bad."""
 
 import errno
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,73 @@ class Broken(Average):
     def __init__(self, config: "Broken.Config", shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
         self.missing.append(1)
+
+
+class Ticking(GenerativeModel):
+    """Its weight is the number of steps taken; it shows that, and keeps all that it is shown."""
+
+    class Config(Recipe):
+        updates: int = 1
+
+    shown: ClassVar[dict[str, list[Tensor]]] = {}
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.ticks = nn.Parameter(torch.zeros(1))
+        self.other = nn.Parameter(torch.ones(1))
+        self.register_buffer("initial", torch.rand(1))
+        self.register_buffer("seen", torch.zeros(1))
+        self.register_buffer("fitted", torch.zeros(1))
+
+    def players(self) -> list[Player]:
+        adam = Adam(1.0)
+        return [
+            Player("clock", [self.ticks], self.tick, adam),
+            Player("critic", [self.other], self.look, adam, updates=self.config.updates),
+        ]
+
+    def keep(self, what: str, shown: Tensor | None) -> None:
+        if shown is not None:
+            self.shown.setdefault(what, []).append(shown.clone())
+
+    def tick(self, play: Round) -> Tensor:
+        self.keep("noise", torch.rand(1, generator=play.rng))
+        self.keep("global noise", torch.rand(1))
+        return -self.ticks.sum()
+
+    def look(self, play: Round) -> Tensor:
+        self.seen += len(play.images)
+        self.keep("images", play.images)
+        self.keep("sources", play.source)
+        self.keep("noise", torch.rand(1, generator=play.rng))
+        return self.other.square().sum()
+
+    def finish(self, images: Tensor, rng: torch.Generator) -> None:
+        self.keep("finish", images)
+        self.fitted = images.float().mean() / 255 * torch.rand(1, generator=rng)
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        self.keep("starts", source)
+        noise = torch.rand(n, *self.shape, generator=rng)
+        return (0.15 * self.ticks * noise + 0.1 * self.fitted).clamp(0, 1)
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return images / 2
+
+
+class Translating(Ticking):
+    """The same from sources."""
+
+    uses_source = True
+
+
+def average_ticks(steps: int, decay: float) -> float:
+    """Compute the average of a `Ticking` model's weight after so many steps."""
+    average = 0.0
+    for step in range(steps):
+        kept = min(decay, (1 + step) / (10 + step))
+        average = kept * average + (1 - kept) * (step + 1)
+    return average
 
 
 class NoModel:

@@ -91,7 +91,7 @@ def visit(browser: "playwright.Browser", file: Path, **options: object) -> Visit
     """Open a file in a tab of its own."""
     context = browser.new_context(**options)
     opened = Visit(context.new_page())
-    opened.page.set_default_timeout(10_000)
+    opened.page.set_default_timeout(60_000)
     opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
     opened.page.on("console", lambda message: opened.errors.append(message.text))
     opened.page.on("request", lambda request: opened.requests.append(request.url))
@@ -181,7 +181,8 @@ def test_an_explanation_can_be_pointed_at_itself(desk: Visit) -> None:
     desk.page.locator("#comparison tbody td").first.hover()
     tip = desk.page.get_by_role("tooltip")
     tip.hover()
-    desk.page.wait_for_timeout(300)
+    # The page's own timers come in their order, however slow it is.
+    desk.page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
     assert tip.is_visible()
 
 

@@ -1,10 +1,10 @@
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from effort import count_calls
 from synthetic import write_suite
 
 from benchmarks.findings import Finding, find, settle
@@ -225,9 +225,8 @@ def test_equal_contenders_are_seldom_told_apart() -> None:
 def test_the_text_stays_short_with_many_contenders(contenders: int) -> None:
     rng = np.random.default_rng(1)
     frame = runs(**{f"c{i}": np.exp(rng.normal(i % 5, 0.5, 5)).tolist() for i in range(contenders)})
-    start = time.process_time()
     finding = find_one(frame)
-    assert time.process_time() - start < 1.5
+    assert count_calls(lambda: find_one(frame)) < 400_000
     assert max(map(len, [finding.headline, *finding.details, *settle([finding])])) < 250
     assert " cannot be told apart from it" in finding.headline
     assert finding.headline.count(", c") <= 3

@@ -2,6 +2,7 @@
 
 import io
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,13 @@ def test_every_contender_is_tried_and_has_a_row(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     specs = plan(data, {"gan": MLP, "vae": MLP, "cyclegan": {**MLP, "critic_width": 8}})
+    started = time.perf_counter()
     found = estimate(specs, data, 2, tmp_path / "results")
+    elapsed = time.perf_counter() - started
     assert [need.contender for need in found.needs] == ["gan", "vae", "cyclegan"]
     assert {(need.runs, need.steps, need.tried) for need in found.needs} == {(3, 100, True)}
     for need in found.needs:
-        assert 1e-5 < need.step_seconds < 1
+        assert 1e-5 < need.step_seconds < elapsed
         assert need.run_seconds >= need.steps * need.step_seconds
         assert 50 < need.memory_mb < 20_000
     work = found.work_seconds

@@ -1,11 +1,12 @@
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from own_models import Average, Overflowing
+from own_models import Average, Overflowing, Ticking, Translating
 from PIL import Image
 
 from benchmarks.data import Dataset, load_dataset
@@ -144,6 +145,59 @@ def test_translators_start_from_held_out_sources_and_are_held_against_the_truth(
     expected = (truth - made.samples.float() / 255).square().mean().item()
     assert scores["paired_mse"].value == pytest.approx(expected, rel=1e-5)
     assert made.pictures["translations"][0].rows == 3
+
+
+def ticking(kind: type[Ticking]) -> Ticking:
+    kind.shown.clear()
+    return kind(kind.Config(), (1, 8, 8)).eval()
+
+
+def test_a_model_is_validated_by_validation_images_and_scored_by_test_images(
+    data: Dataset,
+) -> None:
+    white = replace(data.validation, images=np.full_like(data.validation.images, 255))
+    parted = Evaluator(replace(data, validation=white), RandomExtractor(1), 100, 20)
+    models = {name: ticking(Ticking) for name in ("white", "grey")}
+    models["white"].ticks.data.fill_(1e6)
+    models["grey"].ticks.data.fill_(5)
+    validated = {name: parted.validate(model, 0)[0] for name, model in models.items()}
+    scored = {
+        name: {s.metric: s.value for s in parted.score(parted.generate(model, 0), model)}["fid"]
+        for name, model in models.items()
+    }
+    assert validated["white"] < validated["grey"] / 100
+    assert scored["grey"] < scored["white"] / 2
+
+
+def test_a_model_is_completed_on_training_images_for_every_score(evaluator: Evaluator) -> None:
+    model = ticking(Ticking)
+    evaluator.validate(model, 0)
+    evaluator.complete(model, 0)
+    evaluator.best_score(model, 0, str(evaluator.extractor))
+    shown = model.shown["finish"]
+    assert len(shown) == 3
+    assert all(torch.equal(images, evaluator.train[:5_000]) for images in shown)
+
+
+def test_translators_are_validated_from_training_sources(
+    data: Dataset, evaluator: Evaluator
+) -> None:
+    model = ticking(Translating)
+    evaluator.validate(model, 0)
+    evaluator.generate(model, 0)
+    validation, generation = (quantise(images) for images in model.shown["starts"])
+    assert torch.equal(validation, evaluator.source_train[: len(validation)])
+    assert torch.equal(generation, evaluator.source_test[:100])
+
+
+def test_scores_of_pairs_stand_under_their_names(evaluator: Evaluator) -> None:
+    copies = evaluator.originals // 2
+    values = {s.metric: s.value for s in evaluator.score_pairs(evaluator.originals, copies, "half")}
+    pair = to_float(evaluator.originals), to_float(copies)
+    mse = (pair[0] - pair[1]).square().flatten(1).mean(1)
+    assert values["reconstruction_mse"] == pytest.approx(mse.mean().item(), rel=1e-5)
+    assert values["psnr"] == pytest.approx(-10 * mse.log10().mean().item(), rel=1e-5)
+    assert values["ssim"] == pytest.approx(METRICS["ssim"](*pair).mean().item(), rel=1e-5)
 
 
 def test_images_that_are_no_numbers_count_as_diverged(evaluator: Evaluator) -> None:

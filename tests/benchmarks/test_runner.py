@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_models import average_ticks
 from PIL import Image
 from rich.console import Console
 
 from benchmarks import engines
+from benchmarks.catalogue import load_model
 from benchmarks.checkpoint import load_tensors, save_tensors
 from benchmarks.continuation import (
     adopt,
@@ -31,13 +33,16 @@ from benchmarks.continuation import (
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.display import Bars, Lines
 from benchmarks.engines import SHARE, choose_jobs, one_gpu, run_all, run_local
+from benchmarks.images import quantise
 from benchmarks.job import Job, Place
 from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved
 from benchmarks.protocol import Evaluator
 from benchmarks.records import Record, read_history, read_picture, read_record, write_record
 from benchmarks.runner import build_model, run
+from benchmarks.seeds import derive_seed
 from benchmarks.suite import build_suite, plan_runs
 from benchmarks.tidy import scores_frame, write_csv
+from metrics import RandomExtractor
 
 OWN = Path(__file__).with_name("own_models.py")
 TABLE: dict[str, Any] = {
@@ -128,12 +133,83 @@ def test_the_checkpoint_is_the_model_that_was_scored(plan: Plan) -> None:
     model = build_model(job.spec, (1, 8, 8)).eval()
     model.load_state_dict(load_tensors(job.folder / "checkpoint" / "model.safetensors"))
     samples = torch.from_numpy(np.load(job.folder / "samples.npz")["images"])
-    from benchmarks.images import quantise
-    from benchmarks.seeds import derive_seed
-
     rng = torch.Generator().manual_seed(derive_seed(derive_seed(job.seed, "evaluation"), "sample"))
     with torch.no_grad():
         assert torch.equal(quantise(model.sample(64, rng)), samples)
+
+
+def weight_of(job: Job, file: str, name: str) -> float:
+    return load_tensors(job.checkpoint / f"{file}.safetensors")[name].item()
+
+
+def test_last_and_best_are_averages_completed_on_training_images_and_scored_apart(
+    plan: Plan, data: Dataset
+) -> None:
+    own = {"model": f"{OWN}:Ticking", "ema": 0.5}
+    (job,) = plan(contenders={"ticking": own}, evaluations=5)
+    record = run(job, silent)
+    evaluator = Evaluator(data, RandomExtractor(1), 64, 10)
+    model, history = build_model(job.spec, data.shape).eval(), read_history(job.folder)
+    validated = {}
+    for step in (2, 4, 6, 8, 10):
+        model.ticks.data.fill_(average_ticks(step, 0.5))
+        validated[step] = evaluator.validate(model, derive_seed(job.seed, "validation"))[0]
+    assert record.training is not None
+    best = record.training.best_step
+    assert best == min(validated, key=validated.__getitem__) < 10
+    kept = history.set_index("step")["validation_fid"].dropna().to_dict()
+    assert kept == pytest.approx(validated, rel=1e-4)
+    assert weight_of(job, "unaveraged", "ticks") == pytest.approx(10)
+
+    seed = derive_seed(job.seed, "evaluation")
+    scores = {score.metric: score.value for score in record.scores}
+    for file, step, metric in (("model", 10, "fid"), ("best", best, "fid_best")):
+        model.load_state_dict(load_tensors(job.checkpoint / f"{file}.safetensors"))
+        assert model.ticks.item() == pytest.approx(average_ticks(step, 0.5), rel=1e-5)
+        model.finish(evaluator.train, torch.Generator().manual_seed(derive_seed(seed, "finish")))
+        expected, *_ = evaluator.score(evaluator.generate(model, seed), model)
+        assert (expected.metric, expected.value) == ("fid", scores[metric])
+
+
+def test_a_run_learns_from_training_images_alone(plan: Plan, data: Dataset) -> None:
+    shown = load_model(f"{OWN}:Translating").shown  # type: ignore[attr-defined]
+    shown.clear()
+    (job,) = plan("Translating", evaluations=5)
+    assert run(job, silent).status == "ok"
+
+    def keys(images: np.ndarray) -> set[bytes]:
+        return {image.tobytes() for image in images}
+
+    unseen = keys(data.validation.images) | keys(data.test.images) | keys(data.source_test.images)
+    for what in ("images", "sources", "finish"):
+        images = [x if x.dtype == torch.uint8 else quantise(x) for x in shown[what]]
+        assert not keys(torch.cat(images).numpy()) & unseen, what
+    assert torch.equal(shown["finish"][-1], torch.from_numpy(data.train.images))
+    held_out = [bool(keys(quantise(x).numpy()) & unseen) for x in shown["starts"]]
+    assert held_out == sorted(held_out), "held-out sources are for scores, after all validations"
+    assert held_out.count(False) >= 5
+    assert any(held_out)
+
+
+def test_every_seed_and_every_contender_begins_with_weights_of_its_own(plan: Plan) -> None:
+    contenders = {name: {"model": f"{OWN}:Ticking"} for name in "ab"}
+    jobs = plan(contenders=contenders, seeds=2) + plan(contenders=contenders, folder="again")
+    for job in jobs:
+        run(job, silent)
+    first = [weight_of(job, "unaveraged", "initial") for job in jobs]
+    assert len(set(first[:4])) == 4
+    assert first[4:] == first[:2]
+
+
+def test_the_budget_is_what_the_busiest_player_sees(plan: Plan) -> None:
+    (job,) = plan(contenders={"ticking": {"model": f"{OWN}:Ticking", "updates": 5}})
+    told: list[Message] = []
+    record = run(job, told.append)
+    assert record.training is not None
+    assert (record.training.steps, record.training.images) == (2, 320)
+    assert weight_of(job, "unaveraged", "seen") == 320
+    assert [m.images for m in told if isinstance(m, Advanced)] == [160, 320]
+    assert read_history(job.folder)["images"].tolist() == [160, 320]
 
 
 def test_only_a_run_of_the_same_spec_that_went_well_is_finished(plan: Plan) -> None:

@@ -158,6 +158,43 @@ def test_a_runs_hash_follows_from_everything_that_matters(data: Dataset) -> None
     assert len(names - {first.name}) == len(changes)
 
 
+TRAINING: dict[str, Any] = {
+    "contender": "other",
+    "family": "other",
+    "model": "other",
+    "model_version": "other",
+    "settings": {"beta": 2},
+    "images": 1_000,
+    "batch": 32,
+    "seed": 1,
+    "evaluations": 3,
+    "threads": 2,
+    "device": "cuda",
+    "precision": "bfloat16",
+    "compile": True,
+    "shards": 2,
+}
+"""A change of each field that a trained model depends on."""
+
+
+def test_a_training_key_follows_from_all_that_training_depends_on(data: Dataset) -> None:
+    (spec,) = plan(data, VAE | {"seeds": 1})
+    other_images = spec.data.model_copy(update={"fingerprint": "0" * 64})
+    other_sources = spec.data.model_copy(update={"source_fingerprint": "0" * 64})
+    changes = [{key: value} for key, value in TRAINING.items()]
+    changes += [{"data": other_images}, {"data": other_sources}]
+    changes += [{"settings": {**spec.settings, key: "other"}} for key in ("beta", "lr", "ema")]
+    keys = {spec.model_copy(update=change).training_key for change in changes}
+    assert len(keys - {spec.training_key}) == len(changes)
+
+
+def test_a_training_key_leaves_out_how_the_model_is_scored(data: Dataset) -> None:
+    scoring = {"samples": 64, "reconstructions": 10, "extractor": "random", "views": ["pixels"]}
+    specs = plan(data, VAE | {"seeds": 1}) + plan(data, VAE | {"seeds": 1} | scoring)
+    assert specs[0].training_key == specs[1].training_key
+    assert specs[0].hash != specs[1].hash
+
+
 def test_written_out_defaults_are_the_same_run(data: Dataset) -> None:
     names = {
         plan(data, {"seeds": 1, "contenders": {"vae": settings}})[0].name

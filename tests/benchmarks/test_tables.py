@@ -17,6 +17,7 @@ from benchmarks.errors import BadInput
 from benchmarks.frames import load
 from benchmarks.latex import number, quantity
 from benchmarks.records import (
+    Costs,
     Entry,
     Published,
     Results,
@@ -70,7 +71,7 @@ def compile_latex(folder: Path, **files: str) -> str:
     for name, content in files.items():
         (folder / f"{name}.tex").write_text(content, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600, check=False)
     log = done.stdout.decode(errors="replace").replace("\n", "")
     assert done.returncode == 0, log
     assert (folder / "main.pdf").exists()
@@ -146,6 +147,50 @@ def test_the_best_contender_is_marked_and_calibration_never(results: Results) ->
     console = Console(width=80, file=io.StringIO())
     console.print(show_comparison(results, 80))
     assert len(re.findall(r"5\.79\* \[", console.file.getvalue())) == 1  # type: ignore[attr-defined]
+
+
+SCORES = {
+    "FID": ("fid", 6.11, "6.11"),
+    "Inception Score": ("inception_score", 9.13, "9.13"),
+    "KID": ("kid", 0.122, "0.122"),
+    "Precision": ("precision", 0.9, "0.900"),
+    "Recall": ("recall", 0.5, "0.500"),
+    "Density": ("density", 1.12, "1.12"),
+    "Coverage": ("coverage", 0.8, "0.800"),
+    "MSE": ("reconstruction_mse", 0.00395, "0.00395"),
+    "PSNR": ("psnr", 24.0, "24.0"),
+    "SSIM": ("ssim", 0.976, "0.976"),
+    "best FID": ("fid_best", 5.69, "5.69"),
+}
+COSTS = {
+    "params": ("parameters", 123_000, "123K"),
+    "FLOPs/step": ("training_flops_per_step", 4.56e8, "456M"),
+    "FLOPs/image": ("sampling_flops_per_image", 7.89e6, "7.89M"),
+    "train s": ("train_seconds", 12.3, "12.3"),
+    "images/s": ("images_per_second", 4_560.0, "4.56K"),
+    "MB": ("peak_memory_mb", 789.0, "789"),
+}
+"""By the heading of a column, what stands under it, a value and how that is shown."""
+
+
+def test_what_was_measured_stands_under_its_heading(tmp_path: Path) -> None:
+    results = read_suite(write_suite(tmp_path / "suite", FOUR[:1], seeds=1))
+    record = results.records[0]
+    bare = {"low": None, "high": None}
+    record.scores = [score(metric, value, **bare) for metric, value, _ in SCORES.values()]
+    record.costs = Costs(**{cost: value for cost, value, _ in COSTS.values()})
+    header, _, first, *_ = write_markdown(results).decode().splitlines()
+    pairs = [[line.strip("| ").split(" | ") for line in (header, first)]]
+    latex = write_latex(results).decode().replace("$", "")
+    pairs += [[line.split(" & ") for line in rows[:2]] for _, rows in tabulars(latex)]
+    expected = {heading: shown for heading, (_, _, shown) in (SCORES | COSTS).items()}
+    for found in (pairs[:1], pairs[1:]):
+        cells = {
+            re.sub(r" (↓|↑|\\downarrow|\\uparrow)?( *\\\\)?$", "", heading): cell.strip(" \\")
+            for headings, row in found
+            for heading, cell in zip(headings, row, strict=True)
+        }
+        assert {heading: cells[heading] for heading in expected} == expected
 
 
 def test_the_second_is_marked_where_it_is_not_the_last(results: Results) -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from own_models import Ticking, Translating, average_ticks
 from torch import Tensor, nn
 
+from benchmarks.parallel import Shards
 from benchmarks.training import (
     EMA,
     Batches,
@@ -58,6 +60,11 @@ def fit(model: GenerativeModel, **settings: Any) -> Trained:
     return train(
         model, IMAGES, None, plan, evaluate=lambda _: 1.0, report=lambda step, losses: None
     )
+
+
+def ticking(kind: type[Ticking] = Ticking, **settings: Any) -> Ticking:
+    kind.shown.clear()
+    return kind(kind.Config(**settings), (1, 8, 8))
 
 
 def duel(**settings: Any) -> Duel:
@@ -202,6 +209,59 @@ def test_the_best_step_is_the_one_with_the_lowest_score() -> None:
     assert trained.best["a"].item() == values[4]  # what the fifth round began with
     shown = {row["step"]: row.get("validation_fid") for row in trained.history}
     assert [shown[step] for step in (2, 4, 6)] == [3, 1, 2]
+
+
+def test_what_is_evaluated_scored_and_best_is_the_average_of_its_step() -> None:
+    model, evaluated = ticking(ema=0.5), dict[int, float]()
+
+    def evaluate(average: GenerativeModel) -> float:
+        evaluated[round(model.ticks.item())] = average.ticks.item()
+        return abs(model.ticks.item() - 8)
+
+    plan = Plan(steps=12, batch=8, seed=0, evaluations=3)
+    trained = train(model, IMAGES, None, plan, evaluate=evaluate, report=lambda *_: None)
+    assert evaluated == pytest.approx({n: average_ticks(n, 0.5) for n in (4, 8, 12)}, rel=1e-5)
+    assert trained.best_step == 8
+    assert trained.best["ticks"].item() == evaluated[8]
+    assert trained.model.ticks.item() == evaluated[12]
+    assert trained.last["ticks"].item() == pytest.approx(12)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_every_batch_has_noise_of_its_own(shards: int) -> None:
+    drawn, loose = [], []
+    for seed in (0, 1):
+        plan = Plan(steps=4, batch=8, seed=seed, evaluations=1)
+        train(
+            model := ticking(updates=2),
+            *(IMAGES, None, plan),
+            evaluate=lambda _: 0.0,
+            report=lambda *_: None,
+            shards=Shards(shards),
+        )
+        drawn += model.shown["noise"]
+        loose += model.shown["global noise"]
+    assert len(set(torch.cat(drawn).tolist())) == 2 * 4 * 3 * shards
+    assert len(set(torch.cat(loose).tolist())) == 2 * 4 * shards
+
+
+def stream_sources(seed: int) -> tuple[list[int], list[int]]:
+    """Train for two epochs; list the numbers of the images and of the sources that were shown."""
+    numbered = torch.arange(20, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
+    model = ticking(Translating)
+    plan = Plan(steps=8, batch=5, seed=seed, evaluations=1)
+    train(model, numbered, numbered, plan, evaluate=lambda _: 0.0, report=lambda *_: None)
+    shown = [torch.cat(model.shown[what])[:, 0, 0, 0] * 255 for what in ("images", "sources")]
+    return tuple(numbers.round().int().tolist() for numbers in shown)
+
+
+def test_sources_come_in_an_order_of_their_own_that_epochs_and_seeds_change() -> None:
+    (images, sources), (_, others) = stream_sources(0), stream_sources(1)
+    epochs = [sources[:20], sources[20:], others[:20], others[20:]]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert len({tuple(order) for order in [*epochs, list(range(20)), images[:20]]}) == 6
+    pairs = list(zip(images, sources, strict=True))
+    assert set(pairs[:20]) != set(pairs[20:])
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e9])

