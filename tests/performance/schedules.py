@@ -52,7 +52,8 @@ def plan(options: argparse.Namespace) -> dict[tuple[str, str, int], RunSpec]:
         specs = [spec.training for spec in plan_runs(suite, data, name, device="cpu")]
         if not runs:
             place = Place(Path(), options.data_root, find_cache())
-            extractor = prepare(data, specs[:1], place)[0][0].extractor
+            with fixed_threads(suite.threads):
+                extractor = prepare(data, specs[:1], place)[0][0].extractor
         for spec in (spec for spec in specs if spec.seed == 0):
             for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
                 fields = {"seed": seed, "extractor": extractor}
