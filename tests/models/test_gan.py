@@ -137,9 +137,9 @@ def test_batch_statistics_of_real_and_generated_images_are_kept_apart(
     assert any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in gan.D.modules())
     play = Round(torch.rand(16, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
     fake = play.once("fakes", lambda: torch.rand(16, 1, 8, 8) / 4)
-    expected = discriminator_loss("nonsaturating", gan.D(play.images), gan.D(fake)).item()
+    expected = LOSSES["nonsaturating"].discriminator(gan.D(play.images), gan.D(fake)).item()
     mixed = gan.D(torch.cat([play.images, fake])).chunk(2)
-    assert discriminator_loss("nonsaturating", *mixed).item() != pytest.approx(expected, rel=1e-3)
+    assert LOSSES["nonsaturating"].discriminator(*mixed).item() != pytest.approx(expected, rel=1e-3)
     assert gan.players()[0].loss(play).item() == pytest.approx(expected, rel=1e-5)
 
 
