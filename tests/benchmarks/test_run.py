@@ -304,7 +304,7 @@ def test_quietly_only_problems_and_paths_are_printed(
     out, error = capsys.readouterr()
     trouble, *paths = out.splitlines()
     assert trouble.startswith("overflowing-s0")
-    assert "diverged" in trouble
+    assert "failed: Overflowing.sample returned" in trouble
     assert paths
     assert all(Path(path).is_file() for path in paths)
     assert "--only overflowing-s0" in error
