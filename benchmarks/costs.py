@@ -3,15 +3,18 @@
 import copy
 import resource
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from models.game import GenerativeModel, Round
+from models.game import GenerativeModel, Player, Round
 
 
 class FlopCounter(TorchDispatchMode):
@@ -34,9 +37,28 @@ class FlopCounter(TorchDispatchMode):
         return result
 
 
+class Enough(Exception):
+    """The time of a trial is up."""
+
+
+class Deadline(TorchDispatchMode):
+    """Lets no operation begin after `end`, so that a trial takes no longer than it may."""
+
+    def __init__(self, end: float) -> None:
+        super().__init__()
+        self.end = end
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out one operation if there is time."""
+        if time.perf_counter() > self.end:
+            raise Enough
+        return func(*args, **(kwargs or {}))
+
+
 def count_parameters(model: GenerativeModel) -> int:
     """Count the parameters that are learnt, every player's."""
-    return sum(p.numel() for player in model.players() for p in player.parameters)
+    learnt = (p for player in model.players() for p in player.parameters if p.requires_grad)
+    return sum(p.numel() for p in learnt)
 
 
 def count_training_flops(model: GenerativeModel, batch: int) -> int:
@@ -47,26 +69,29 @@ def count_training_flops(model: GenerativeModel, batch: int) -> int:
     """
     twin = copy.deepcopy(model).train()
     images = torch.zeros(batch, *model.shape, device=model.device)
+    with FlopCounter() as counter:
+        for player, loss in play_round(twin, images, images):
+            differentiate(player, loss)
+    return counter.total
+
+
+def play_round(
+    model: GenerativeModel, images: Tensor, source: Tensor
+) -> Iterator[tuple[Player, Tensor]]:
+    """Compute the losses of one training step without moving anybody, one for each update."""
     rng = torch.Generator(model.device).manual_seed(0)
     rounds: list[Round] = []
-    with FlopCounter() as counter:
-        for player in twin.players():
-            for turn in range(player.updates):
-                if turn == len(rounds):
-                    rounds.append(Round(images, images if model.uses_source else None, rng, 0))
-                torch.autograd.grad(player.loss(rounds[turn]), player.parameters)
-    return counter.total
+    for player in model.players():
+        for turn in range(player.updates):
+            if turn == len(rounds):
+                rounds.append(Round(images, source if model.uses_source else None, rng, 0))
+            yield player, player.loss(rounds[turn])
 
 
-@torch.no_grad()
-def count_sampling_flops(model: GenerativeModel) -> int:
-    """Count the floating-point operations of generating one image, as above."""
-    twin = copy.deepcopy(model).eval()
-    source = torch.zeros(1, *model.shape, device=model.device) if model.uses_source else None
-    rng = torch.Generator(model.device).manual_seed(0)
-    with FlopCounter() as counter:
-        twin.sample(1, rng, source)
-    return counter.total
+def differentiate(player: Player, loss: Tensor) -> tuple[Tensor | None, ...]:
+    """Return a loss's gradients by the parameters that are learnt; None of those it is not of."""
+    learnt = [p for p in player.parameters if p.requires_grad]
+    return torch.autograd.grad(loss, learnt, allow_unused=True)
 
 
 def reset_peak_memory(device: torch.device) -> None:

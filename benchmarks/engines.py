@@ -258,7 +258,7 @@ def work(line: Connection) -> None:
         try:
             line.send(message)
         except BrokenPipeError:
-            sys.exit(1)  # nobody waits for the outcome any more
+            raise Interrupted(signal.SIGTERM) from None  # nobody waits for the outcome any more
 
     try:
         with interruptible(signal.SIGTERM):

@@ -8,6 +8,9 @@ from difflib import get_close_matches
 LONGEST = 4_000
 """Characters of a message."""
 
+FAILURES = (Exception, SystemExit)
+"""What code of the user's own may raise, which costs its run or its score and nothing else."""
+
 
 class BadInput(Exception):
     """The user's input cannot work; the message is one line that says what, where and what would.
@@ -18,6 +21,18 @@ class BadInput(Exception):
 
     def __init__(self, message: object) -> None:
         super().__init__(printable(str(message)))
+
+
+class OwnFailure(Exception):
+    """Code of the user's own has failed that nothing can be done without; one line says which.
+
+    Commands print it to the standard error without a traceback and exit with code 1.
+    """
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error's type and message in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def printable(text: str) -> str:
@@ -35,7 +50,7 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}: {hint}choose from {', '.join(valid)}"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Give an error's message in one line."""
     text = str(error).encode(errors="replace").decode()
     return " ".join(text.split()) or "no message"

@@ -25,7 +25,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, distributed, nn
 
-from benchmarks.errors import one_line
+from benchmarks.errors import FAILURES, describe_error, one_line
 from benchmarks.seeds import derive_seed
 from metrics.frechet import Moments
 
@@ -260,7 +260,7 @@ class Team:
         self.assemble(duty, job)
         try:
             yield
-        except Exception as error:
+        except FAILURES as error:
             self.part()
             troubles = self.answers("after", 0)
             # Where another process was the first to fail, this one knows but that it is gone.
@@ -338,8 +338,8 @@ class Team:
         """
         try:
             work = prepare()
-        except Exception as error:  # noqa: BLE001 - the first process hears of it
-            self.answer("ready", describe(error))
+        except FAILURES as error:  # the first process hears of it
+            self.answer("ready", describe_error(error))
             return True
         self.answer("ready", "")
         word = f"word/{self.calls}"
@@ -347,14 +347,14 @@ class Team:
             return True
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - likewise, and fails in the same way or is told
+        except FAILURES as error:  # likewise, and fails in the same way or is told
             return self.fail(error)
         self.answer("after", "")
         return True
 
-    def fail(self, error: Exception) -> bool:
+    def fail(self, error: BaseException) -> bool:
         """Say what has failed; if the first process waits for this one in vain, it is to know."""
-        self.answer("after", describe(error))
+        self.answer("after", describe_error(error))
         if self.heard([f"left/{self.calls}"], PATIENCE):
             return True
         self.store.set(f"gone/{self.rank}", "")
@@ -365,11 +365,6 @@ class Team:
             # has no time where another exit code lets `torchrun` end all.
             os._exit(0)
         return False
-
-
-def describe(error: Exception) -> str:
-    """Name an error in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
 
 
 _team: Team | None = None

@@ -17,14 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, pairwise, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Never
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import costs
+from benchmarks.contract import reconstruct
+from benchmarks.costs import Deadline, Enough
 from benchmarks.data import Dataset
-from benchmarks.errors import BadInput, one_line
+from benchmarks.errors import FAILURES, describe_error
 from benchmarks.images import to_float
 from benchmarks.protocol import FINISH, as_tensor
 from benchmarks.runner import build_model, count_steps, fixed_threads, resident
@@ -162,10 +163,6 @@ class Estimate:
         return sum(need.runs * need.run_seconds for need in self.needs)
 
 
-class Enough(Exception):
-    """A trial's time is up."""
-
-
 @dataclass
 class Stopwatch:
     """Takes the time after every round of training, and ends a trial when its time is up.
@@ -194,20 +191,6 @@ class Stopwatch:
         raise NotImplementedError
 
 
-class Deadline(TorchDispatchMode):
-    """Lets no operation begin after `end`, so that a trial takes no longer than it may."""
-
-    def __init__(self, end: float) -> None:
-        super().__init__()
-        self.end = end
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out one operation if there is time."""
-        if time.perf_counter() > self.end:
-            raise Enough
-        return func(*args, **(kwargs or {}))
-
-
 def estimate(
     specs: Sequence[RunSpec], data: Dataset, workers: int, folder: Path | None = None
 ) -> Estimate:
@@ -224,12 +207,15 @@ def estimate(
     keys = {name: likeness(firsts[name]) for name in runs}
     representatives = {keys[name]: firsts[name] for name in reversed(runs)}
     with fixed_threads(specs[0].threads):
-        kinds = {key: measure(spec, data) for key, spec in representatives.items()}
+        found = {key: measure(spec, data) for key, spec in representatives.items()}
+        failed = [trial for trial in found.values() if isinstance(trial, Trial)]
+        kinds = {key: kind for key, kind in found.items() if isinstance(kind, Kind)}
         if len(kinds) > KINDS:
             kinds = dict(zip(kinds, count_work(list(kinds.values()), data), strict=True))
         chosen = choose(kinds.values())
+        kinds |= {key: trial.kind for key, trial in found.items() if isinstance(trial, Trial)}
         extract = time_extractor(specs[0], data)
-        trials = [try_out(kind, data, SECONDS / len(chosen)) for kind in chosen]
+        trials = [*(try_out(kind, data, SECONDS / len(chosen)) for kind in chosen), *failed]
     needs = [find_need(name, runs[name], kinds[keys[name]], trials, data, extract) for name in runs]
     return sum_up(needs, workers, folder, [*explain(trials, needs, len(kinds))])
 
@@ -239,19 +225,14 @@ def likeness(spec: RunSpec) -> Hashable:
     return spec.model, outline(spec.settings), spec.images, spec.batch
 
 
-def measure(spec: RunSpec, data: Dataset) -> Kind:
-    """Find how large a contender's model is.
-
-    Raises:
-        BadInput: it cannot say who its players are.
-    """
-    model = build_model(spec, data.shape)
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+def measure(spec: RunSpec, data: Dataset) -> Kind | Trial:
+    """Find how large a contender's model is, or that it fails as soon as it is built."""
     try:
+        model = build_model(spec, data.shape)
+        weights = sum(tensor.nbytes for tensor in model.state_dict().values())
         return Kind(spec, count_steps(spec, model), costs.count_parameters(model), weights)
-    except Exception as error:
-        line = f"{type(error).__name__}: {one_line(error)}"
-        raise BadInput(f"contenders.{spec.contender}: {line}") from error
+    except FAILURES as error:
+        return Trial(Kind(spec, 0, 0, 0), error=describe_error(error))
 
 
 def count_work(kinds: list[Kind], data: Dataset) -> list[Kind]:
@@ -261,7 +242,7 @@ def count_work(kinds: list[Kind], data: Dataset) -> list[Kind]:
     for i in sorted(range(len(kinds)), key=lambda i: i % 7):  # from everywhere
         if counted and time.perf_counter() > end:
             break
-        with suppress(Exception):  # what is wrong with it is seen when it is tried
+        with suppress(*FAILURES):  # what is wrong with it is seen when it is tried
             spec = kinds[i].spec
             flops = costs.count_training_flops(build_model(spec, data.shape), 2) * spec.batch / 2
             counted[i] = replace(kinds[i], flops=flops)
@@ -302,8 +283,8 @@ def try_out(kind: Kind, data: Dataset, seconds: float) -> Trial:
         rounds = practise(model, kind, data, watch)
         found = Trial(kind, len(rounds), statistics.median(rounds))
         try_generating(model.eval(), found, data, seconds / 2)
-    except Exception as error:  # noqa: BLE001 - a contender that fails is news, not the end
-        return Trial(kind, error=f"{type(error).__name__}: {one_line(error)}")
+    except FAILURES as error:  # a contender that fails is news, not the end
+        return Trial(kind, error=describe_error(error))
     return replace(found, memory_mb=costs.read_peak_memory(device))
 
 
@@ -345,7 +326,7 @@ def try_generating(model: GenerativeModel, trial: Trial, data: Dataset, seconds:
     calls: list[tuple[Callable[[], object], int]] = [
         (lambda: model.finish(train, rng), len(train)),
         (lambda: model.sample(len(source), rng, starts), len(source)),
-        (lambda: model.reconstruct(originals, rng), len(originals)),
+        (lambda: reconstruct(model, originals, rng), len(originals)),
     ]
     end = time.perf_counter() + seconds
     for act, (call, count) in zip(ACTS, calls, strict=True):

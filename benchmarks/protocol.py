@@ -1,24 +1,26 @@
 """The one evaluation protocol: from a trained model to its scores, the same for every family."""
 
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.contract import ContractError, check_images, find_fault, is_finite, reconstruct
 from benchmarks.data import Dataset, Truth
+from benchmarks.errors import FAILURES
 from benchmarks.images import draw_points, encode_tiles, quantise, to_float
 from benchmarks.parallel import WHOLE, Shards
 from benchmarks.records import Picture, Score
-from benchmarks.reference import Reference
+from benchmarks.reference import Lost, Reference, attempt
 from benchmarks.seeds import derive_seed
 from benchmarks.suite import Likelihoods
 from benchmarks.training import Diverged
-from metrics import METRICS, Extractor, Features, Interval, frechet_distance
+from metrics import METRICS, Extractor, Features, Interval, Metric, frechet_distance
 from metrics.likelihood import (
     Annealing,
     annealed_importance_sampling,
@@ -27,7 +29,6 @@ from metrics.likelihood import (
     select_deviation,
 )
 from metrics.neighbours import nearest
-from metrics.score import NotApplicable
 from metrics.uncertainty import mean_interval
 from models.game import GenerativeModel, Latent, map_batches
 
@@ -56,6 +57,9 @@ PROTOCOLS = {"real": ("training images", "identity"), "noise": ("uniform noise",
 MEMORISATION = frozenset(n for n, m in METRICS.items() if m.metadata.inputs == "training")
 """The metrics that look for copies of training images."""
 
+OVER_IMAGES = "95 %, Student's t over images"
+"""What the interval of a mean over images is."""
+
 Drawn = tuple[Picture, bytes]
 """A picture and the content of its file."""
 
@@ -67,13 +71,13 @@ class Generated:
     Attributes:
         samples: the images to be scored, uint8 [N, C, S, S].
         features: what the extractor sees in them.
-        reconstructions: copies of the first test images.
+        reconstructions: copies of the first test images; None of a model that makes none.
         pictures: by what they show.
     """
 
     samples: Tensor
     features: Features
-    reconstructions: Tensor
+    reconstructions: Tensor | None
     pictures: dict[str, Drawn]
 
 
@@ -86,7 +90,7 @@ class Evaluator:
         samples: how many images a model generates.
         reconstructions: how many test images it reconstructs.
         cache: a folder where the real images' features are kept, or None.
-        views: further extractors, by which FID is taken too.
+        views: further extractors, by which FID is taken too, or what stands for one that failed.
     """
 
     def __init__(
@@ -96,7 +100,7 @@ class Evaluator:
         samples: int,
         reconstructions: int,
         cache: Path | None = None,
-        views: Sequence[Extractor] = (),
+        views: Sequence[Extractor | Lost] = (),
     ) -> None:
         self.data, self.extractor, self.samples = data, extractor, samples
         self.train, self.test = as_tensor(data.train.images), as_tensor(data.test.images)
@@ -108,9 +112,18 @@ class Evaluator:
         self.reference = Reference(
             extractor, self.test, "test", training=training, cache=cache, truth=data.truth
         )
-        self.views = [Reference(view, self.test, "test", cache=cache) for view in views]
+        self.views = [self.open_view(view, cache) for view in views]
         self.unseen = as_tensor(data.validation.images)
         self.validation = self.reference.keep(self.unseen).features
+
+    def open_view(self, view: Extractor | Lost, cache: Path | None) -> Reference | Lost:
+        """Let a further extractor see the test images."""
+        if isinstance(view, Lost):
+            return view
+        try:
+            return Reference(view, self.test, "test", cache=cache)
+        except FAILURES as error:
+            return Lost(str(view), "test", error)
 
     @torch.no_grad()
     def validate(
@@ -143,11 +156,21 @@ class Evaluator:
 
         Raises:
             Diverged: some pixel is not a number.
+            ContractError: the images are of another form, or outside [0, 1].
         """
         shards.share_model(model)
         blocks = [self.draw_block(model, n, seed, source, shards, s) for s in shards.own]
-        if not shards.agree(all(bool(images.isfinite().all()) for images in blocks)):
+        if not shards.agree(all(map(is_finite, blocks))):
             raise Diverged("the generated images are not finite")
+        method, rows = f"{type(model).__name__}.sample", (shards.rows(n, s) for s in shards.own)
+        found = [
+            find_fault(block, method, part.stop - part.start, model.shape)
+            for block, part in zip(blocks, rows, strict=True)
+        ]
+        fault = next(filter(None, found), None)
+        if not shards.agree(fault is None):
+            # Of another process's images that one says what is wrong, see `Team.call`.
+            raise ContractError(fault) if fault else RuntimeError(f"{method}: see another process")
         return [quantise(images, self.test.dtype).cpu() for images in blocks]
 
     def draw_block(
@@ -186,11 +209,11 @@ class Evaluator:
         samples, features = self.make(model, seed, shards)
         originals = to_float(self.originals.to(model.device))
         rng = seeded(seed, "reconstruct", device=model.device)
-        copies = quantise(model.reconstruct(originals, rng), self.test.dtype).cpu()
-        pictures = {
-            "samples": draw_samples(samples, self.data.truth),
-            "reconstructions": draw_rows("reconstructions", self.originals, copies),
-        }
+        copies = reconstruct(model, originals, rng)
+        pictures = {"samples": draw_samples(samples, self.data.truth)}
+        if copies is not None:
+            copies = quantise(copies, self.test.dtype).cpu()
+            pictures["reconstructions"] = draw_rows("reconstructions", self.originals, copies)
         if (between := self.interpolate(model, seed)) is not None:
             pictures["interpolations"] = between
         if self.reference.training is not None:
@@ -198,7 +221,9 @@ class Evaluator:
         translate = getattr(model, "translate", None)
         if model.uses_source and translate is not None:
             source = self.source_test[: PAIRS if self.data.truth is None else self.samples]
-            there, back = translate(to_float(source.to(model.device)))
+            both = translate(to_float(source.to(model.device)))
+            method, form = f"{type(model).__name__}.translate", (len(source), model.shape)
+            there, back = (check_images(images, method, *form) for images in both)
             made = (quantise(images, source.dtype).cpu() for images in (there, back))
             pictures["translations"] = draw_rows("translations", source, *made)
         return Generated(samples, features, copies, pictures)
@@ -210,36 +235,48 @@ class Evaluator:
             return None
         z = latent.sample(2 * LINES, seeded(seed, "interpolate", device=model.device))
         codes = walk(z[:LINES], z[LINES:], PAIRS)
-        images = quantise(map_batches(latent.decode, codes.flatten(0, 1))).cpu()
-        return draw_rows("interpolations", *images.split(PAIRS))
+        images = map_batches(latent.decode, codes.flatten(0, 1))
+        check_images(images, f"decode of {type(model).__name__}.latent", LINES * PAIRS, model.shape)
+        return draw_rows("interpolations", *quantise(images).cpu().split(PAIRS))
 
     def score(self, made: Generated, model: GenerativeModel) -> list[Score]:
         """Score what a model has made by every metric, each with its interval over samples."""
         scores = self.reference.score_features(made.samples, made.features, model.generation)
         scores += self.score_views(made.samples, model.generation)
-        scores += self.score_pairs(self.originals, made.reconstructions, model.reconstruction)
+        scores += self.score_pairs(made.reconstructions, model.reconstruction)
         if model.uses_source and self.data.hidden_pairs is not None:
             truth = as_tensor(self.data.hidden_pairs.images)[: len(made.samples)]
-            error = mean_interval(
-                METRICS["reconstruction_mse"](to_float(truth), to_float(made.samples))
-            )
-            scores.append(self.entry("paired_mse", error, len(truth), "translation of known pairs"))
+            pair = to_float(truth), to_float(made.samples)
+            error, words = score_images(METRICS["reconstruction_mse"], pair)
+            n, protocol = len(truth), "translation of known pairs"
+            scores.append(self.entry("paired_mse", n, protocol, error, words))
         return scores
 
     def score_views(self, images: Tensor, protocol: str) -> list[Score]:
         """Score generated images as the further extractors see them."""
-        return [s for view in self.views for s in view.score(images, protocol, VIEWED)]
-
-    def score_pairs(self, originals: Tensor, copies: Tensor, protocol: str) -> list[Score]:
-        """Score reconstructions image by image, by every metric that applies to their size."""
-        pair = to_float(originals), to_float(copies)
-        scores = []
-        for name, metric in METRICS.items():
-            if metric.metadata.inputs == "pairs":
-                with suppress(NotApplicable):
-                    values = metric(*pair)
-                    scores.append(self.entry(name, mean_interval(values), len(originals), protocol))
+        scores = list[Score]()
+        for view in self.views:
+            try:
+                scores += view.score(images, protocol, VIEWED)
+            except FAILURES as error:
+                scores += Lost(str(view), "test", error).score(images, protocol, VIEWED)
         return scores
+
+    def score_pairs(self, copies: Tensor | None, protocol: str) -> list[Score]:
+        """Score reconstructions, if any, by every metric that applies to their size."""
+        if copies is None:
+            return []
+        pair = to_float(self.originals), to_float(copies)
+        return list(self.score_each("pairs", pair, len(copies), protocol))
+
+    def score_each(
+        self, inputs: str, arguments: tuple[Tensor, ...], n: int, protocol: str
+    ) -> Iterator[Score]:
+        """Score n images one by one, by every metric of such inputs that applies to them."""
+        for name, metric in METRICS.items():
+            if metric.metadata.inputs == inputs:
+                measure = partial(score_images, metric, arguments)
+                yield from attempt(measure, partial(self.entry, name, n, protocol))
 
     @torch.no_grad()
     def score_likelihood(
@@ -253,7 +290,7 @@ class Evaluator:
         rng = seeded(seed, "likelihood", device=model.device)
         images = to_float(self.test[: wanted.images].to(model.device))
         latent = model.latent()
-        scores = []
+        scores = list[Score]()
         # A density is of values that are not whole; what a Bernoulli likelihood gives is none.
         gaussian = latent is not None and latent.deviation is not None
         weights = model.log_weights(
@@ -261,10 +298,7 @@ class Evaluator:
         )
         if weights is not None:
             protocol = f"{wanted.importance:,} codes an image from the encoder"
-            for name, metric in METRICS.items():
-                if metric.metadata.inputs == "log_weights":
-                    values = mean_interval(metric(weights))
-                    scores.append(self.entry(name, values, len(images), protocol))
+            scores += self.score_each("log_weights", (weights,), len(images), protocol)
         if latent is not None and wanted.chains:
             scores += self.anneal(latent, images, wanted, rng)
         return scores
@@ -287,7 +321,7 @@ class Evaluator:
             f"observed with deviation {deviation:.3g}, {chosen}"
         )
         return [
-            self.entry(name, mean_interval(values), len(values), protocol)
+            self.entry(name, len(values), protocol, mean_interval(values))
             for name, values in (*found._asdict().items(), ("bdmc_gap", gap.bdmc_gap))
         ]
 
@@ -307,7 +341,9 @@ class Evaluator:
             }
         )
 
-    def entry(self, name: str, interval: Interval, n: int, protocol: str) -> Score:
+    def entry(
+        self, name: str, n: int, protocol: str, interval: Interval, words: str = OVER_IMAGES
+    ) -> Score:
         """Give a mean over images with all that is needed to read it."""
         return Score(
             metric=name,
@@ -317,7 +353,7 @@ class Evaluator:
             n=n,
             reference="test",
             protocol=protocol,
-            interval="95 %, Student's t over images",
+            interval=words,
         )
 
     def calibrate(self) -> dict[str, Generated]:
@@ -349,7 +385,7 @@ class Evaluator:
         if name == "real":
             scores += self.reference.score(self.unseen, "validation images", MEMORISATION)
             scores += self.score_extractor()
-        return scores + self.score_pairs(self.originals, made.reconstructions, reconstruction)
+        return scores + self.score_pairs(made.reconstructions, reconstruction)
 
     def score_extractor(self) -> list[Score]:
         """Say how many test images the extractor puts into their class, if it knows the classes."""
@@ -359,8 +395,14 @@ class Evaluator:
             return []
         right = logits.argmax(1) == as_tensor(labels)
         accuracy = mean_interval(right.double())
-        score = self.entry("extractor_accuracy", accuracy, len(right), "classes of test images")
+        n, protocol = len(right), "classes of test images"
+        score = self.entry("extractor_accuracy", n, protocol, accuracy)
         return [score.model_copy(update={"extractor": str(self.extractor)})]
+
+
+def score_images(metric: Metric, arguments: tuple[Tensor, ...]) -> tuple[Interval, str]:
+    """Return the mean of a metric of single images, and what its interval is in words."""
+    return mean_interval(metric(*arguments)), OVER_IMAGES
 
 
 def seeded(seed: int, purpose: str, device: torch.device) -> torch.Generator:

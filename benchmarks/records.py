@@ -92,6 +92,8 @@ Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Status = Literal["ok", "diverged", "collapsed", "failed", "skipped"]
 SCORED = frozenset(("ok", "collapsed"))
 """Statuses of the runs whose scores count: what collapsed is as good as its scores say it is."""
+FAILED = "failed: "
+"""How the note of a score begins that is missing because its metric or extractor has failed."""
 
 
 class _Schema(BaseModel):
@@ -126,6 +128,11 @@ class Score(_Schema):
     checkpoint: Literal["last", "best"] = "last"
     interval: str | None = None
     note: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is missing because what it is taken by has failed, as its note says."""
+        return self.value is None and (self.note or "").startswith(FAILED)
 
 
 class Costs(_Schema):

@@ -1,7 +1,8 @@
 """The real images that generated ones are compared with, and the scores of the comparison."""
 
 from collections.abc import Callable, Collection, Iterator
-from functools import cached_property
+from functools import cached_property, partial
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.dataset import Truth
-from benchmarks.records import Score
+from benchmarks.errors import FAILURES, describe_error
+from benchmarks.records import FAILED, Score
 from metrics import INTERVALS, METRICS, Extractor, Features, Interval
 from metrics.features import cached_features, fingerprint
 from metrics.frechet import frechet_floor
@@ -22,7 +24,8 @@ CHUNK = 4 * 256
 GENERATED = {"features": 1, "logits": 0, "both_logits": 1, "training": 1, "modes": 0}
 """For each kind of inputs of a metric of generated images, which argument these are."""
 
-Intervals = dict[str, tuple[Interval, str]]
+NOTHING = Interval(nan, nan, nan, nan)
+"""The interval of a score that is missing."""
 
 
 class Reference:
@@ -50,6 +53,9 @@ class Reference:
         self.extractor, self.images, self.split = extractor, images, split
         self.training, self.cache, self.truth = training, cache, truth
         self.features, self.logits = self.keep(images)
+
+    def __str__(self) -> str:
+        return str(self.extractor)
 
     def keep(self, images: Tensor) -> Features:
         """Take the features of real images, from the cache if it has them."""
@@ -105,25 +111,14 @@ class Reference:
             for name, metric in METRICS.items()
             if metric.metadata.inputs in GENERATED and (names is None or name in names)
         ]
-        scores = [
-            self.entry(name, interval, len(images), protocol, words)
-            for name, (interval, words) in self.measure(chosen, images, fakes).items()
-        ]
-        return list(self.annotate(scores, len(images), protocol))
-
-    def measure(self, names: list[str], images: Tensor, fakes: Features) -> Intervals:
-        """Give the interval of each metric that applies, and what it is in words."""
-        found, known = Intervals(), dict[Callable[..., Any], Any]()
-        for name in names:
+        scores, known = list[Score](), dict[Callable[..., Any], Any]()
+        for name in chosen:
             kind = METRICS[name].metadata.inputs
             arguments = self.arguments(kind, images, fakes)
-            if arguments is None:
-                continue
-            try:
-                found[name] = find_interval(name, arguments, GENERATED[kind], known)
-            except NotApplicable:
-                continue
-        return found
+            if arguments is not None:
+                measure = partial(find_interval, name, arguments, GENERATED[kind], known)
+                scores += attempt(measure, partial(self.entry, name, len(images), protocol))
+        return list(self.annotate(scores, len(images), protocol))
 
     def arguments(self, inputs: str, images: Tensor, fakes: Features) -> tuple[Any, ...] | None:
         """Give what a metric of this kind of inputs is a function of, None where that is not there.
@@ -159,9 +154,9 @@ class Reference:
             yield score.model_copy(update={"note": "; ".join(notes) or None})
             spread = Interval(floor.mean, max(floor.mean - reach, 0), floor.mean + reach, reach / 2)
             words = "two standard deviations, for Gaussian features"
-            yield self.entry("fid_floor", spread, count, protocol, words)
+            yield self.entry("fid_floor", count, protocol, spread, words)
 
-    def entry(self, name: str, interval: Interval, n: int, protocol: str, words: str) -> Score:
+    def entry(self, name: str, n: int, protocol: str, interval: Interval, words: str) -> Score:
         """Give a score with all that is needed to read it."""
         return Score(
             metric=name,
@@ -174,6 +169,43 @@ class Reference:
             protocol=protocol,
             interval=words,
         )
+
+
+class Lost:
+    """Stands for a further extractor that has failed: its scores are missing, with the reason."""
+
+    def __init__(self, name: str, split: str, error: BaseException) -> None:
+        self.name, self.split, self.note = name, split, FAILED + describe_error(error)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def score(self, images: Tensor, protocol: str, names: Collection[str]) -> list[Score]:
+        """Return the scores that are missing, for the same arguments as `Reference.score`."""
+        missing = Score(
+            metric="",
+            value=None,
+            n=len(images),
+            reference=self.split,
+            extractor=self.name,
+            protocol=protocol,
+            note=self.note,
+        )
+        return [missing.model_copy(update={"metric": name}) for name in names]
+
+
+def attempt(
+    measure: Callable[[], tuple[Interval, str]], entry: Callable[[Interval, str], Score]
+) -> Iterator[Score]:
+    """Yield the score by a metric: none where it does not apply, and no value where it fails."""
+    try:
+        score = entry(*measure())
+    except NotApplicable:
+        return
+    except FAILURES as error:
+        missing = {"interval": None, "note": FAILED + describe_error(error)}
+        score = entry(NOTHING, "").model_copy(update=missing)
+    yield score
 
 
 def find_interval(

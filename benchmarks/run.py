@@ -1,6 +1,7 @@
 """The command `python -m benchmarks.run`: train, score and compare the contenders of a suite."""
 
 import argparse
+import math
 import os
 import shlex
 import shutil
@@ -12,7 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import BadInput, speak, unknown
+from benchmarks.errors import (
+    FAILURES,
+    BadInput,
+    OwnFailure,
+    describe_error,
+    speak,
+    unknown,
+)
 from benchmarks.interruption import Interrupted, interruptible
 from benchmarks.lock import hold
 from benchmarks.options import (
@@ -28,6 +36,7 @@ from benchmarks.options import (
     share_out,
     without_engine,
 )
+from benchmarks.records import CALIBRATION
 from benchmarks.suite import (
     RunSpec,
     Suite,
@@ -48,8 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 where a run diverged, collapsed or failed, or the results could not be written; 2 where
-        the input is wrong; 130 after Ctrl-C, 143 after SIGTERM.
+        0; 1 where a run diverged, collapsed or failed, a score is missing because its metric or
+        extractor failed, or the results could not be written; 2 where the input is wrong; 130 after
+        Ctrl-C, 143 after SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else argv
     if count_processes() > 1 and os.environ["RANK"] != "0":
@@ -63,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, OwnFailure) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (Interrupted, KeyboardInterrupt) as wish:
@@ -116,11 +126,9 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         demand_audit_of(folder, {data.fingerprint}, options)
     if options.plan:
         with uncollected():
-            foresee(console, options, data, find_jobs(options, specs, name, folder))
-        return 0
+            return foresee(console, options, data, find_jobs(options, specs, name, folder))
     if options.dry_run:
-        describe_plan(console, name, suite, data, find_jobs(options, specs, name, folder))
-        return 0
+        return describe_plan(console, name, suite, data, find_jobs(options, specs, name, folder))
     from benchmarks.runner import fixed_threads
 
     with (
@@ -196,12 +204,13 @@ def find_place(options: argparse.Namespace, folder: Path) -> "Place":
 
 def describe_plan(
     console: "Console", name: str, suite: Suite, data: "Dataset", jobs: "list[Job]"
-) -> None:
-    """Print what would be trained, and how much of it is done already."""
-    from rich.table import Table
+) -> int:
+    """Print what would be trained, how much of it is done, and what fails when it is tried.
 
-    from benchmarks.costs import count_parameters
-    from benchmarks.runner import build_model, count_steps
+    Returns:
+        The exit code: 1 where a contender fails.
+    """
+    from rich.table import Table
 
     colours, side, _ = data.shape
     console.print(
@@ -212,16 +221,18 @@ def describe_plan(
     )
     table = Table("contender", "model", "steps", "batch", "parameters", *STAGES, box=None)
     stages = Counter((job.spec.contender, stage) for job, stage in find_stages(jobs))
+    faults = []
     for spec in (job.spec for job in jobs if job.spec.seed == 0):
-        model = build_model(spec, data.shape)
+        steps, parameters, fault = try_contender(spec, data)
         table.add_row(
             spec.contender,
             spec.model,
-            f"{count_steps(spec, model):,}",
+            steps,
             str(spec.batch),
-            f"{count_parameters(model):,}",
+            parameters,
             *(str(stages[spec.contender, stage]) for stage in STAGES),
         )
+        faults += [f"{spec.contender} fails when it is tried: {fault}"] if fault else []
     console.print(table)
     spec = jobs[0].spec
     console.print(
@@ -229,12 +240,37 @@ def describe_plan(
         f"{suite.extractor} on {spec.samples:,} samples, on {spec.device}",
         highlight=False,
     )
+    for fault in faults:
+        console.print(fault, highlight=False, soft_wrap=True)
+    return 1 if faults else 0
+
+
+def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
+    """Take a contender's smoke step; return its steps, its parameters, and what is wrong."""
+    from benchmarks.contract import ContractError
+    from benchmarks.protocol import as_tensor
+    from benchmarks.runner import build_model, count_steps, fixed_threads, try_out
+
+    train, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
+    try:
+        with fixed_threads(spec.threads):
+            model = build_model(spec, data.shape).to(spec.device)
+            parameters = try_out(model, spec, train, source).parameters
+    except ContractError as error:
+        return "?", "?", str(error)
+    except FAILURES as error:
+        return "?", "?", describe_error(error)
+    return f"{count_steps(spec, model):,}", f"{parameters:,}", ""
 
 
 def foresee(
     console: "Console", options: argparse.Namespace, data: "Dataset", jobs: "list[Job]"
-) -> None:
-    """Print what the runs that are not finished will need, from trials of a moment each."""
+) -> int:
+    """Print what the runs that are not finished will need, from trials of a moment each.
+
+    Returns:
+        The exit code: 1 where a contender fails when it is tried.
+    """
     from benchmarks.engines import choose_jobs
     from benchmarks.planning import estimate, show_estimate
 
@@ -243,10 +279,12 @@ def foresee(
     todo = [job.spec for job in split_by_training(unfinished)[0]]
     if not todo:
         console.print("every run is finished")
-        return
+        return 0
     spec, folder = todo[0], jobs[0].place.folder
     workers = options.jobs or choose_jobs(len(todo), spec.threads, spec.device, options.gpu_share)
-    show_estimate(console, estimate(todo, data, workers, folder))
+    found = estimate(todo, data, workers, folder)
+    show_estimate(console, found)
+    return 1 if any(math.isnan(need.run_seconds) for need in found.needs) else 0
 
 
 STAGES = ("finished", "partial", "to do")
@@ -273,18 +311,26 @@ def find_stages(jobs: "list[Job]") -> "list[tuple[Job, str]]":
 def prepare(
     data: "Dataset", specs: list[RunSpec], place: "Place"
 ) -> "tuple[list[RunSpec], Evaluator]":
-    """Build the extractors, and name them with their hashes in every spec."""
+    """Build the extractors, and name them with their hashes in every spec.
+
+    Raises:
+        OwnFailure: the first extractor fails, by which training is validated.
+    """
     from benchmarks.protocol import Evaluator
-    from benchmarks.runner import load_extractor
+    from benchmarks.runner import find_view, load_extractor
 
     first = specs[0]
-    extractor, *views = (
-        load_extractor(name, data, place, first.device) for name in (first.extractor, *first.views)
-    )
+    views = [find_view(name, data, place, first.device) for name in first.views]
+    numbers = first.samples, first.reconstructions
+    try:
+        extractor = load_extractor(first.extractor, data, place, first.device)
+        evaluator = Evaluator(data, extractor, *numbers, place.cache, views)
+    except (BadInput, OSError):
+        raise
+    except FAILURES as error:
+        raise OwnFailure(f"extractor {first.extractor!r}: {describe_error(error)}") from error
     named = {"extractor": str(extractor), "views": tuple(map(str, views))}
-    specs = [spec.model_copy(update=named) for spec in specs]
-    evaluator = Evaluator(data, extractor, first.samples, first.reconstructions, place.cache, views)
-    return specs, evaluator
+    return [spec.model_copy(update=named) for spec in specs], evaluator
 
 
 def carry_out(
@@ -308,7 +354,7 @@ def carry_out(
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)
     publish(folder, quiet=options.quiet, require_audit=options.require_audit)
-    return conclude(records, folder, argv)
+    return conclude([*calibration, *records], folder, argv)
 
 
 def train_all(
@@ -496,17 +542,27 @@ def find_added(folder: Path, dataset: str) -> "list[Record]":
 
 
 def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
-    """Name the runs that did not go well and how to repeat them, and give the exit code."""
+    """Name what did not go well and how to repeat it, and give the exit code."""
     bad = [record for record in records if record.status != "ok"]
     for record in bad:
         print(f"{record.run} {record.status}: {record.reason}", file=sys.stderr)
         trouble = folder / "runs" / record.run / "traceback.txt"
         if trouble.exists():
             print(f"  traceback: {trouble}", file=sys.stderr)
+        if record.family == CALIBRATION:
+            continue
         again = [*without_engine(argv), "--only", record.run, "--engine", "inline"]
         command = shlex.join(["python", "-m", "benchmarks.run", *again])
         print(f"  alone, in the foreground: {command}", file=sys.stderr)
-    return 1 if bad else 0
+    lost = Counter(
+        f"{score.metric} by {score.extractor or 'pixels'} {score.note}"
+        for record in records
+        for score in record.scores
+        if score.failed
+    )
+    for line, count in lost.items():
+        print(f"{line} (missing in {count:,} records)", file=sys.stderr)
+    return 1 if bad or lost else 0
 
 
 if __name__ == "__main__":

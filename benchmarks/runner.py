@@ -6,6 +6,7 @@ import io
 import shutil
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,9 @@ from benchmarks.continuation import (
     leave_training,
     set_aside,
 )
+from benchmarks.contract import ContractError
 from benchmarks.data import Dataset, Truth, load_dataset
-from benchmarks.errors import BadInput, one_line
+from benchmarks.errors import FAILURES, BadInput, describe_error, one_line
 from benchmarks.images import extend_tiles, to_float
 from benchmarks.interruption import in_hand
 from benchmarks.job import Job, Place, Tell
@@ -51,6 +53,7 @@ from benchmarks.records import (
     Costs,
     Picture,
     Record,
+    Score,
     Status,
     TrainedRecord,
     Training,
@@ -58,7 +61,9 @@ from benchmarks.records import (
     write_atomically,
     write_record,
 )
+from benchmarks.reference import Lost
 from benchmarks.seeds import derive_seed
+from benchmarks.smoke import rehearse
 from benchmarks.suite import DataSpec, RunSpec
 from benchmarks.training import (
     Diverged,
@@ -75,6 +80,10 @@ from models.game import GenerativeModel
 
 ALIKE = 0.05
 """Samples that vary by less than this share of what the test images do count as all alike."""
+
+DISTINCT, REPEATED = 0.01, 0.1
+"""Samples of which less than the first share are distinct, or of which one image makes the second,
+are the same few images."""
 
 FRAMES = 20
 """Validations, at most, of which the film of a training shows what was generated."""
@@ -119,7 +128,9 @@ def run(job: Job, tell: Tell) -> Record:
             record = perform(job, tell, progress)
     except Diverged as error:
         record = unfinished(job, "diverged", str(error), progress.pictures)
-    except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
+    except ContractError as error:
+        record = unfinished(job, "failed", str(error), progress.pictures)
+    except FAILURES as error:  # one failing run must not stop the others
         mishap = traceback.format_exc().encode(errors="replace")
         record = unfinished(job, "failed", describe_failure(error), progress.pictures)
     try:
@@ -144,7 +155,7 @@ def leave_outcome(job: Job, record: Record, progress: Progress, mishap: bytes) -
         (job.checkpoint / "state.safetensors").unlink(missing_ok=True)
 
 
-def describe_failure(error: Exception) -> str:
+def describe_failure(error: BaseException) -> str:
     """Say in one line what went wrong, the user's own limits first."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
@@ -152,7 +163,7 @@ def describe_failure(error: Exception) -> str:
         return f"out of memory: {one_line(error)}; try a smaller batch, or fewer runs side by side"
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"{FULL} of {error.filename}"
-    return f"{type(error).__name__}: {one_line(error)}"
+    return describe_error(error)
 
 
 def perform(job: Job, tell: Tell, progress: Progress) -> Record:
@@ -195,7 +206,7 @@ def fit_from(
     device = torch.device(spec.device)
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec.training, evaluator.data.shape).to(device)
-    measured = measure_flops(model, spec)
+    measured = try_out(model, spec, evaluator.train, evaluator.source_train)
     plan = make_plan(job, model)
     seen = plan.batch * busiest(model)
     keeper = Keeper(job, tell, state)
@@ -322,7 +333,7 @@ def judge(job: Job, evaluator: Evaluator, trained: Weights, *, again: bool) -> R
         status="collapsed" if alike else "ok",
         reason=alike,
         scores=scores,
-        metrics=sorted(METRICS),
+        metrics=name_metrics(scores),
         costs=known.costs.model_copy(update={"score_seconds": seconds}),
         training=known.training,
         pictures={name: picture for name, (picture, _) in made.pictures.items()} | known.pictures,
@@ -330,13 +341,30 @@ def judge(job: Job, evaluator: Evaluator, trained: Weights, *, again: bool) -> R
     )
 
 
+def name_metrics(scores: list[Score]) -> list[str]:
+    """Name the metrics that a run has been scored by; one that has failed is to be asked again."""
+    return sorted(METRICS.keys() - {score.metric for score in scores if score.failed})
+
+
 def find_collapse(samples: Tensor, real: Tensor) -> str | None:
-    """Say that a model's samples are all alike, where they are."""
+    """Say that a model's samples are all alike, or the same few images, where they are."""
     spread, usual = (to_float(x).double().std(0).square().mean().sqrt() for x in (samples, real))
     share = float(spread / usual)
-    if share >= ALIKE:
+    if share < ALIKE:
+        return f"the samples are all alike: they vary by {share:.1%} of what the test images do"
+    return find_repeats(samples) if samples.dtype == torch.uint8 else None
+
+
+def find_repeats(samples: Tensor) -> str | None:
+    """Say that uint8 images repeat the same few, where they do."""
+    counts = Counter(image.numpy().tobytes() for image in samples)
+    n, most = len(samples), max(counts.values())
+    if len(counts) >= DISTINCT * n and most < REPEATED * n:
         return None
-    return f"the samples are all alike: they vary by {share:.1%} of what the test images do"
+    return (
+        f"the samples repeat a few images: {len(counts):,} of {n:,} are distinct, and one of them "
+        f"makes {most / n:.0%}"
+    )
 
 
 def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
@@ -351,8 +379,16 @@ def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
     records = [record for record in kept if record and not find_missing(record)]
     if len(records) == len(jobs):
         return records
-    made = evaluator.calibrate()
-    return [leave_calibration(job, evaluator, made[job.spec.contender]) for job in jobs]
+    try:
+        made = evaluator.calibrate()
+        return [leave_calibration(job, evaluator, made[job.spec.contender]) for job in jobs]
+    except OSError:
+        raise
+    except FAILURES as error:
+        failed = [unfinished(job, "failed", describe_failure(error)) for job in jobs]
+        for row, record in zip(jobs, failed, strict=True):
+            write_record(row.folder, record)
+        return failed
 
 
 def calibration_job(job: Job, name: str) -> Job:
@@ -366,6 +402,7 @@ def calibration_job(job: Job, name: str) -> Job:
 def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record:
     """Score a calibration row and leave its record."""
     name = job.spec.contender
+    scores = evaluator.score_calibration(name, made)
     record = Record(
         run=job.spec.name,
         suite=job.suite,
@@ -374,8 +411,8 @@ def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
         family=CALIBRATION,
         status="ok",
         spec=job.spec.model_dump(mode="json"),
-        scores=evaluator.score_calibration(name, made),
-        metrics=sorted(METRICS),
+        scores=scores,
+        metrics=name_metrics(scores),
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
         environment=environment(),
     )
@@ -405,8 +442,23 @@ def load_evaluator(
     )
     if images.fingerprint != data.fingerprint:
         raise BadInput(f"the images of {data.name} have changed since the run was planned")
-    built, *further = (find_extractor(name, images, place, device) for name in (extractor, *views))
+    built = find_extractor(extractor, images, place, device)
+    further = [find_view(name, images, place, device) for name in views]
     return Evaluator(images, built, samples, reconstructions, place.cache, further)
+
+
+def find_view(name: str, images: Dataset, place: Place, device: str) -> Extractor | Lost:
+    """Build a further extractor of a run, or what stands for it where it fails.
+
+    Raises:
+        BadInput: as `find_extractor`.
+    """
+    try:
+        return find_extractor(name, images, place, device)
+    except BadInput:
+        raise
+    except FAILURES as error:
+        return Lost(name, "test", error)
 
 
 def find_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
@@ -457,9 +509,15 @@ def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
 
 
 def estimate_work(spec: RunSpec, shape: tuple[int, int, int]) -> int:
-    """Count the operations of a run's whole training, to start the longest runs first."""
-    model = build_model(spec, shape)
-    return costs.count_training_flops(model, spec.batch) * count_steps(spec, model)
+    """Count the operations of a run's whole training, to start the longest runs first.
+
+    Of a model that fails it is 0; its run says how.
+    """
+    try:
+        model = build_model(spec, shape)
+        return costs.count_training_flops(model, spec.batch) * count_steps(spec, model)
+    except FAILURES:
+        return 0
 
 
 def busiest(model: GenerativeModel) -> int:
@@ -467,13 +525,20 @@ def busiest(model: GenerativeModel) -> int:
     return max(player.updates for player in model.players())
 
 
-def measure_flops(model: GenerativeModel, spec: RunSpec) -> Costs:
-    """Count the parameters and operations of a model before it is trained."""
-    return Costs(
-        parameters=costs.count_parameters(model),
-        training_flops_per_step=costs.count_training_flops(model, spec.batch),
-        sampling_flops_per_image=costs.count_sampling_flops(model),
-    )
+_tried: dict[str, Costs] = {}
+"""What was measured of the contenders that this process has tried out, by their first training."""
+
+
+def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
+    """Measure a model by a smoke step before it is trained, once for all seeds of a contender.
+
+    Raises:
+        ContractError: it returns what it must not; or whatever the model itself raises.
+    """
+    key = spec.model_copy(update={"seed": 0}).training_key
+    if key not in _tried:
+        _tried[key] = rehearse(model, spec.batch, train, source)
+    return _tried[key].model_copy()
 
 
 def resident(images: Tensor, device: torch.device) -> Tensor:

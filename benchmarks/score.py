@@ -167,7 +167,7 @@ def score_images(options: argparse.Namespace) -> int:
     record, pictures = judge(console, plan, target, images)
     show(console, plan, target, record)
     write(console, plan, record, pictures)
-    return 0
+    return int(any(score.failed for score in record.scores))
 
 
 def make_plan(options: argparse.Namespace) -> Plan:

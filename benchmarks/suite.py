@@ -9,7 +9,6 @@ import json
 import os
 import shlex
 import tomllib
-import traceback
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
-from benchmarks.errors import BadInput, one_line, unknown
+from benchmarks.errors import FAILURES, BadInput, one_line, unknown
 from benchmarks.records import CALIBRATION, Published
 
 if TYPE_CHECKING:
@@ -515,12 +514,15 @@ def resolve(
 ) -> "GenerativeModel":
     """Build a contender's model for images of `shape`, so that what cannot work shows at once.
 
-    With `empty` it has no weights if it can be built without, since drawing them takes a while.
+    With `empty` it has no weights if it can be built without, since drawing them takes a while; and
+    none where its constructor fails, which its runs find again.
 
     Raises:
-        BadInput: a hyper-parameter's value is wrong, the shape cannot work or the class is broken.
+        BadInput: a hyper-parameter's value is wrong or the shape cannot work.
     """
     import torch
+
+    from models.game import GenerativeModel
 
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
@@ -530,16 +532,16 @@ def resolve(
         validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
     config = validate(kind.Config, contender.settings | first_sampler(contender), where)
     if empty:
-        with suppress(Exception), torch.device("meta"):
+        with suppress(*FAILURES), torch.device("meta"):
             return kind(config, shape)
     try:
         return kind(config, shape)
     except ValueError as error:
         raise BadInput(f"{where}: {error}") from error
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__, limit=2)[-1]  # the constructor's own
-        at = f"{line.filename}:{line.lineno}"
-        raise BadInput(f"{where}: {at}: {type(error).__name__}: {error}") from error
+    except FAILURES:
+        bare = kind.__new__(kind)
+        GenerativeModel.__init__(bare, config, shape)
+        return bare
 
 
 def sampling_fields(kind: "type[GenerativeModel]") -> list[str]:

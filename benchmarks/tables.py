@@ -289,16 +289,20 @@ def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
 def score_notes(records: Sequence[Record]) -> list[str]:
     """A line for each note on the scores of last checkpoints, with all whom it concerns.
 
-    Of the extractor that is shown; where a note is not of all runs, of how many it is.
+    Of the extractor that is shown, and why the scores of others are missing; where a note is not of
+    all runs, of how many it is.
     """
     extractor, runs = shown_extractor(records), Counter(r.contender for r in records if r.scores)
     concerned: dict[tuple[str, str], Counter[str]] = {}
     for record in records:
         for score in record.scores:
-            if score.checkpoint != "last" or score.extractor not in {None, extractor}:
+            own = score.checkpoint == "last" and score.extractor in {None, extractor}
+            if not own and not score.failed:
                 continue
-            for note in filter(None, (score.note or "").split("; ")):
-                concerned.setdefault((score.metric, note), Counter())[record.contender] += 1
+            metric = score.metric if own else f"{score.metric} by {score.extractor}"
+            notes = [score.note] if score.failed else (score.note or "").split("; ")
+            for note in filter(None, notes):
+                concerned.setdefault((metric, note), Counter())[record.contender] += 1
     return [
         f"{metric} of {', '.join(_of_all(n, count, runs[n]) for n, count in found.items())}: {note}"
         for (metric, note), found in concerned.items()

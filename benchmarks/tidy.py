@@ -177,8 +177,9 @@ def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[Interval]:
 def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
     fid = _first(run.get("fid") for run in runs)
     reconstruction = _first(run.get("reconstruction_mse") for run in runs)
+    none = "none" if fid else None  # scored, but not by reconstructions
     return {
-        "reconstruction_protocol": reconstruction.protocol if reconstruction else None,
+        "reconstruction_protocol": reconstruction.protocol if reconstruction else none,
         "samples": fid.n if fid else None,
         "reference": fid.reference if fid else None,
         "extractor": fid.extractor if fid else None,

@@ -100,8 +100,9 @@ class Latent:
 class GenerativeModel(nn.Module):
     """The base of every model; built as `Model(config, shape)` with shape (C, H, W).
 
-    A subclass names its hyper-parameters in `Config` and implements `players`, `sample` and
-    `reconstruct`. A constructor raises ValueError, in one line, where the shape cannot work.
+    A subclass names its hyper-parameters in `Config` and implements `players`, `sample` and, where
+    it can, `reconstruct`. A constructor raises ValueError, in one line, where the shape cannot
+    work. What a model returns is checked before training and when it is scored, and never repaired.
     """
 
     Config: ClassVar[type[Recipe]] = Recipe
@@ -111,6 +112,8 @@ class GenerativeModel(nn.Module):
     """Whether the model generates from images of a source domain rather than from noise."""
     generation: ClassVar[str] = "from noise"
     reconstruction: ClassVar[str] = "encode, decode"
+    quick: ClassVar[dict[str, Any]] = {}
+    """Hyper-parameters with which `reconstruct` takes the least time, to try whether it works."""
 
     def __init__(self, config: Any, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -139,7 +142,7 @@ class GenerativeModel(nn.Module):
         """
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
-        """Generate `n` images, float32 [n, C, H, W] in [0, 1].
+        """Generate `n` images, float32 [n, C, H, W] in [0, 1]; without bounds, clamp them here.
 
         Args:
             n: how many.
@@ -149,7 +152,10 @@ class GenerativeModel(nn.Module):
         raise NotImplementedError
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Reconstruct `images`, float32 [N, C, H, W] in [0, 1], by the class's protocol."""
+        """Reconstruct `images`, float32 [N, C, H, W] in [0, 1], by the class's protocol.
+
+        Optional: a model without it has no reconstruction scores.
+        """
         raise NotImplementedError
 
     def latent(self) -> Latent | None:

@@ -98,6 +98,7 @@ class GAN(GenerativeModel):
         inversion_lr: float = Field(0.05, gt=0)
 
     reconstruction: ClassVar[str] = "inversion"
+    quick: ClassVar[dict[str, Any]] = {"inversion_steps": 1}
     generation: ClassVar[str] = "from noise"
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:

@@ -1,11 +1,15 @@
 """Models as a user might write them, good and bad."""
 
 import errno
+import math
+import random
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.backbones import mlp
 from models.game import Adam, GenerativeModel, Player, Recipe, Round
 
 
@@ -157,6 +161,109 @@ def average_ticks(steps: int, decay: float) -> float:
         kept = min(decay, (1 + step) / (10 + step))
         average = kept * average + (1 - kept) * (step + 1)
     return average
+
+
+class Exiting(Average):
+    """Ends the program in the middle of training, or would."""
+
+    def error(self, play: Round) -> Tensor:
+        if play.step == 3:
+            raise SystemExit("no licence")
+        return super().error(play)
+
+
+class Leaving(Average):
+    """Ends the program when it is built, or would."""
+
+    def __init__(self, config: "Leaving.Config", shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        raise SystemExit("no licence")
+
+
+class Doubtful(Average):
+    """Its images leave [0, 1] as it learns."""
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        return super().sample(n, rng) - 9 * self.logits.abs().amax()
+
+
+class Forgetful(Average):
+    """Its reconstructions are no numbers once it has learnt."""
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        return super().reconstruct(images, rng) / (self.logits == 0)
+
+
+class Untidy(Average):
+    """Draws from every generator that there is, its own too."""
+
+    def __init__(self, config: "Untidy.Config", shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.rng = torch.Generator().manual_seed(0)
+
+    def error(self, play: Round) -> Tensor:
+        noise = torch.rand(1) + torch.rand(1, generator=self.rng) + random.random()
+        return super().error(play) * (noise.item() + np.random.rand())  # noqa: NPY002
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        return super().sample(n, rng) * torch.rand(1) * np.random.rand()  # noqa: NPY002
+
+
+class TwoImages(Average):
+    """Has collapsed to two images."""
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        fixed = torch.Generator().manual_seed(0)
+        return torch.rand(2, *self.shape, generator=fixed)[torch.arange(n) % 2]
+
+
+class NoCopy(Average):
+    """Cannot reconstruct."""
+
+    def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        raise NotImplementedError
+
+
+class Flow(GenerativeModel):
+    """Moves noise to images along straight lines (flow matching, Lipman et al. 2023).
+
+    It has neither a bottleneck nor `latent`, and does not reconstruct. An Euler step may leave
+    [0, 1], so `sample` clamps.
+    """
+
+    class Config(Recipe):
+        hidden: tuple[int, ...] = (128, 128)
+        steps: int = 10
+        lr: float = 2e-3
+
+    generation = "from noise, by an ODE"
+
+    def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.size = math.prod(shape)
+        self.velocity = mlp([self.size + 1, *config.hidden, self.size], nn.SiLU)
+
+    def players(self) -> list[Player]:
+        return [Player("flow", list(self.parameters()), self.error, Adam(self.config.lr))]
+
+    def move(self, x: Tensor, t: Tensor) -> Tensor:
+        velocity: Tensor = self.velocity(torch.cat([x, t], 1))
+        return velocity
+
+    def error(self, play: Round) -> Tensor:
+        target = 2 * play.images.flatten(1) - 1
+        start = torch.randn(target.shape, generator=play.rng, device=target.device)
+        t = torch.rand(len(target), 1, generator=play.rng, device=target.device)
+        found = self.move(torch.lerp(start, target, t), t)
+        return (found - (target - start)).square().mean()
+
+    def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
+        """Follow the velocity in Euler steps, and clamp."""
+        x = torch.randn(n, self.size, generator=rng, device=rng.device)
+        for step in range(self.config.steps):
+            t = torch.full((n, 1), step / self.config.steps, device=rng.device)
+            x = x + self.move(x, t) / self.config.steps
+        return ((x + 1) / 2).clamp(0, 1).reshape(n, *self.shape)
 
 
 class NoModel:

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from benchmarks import costs, planning
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.errors import BadInput
 from benchmarks.planning import (
     KINDS,
     Estimate,
@@ -129,7 +128,10 @@ def failing(tmp_path: Path) -> str:
         "        raise RuntimeError('a bug\\nin it')\n"
         "class Broken(VAE):\n"
         "    def players(self):\n"
-        "        raise RuntimeError('another bug')\n",
+        "        raise RuntimeError('another bug')\n"
+        "class Leaving(VAE):\n"
+        "    def __init__(self, config, shape):\n"
+        "        raise SystemExit('no licence')\n",
         encoding="utf-8",
     )
     return f"{path}:Failing"
@@ -155,10 +157,21 @@ def test_contenders_that_all_fail_are_all_named(data: Dataset, failing: str) -> 
     assert sum("failed when it was tried" in note for note in found.notes) == KINDS
 
 
-def test_a_contender_without_players_is_one_line(data: Dataset, failing: str) -> None:
-    specs = plan(data, {"bad": {"model": failing.replace("Failing", "Broken"), **MLP}})
-    with pytest.raises(BadInput, match=r"^contenders.bad: RuntimeError: another bug$"):
-        estimate(specs, data, 1)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("Broken", "RuntimeError: another bug"), ("Leaving", "SystemExit: no licence")],
+)
+def test_a_contender_that_cannot_be_measured_is_named_and_the_others_are_estimated(
+    data: Dataset, failing: str, name: str, reason: str
+) -> None:
+    model = failing.replace("Failing", name)
+    found = estimate(plan(data, {"bad": {"model": model, **MLP}, "vae": MLP}), data, 1)
+    bad, vae = found.needs
+    assert math.isnan(bad.run_seconds)
+    assert math.isfinite(vae.run_seconds)
+    assert f"bad failed when it was tried: {reason}" in found.notes
+    alone = estimate(plan(data, {"bad": {"model": model, **MLP}}), data, 1)
+    assert alone.wall_seconds == 0
 
 
 def test_the_longest_runs_come_first_on_the_worker_that_is_free_first() -> None:

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.plots import PLOTS
+from benchmarks.protocol import Evaluator
 from benchmarks.run import main
+from metrics import EXTRACTORS, INTERVALS, METRICS
 
 OWN = Path(__file__).with_name("own_models.py")
 COMMAND = (sys.executable, "-m", "benchmarks.run")
@@ -81,7 +85,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--models=", "--models: unknown model ''"),
         ("--models absent.py:Mine", "there is no file absent.py"),
         (f"--models {OWN}:Averag", "unknown class 'Averag': did you mean"),
-        (f"--models {OWN}:Broken", "own_models.py:"),
         ("--backbone conf", "contenders.gan: backbone: Input should be 'mlp', 'conv' or 'tanh'"),
         ("--set vae.betta=3", "--set vae.betta=3: contenders.vae: unknown key 'betta'"),
         ("--set vae.beta=-3", "digits.toml with options: contenders.vae: beta: "),
@@ -166,6 +169,113 @@ def test_an_own_model_goes_all_the_way_beside_one_that_fails(
     assert "own_models.py" in (folder / "traceback.txt").read_text()
 
 
+def test_models_that_fail_anywhere_cost_their_runs_alone(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faulty = ("Broken", "Leaving", "Exiting", "Overflowing")
+    models = ",".join(f"{OWN}:{name}" for name in (*faulty, "Average"))
+    assert main(["--models", models, *QUICK]) == 1
+    _, error = capsys.readouterr()
+    assert "average" not in error
+    for line in (
+        r"broken-s0-\w+ failed: AttributeError: .* has no attribute 'missing'",
+        r"leaving-s0-\w+ failed: SystemExit: no licence",
+        r"exiting-s0-\w+ failed: SystemExit: no licence",
+        r"overflowing-s0-\w+ failed: Overflowing\.sample returned values that are not finite; it ",
+    ):
+        assert re.search(f"^{line}", error, re.MULTILINE), line
+    scores = pd.read_csv(here / "results/digits/scores.csv")
+    assert scores.loc[scores["contender"] == "average", "metric"].eq("fid").any()
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--plan"])
+def test_models_that_fail_are_named_beside_the_others_before_anything_runs(
+    option: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ",".join(f"{OWN}:{name}" for name in ("Leaving", "Average"))
+    before = sorted(here.rglob("*"))
+    assert main([option, "--models", models, *QUICK]) == 1
+    out, _ = capsys.readouterr()
+    assert re.search(
+        r"^leaving fail\w+ when it \w+ tried: SystemExit: no licence$", out, re.MULTILINE
+    )
+    assert re.search(r"^ ?average ", out, re.MULTILINE)
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_dry_run_takes_the_smoke_step(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--dry-run", "--models", f"vae,{OWN}:Overflowing", *QUICK]) == 1
+    line = "overflowing fails when it is tried: Overflowing.sample returned values that are not"
+    assert line in capsys.readouterr().out
+
+
+def test_a_metric_that_fails_is_a_missing_score_in_table_and_page(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dark(*_: object) -> None:
+        raise ValueError("too dark to tell")
+
+    spoilt = replace(METRICS["kid"], function=dark)
+    monkeypatch.setitem(METRICS, "kid", spoilt)
+    monkeypatch.delitem(INTERVALS, "kid")
+    arguments = ["--models", f"{OWN}:Average", "--views", "", *QUICK]
+    assert main(arguments) == 1
+    reason = "failed: ValueError: too dark to tell"
+    _, error = capsys.readouterr()
+    assert re.search(rf"^kid by random@\w+ {reason} \(missing in 3 records\)$", error, re.MULTILINE)
+    folder = here / "results/digits"
+    for file in ("table.md", "report.html"):
+        assert f"kid of average, real, noise: {reason}" in (folder / file).read_text(), file
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert main(arguments) == 0, "what is mended is scored without training"
+    scores = pd.read_csv(folder / "scores.csv")
+    assert scores.loc[scores["metric"] == "kid", "value"].notna().all()
+
+
+def test_an_extractor_that_fails_ends_the_command_in_one_line_or_costs_its_scores(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise SystemExit("no licence")
+
+    monkeypatch.setitem(EXTRACTORS, "pixels", EXTRACTORS["pixels"]._replace(build=fail))
+    arguments = ["--models", f"{OWN}:Average", *QUICK]
+    assert main([*arguments, "--extractor", "pixels", "--views", ""]) == 1
+    assert capsys.readouterr().err == "error: extractor 'pixels': SystemExit: no licence\n"
+    assert main([*arguments, "--views", "pixels"]) == 1
+    line = "fid by pixels failed: SystemExit: no licence (missing in 3 records)\n"
+    assert capsys.readouterr().err == line
+    text = (here / "results/digits/report.html").read_text()
+    assert "fid by pixels of average, real, noise: failed: SystemExit: no licence" in text
+
+
+def test_calibration_that_fails_costs_its_rows_alone(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Evaluator, "calibrate", fail)
+    assert main(["--models", f"{OWN}:Average", *QUICK]) == 1
+    _, error = capsys.readouterr()
+    lines = error.splitlines()
+    assert len(lines) == 2
+    assert all(re.fullmatch(r"(real|noise)-\w+ failed: RuntimeError: a bug", s) for s in lines)
+    scores = pd.read_csv(here / "results/digits/scores.csv")
+    assert scores.loc[scores["contender"] == "average", "metric"].eq("fid").any()
+
+
+def test_what_does_not_reconstruct_says_none(here: Path) -> None:
+    assert main(["--models", f"{OWN}:Flow,{OWN}:Average", *QUICK, "--steps", "100"]) == 0
+    table = pd.read_csv(here / "results/digits/table.csv", keep_default_na=False)
+    routes = dict(zip(table["contender"], table["reconstruction_protocol"], strict=True))
+    assert routes["flow"] == "none"
+    assert routes["average"] == "encode, decode"
+    assert table.loc[table["contender"] == "flow", "reconstruction_mse"].item() == ""
+    assert float(table.loc[table["contender"] == "flow", "fid"].item()) > 0
+
+
 def test_finished_runs_are_kept_until_forced(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,7 +304,7 @@ def test_quietly_only_problems_and_paths_are_printed(
     out, error = capsys.readouterr()
     trouble, *paths = out.splitlines()
     assert trouble.startswith("overflowing-s0")
-    assert "diverged" in trouble
+    assert "failed: Overflowing.sample returned" in trouble
     assert paths
     assert all(Path(path).is_file() for path in paths)
     assert "--only overflowing-s0" in error

@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -18,8 +19,9 @@ import torch
 from own_models import average_ticks
 from PIL import Image
 from rich.console import Console
+from torch import Tensor
 
-from benchmarks import engines
+from benchmarks import engines, runner
 from benchmarks.catalogue import load_model
 from benchmarks.checkpoint import load_tensors, save_tensors
 from benchmarks.continuation import (
@@ -37,12 +39,22 @@ from benchmarks.images import quantise
 from benchmarks.job import Job, Place
 from benchmarks.messages import Advanced, Drawn, Message, Noticed, Saved
 from benchmarks.protocol import Evaluator
-from benchmarks.records import Record, read_history, read_picture, read_record, write_record
-from benchmarks.runner import build_model, run
+from benchmarks.records import (
+    Costs,
+    Record,
+    read_history,
+    read_picture,
+    read_record,
+    write_record,
+)
+from benchmarks.runner import build_model, calibrate, load_evaluator, run
 from benchmarks.seeds import derive_seed
+from benchmarks.smoke import rehearse
 from benchmarks.suite import build_suite, plan_runs
+from benchmarks.tables import score_notes
 from benchmarks.tidy import scores_frame, write_csv
-from metrics import RandomExtractor
+from metrics import METRICS, Extractor, Features, Metadata, Metric, RandomExtractor
+from models.game import GenerativeModel
 
 OWN = Path(__file__).with_name("own_models.py")
 TABLE: dict[str, Any] = {
@@ -435,6 +447,145 @@ def test_samples_that_are_all_alike_are_a_collapse_with_its_scores(plan: Plan) -
     assert find_finished(job) == record
 
 
+@pytest.mark.parametrize("name", ["Untidy", "vae"])
+def test_a_run_is_the_same_bytes_with_and_without_a_smoke_step(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def outcome(folder: str) -> list[bytes]:
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        (job,) = plan(name, folder=folder)
+        assert run(job, silent).status == "ok"
+        files = ("samples.npz", "checkpoint/model.safetensors", "checkpoint/best.safetensors")
+        return [(job.folder / file).read_bytes() for file in files]
+
+    monkeypatch.setattr(runner, "_tried", {})
+    with_it = outcome("a")
+    assert runner._tried
+    monkeypatch.setattr(runner, "try_out", lambda *_: Costs())
+    assert outcome("b") == with_it
+
+
+def test_a_contender_is_tried_out_once_for_all_its_seeds(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def note(model: GenerativeModel, *arguments: Any) -> Costs:
+        tried.append(type(model).__name__)
+        return rehearse(model, *arguments)
+
+    monkeypatch.setattr(runner, "_tried", {})
+    monkeypatch.setattr(runner, "rehearse", note)
+    records = [run(job, silent) for job in plan("vae", "Average", seeds=2)]
+    assert tried == ["VAE", "Average"]
+    assert [r.costs.parameters for r in records[:2]] == [r.costs.parameters for r in records[2:]]
+    seconds = {record.costs.train_seconds for record in records}
+    assert len(seconds) == 4, "what else is measured is each run's own"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Doubtful", r"Doubtful\.sample returned values from -\S+ to \S+; it must return images"),
+        ("Forgetful", r"Forgetful\.reconstruct returned values that are not finite; it must"),
+        ("Exiting", "SystemExit: no licence"),
+        ("Leaving", "SystemExit: no licence"),
+        ("Broken", "AttributeError: .*missing"),
+    ],
+)
+def test_what_goes_wrong_after_planning_costs_its_run(plan: Plan, name: str, reason: str) -> None:
+    (job,) = plan(name)
+    record = run(job, silent)
+    assert record.status == "failed"
+    assert re.match(reason, record.reason or "")
+    assert record == read_record(job.folder)
+
+
+def test_samples_that_repeat_two_images_are_a_collapse(plan: Plan) -> None:
+    (job,) = plan("TwoImages")
+    record = run(job, silent)
+    assert record.status == "collapsed"
+    assert "2 of 64 are distinct, and one of them makes 50%" in (record.reason or "")
+
+
+@pytest.mark.parametrize("name", ["NoCopy", "Flow"])
+def test_a_model_that_does_not_reconstruct_has_all_other_scores(plan: Plan, name: str) -> None:
+    (job,), (other,) = plan(name), plan("Average")
+    record = run(job, silent)
+    assert record.status == "ok"
+    names = {score.metric for score in run(other, silent).scores}
+    pairs = {name for name, metric in METRICS.items() if metric.metadata.inputs == "pairs"}
+    assert {score.metric for score in record.scores} == names - pairs
+    assert not find_missing(record)
+    assert "reconstructions" not in record.pictures
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric of features and one of pairs that fail, the second by ending the program."""
+
+    def dark(*_: object) -> None:
+        raise ValueError("too dark; to tell")
+
+    def leave(*_: object) -> None:
+        raise SystemExit("no licence")
+
+    about = {"symbol": "x", "direction": "lower", "low": None, "high": None, "source": ""}
+    for name, inputs, function in (("brightness", "features", dark), ("likeness", "pairs", leave)):
+        metadata = Metadata(name=name, inputs=inputs, summary="", **about)  # type: ignore[arg-type]
+        monkeypatch.setitem(METRICS, name, Metric(metadata, function))
+
+
+@pytest.mark.usefixtures("raising")
+def test_a_metric_that_fails_is_a_missing_score_with_its_reason(plan: Plan) -> None:
+    (job,) = plan("Average")
+    evaluator = load_evaluator(
+        *(job.spec.data, job.spec.extractor, 64, 10, job.place, job.spec.device), job.spec.views
+    )
+    for record in (run(job, silent), *calibrate(job, evaluator)):
+        assert record.status == "ok"
+        scores = {score.metric: score for score in record.scores}
+        assert {name for name, score in scores.items() if score.failed} == {
+            *("brightness", "likeness")
+        }
+        assert scores["fid"].value is not None
+        assert scores["reconstruction_mse"].value is not None
+        assert scores["brightness"].note == "failed: ValueError: too dark; to tell"
+        assert scores["likeness"].note == "failed: SystemExit: no licence"
+        assert find_missing(record) == ["brightness", "likeness"], "to be asked again"
+    assert score_notes([record])[-2:] == [
+        "brightness of noise: failed: ValueError: too dark; to tell",
+        "likeness of noise: failed: SystemExit: no licence",
+    ]
+
+
+def test_a_further_extractor_that_fails_costs_its_scores(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = plan("Average", views=["pixels"])
+    expected = [s for s in run(job, silent).scores if s.extractor != str(job.spec.views[0])]
+
+    def fail(extractor: Extractor, images: Tensor, batch: int | None = None) -> Features:
+        if extractor.name == "pixels" and len(images) == 64:
+            raise SystemExit("no licence")
+        return see(extractor, images, batch)
+
+    see = Extractor.__call__
+    monkeypatch.setattr(Extractor, "__call__", fail)
+    (again,) = plan("Average", views=["pixels"], folder="b")
+    record = run(again, silent)
+    assert record.status == "ok"
+    (lost,) = [score for score in record.scores if score.failed]
+    assert (lost.metric, lost.note) == ("fid", "failed: SystemExit: no licence")
+    assert (lost.extractor or "").startswith("pixels@")
+    own = [score for score in record.scores if "pixels" not in (score.extractor or "")]
+    assert own == [score for score in expected if "pixels" not in (score.extractor or "")]
+    assert score_notes([record])[-1] == (
+        f"fid by {lost.extractor} of average: failed: SystemExit: no licence"
+    )
+
+
 def test_a_run_that_diverges_keeps_its_picture_so_far(plan: Plan) -> None:
     (job,) = plan("Late")
     record = run(job, silent)
@@ -549,10 +700,10 @@ def test_threads_are_set_for_the_run_and_given_back(plan: Plan) -> None:
 def test_one_process_or_several_give_the_same_scores_whatever_happens_to_the_others(
     plan: Plan,
 ) -> None:
-    names = ["gan", "Raising", "Average", "Diverging"]
+    names = ["gan", "Raising", "Average", "Diverging", "Exiting"]
     inline, local = Heard(), Heard()
     alone = run_all(plan(*names, folder="one"), 1, inline)
-    assert [r.status for r in alone] == ["ok", "failed", "ok", "diverged"]
+    assert [r.status for r in alone] == ["ok", "failed", "ok", "diverged", "failed"]
     jobs = plan("Dying", *names, folder="two")
     dead, *together = run_all(jobs, 2, local)
     assert [r.run for r in together] == [job.spec.name for job in jobs[1:]]

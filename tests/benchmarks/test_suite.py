@@ -114,9 +114,15 @@ def test_sizes_that_cannot_work_are_told_before_anything_runs(data: Dataset) -> 
         plan(data, table)
 
 
-def test_a_model_that_cannot_be_built_names_its_line(data: Dataset) -> None:
-    with pytest.raises(BadInput, match=r"own_models\.py:\d+: AttributeError: .*missing"):
-        plan(data, {"contenders": {"mine": {"model": f"{OWN}:Broken"}}})
+@pytest.mark.parametrize("name", ["Broken", "Leaving"])
+def test_a_model_whose_constructor_fails_is_planned_as_if_it_did_not(
+    name: str, data: Dataset
+) -> None:
+    contenders = {"mine": {"model": f"{OWN}:{name}", "noise": 0.5}, "vae": {}}
+    mine, vae = plan(data, {"seeds": 1, "contenders": contenders})
+    assert (mine.family, mine.settings["noise"]) == (name.lower(), 0.5)
+    assert mine.model_version.startswith("1@")
+    assert vae.family == "vae"
 
 
 def test_translators_cannot_have_more_samples_than_there_are_sources(data: Dataset) -> None:

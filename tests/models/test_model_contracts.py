@@ -1,8 +1,11 @@
 """What every model promises, for each in `models/` and each choice among its hyper-parameters.
 
-A new file in `models/` is tested here without a further line.
+A new file in `models/` is tested here without a further line, and so is a model of a user's own
+that has nothing but what the contract asks for: whether it reconstructs or has a latent is its own
+choice.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.catalogue import list_models, load_model
 from benchmarks.checkpoint import load_all, save_tensors
+from benchmarks.contract import ROUNDING
 from benchmarks.training import Plan, State, Trained, train
 from models.autoencoder import Autoencoder
 from models.game import GenerativeModel, Player, Round
@@ -34,7 +38,8 @@ SMALL = {
     "buffer": 5,
 }
 COUNTS = 7, 19  # products with `latent` are no multiples of what is drawn at a time
-MODELS = list(list_models())
+OWN = Path(__file__).parents[1] / "benchmarks/own_models.py"
+MODELS = [*list_models(), f"{OWN}:Flow"]
 
 
 def choices(name: str) -> list[dict[str, Any]]:
@@ -85,8 +90,23 @@ def draw(model: GenerativeModel, n: int, shape: tuple[int, int, int], seed: int 
     return model.sample(n, seeded(seed), source)
 
 
+def copy(model: GenerativeModel, originals: Tensor, rng: torch.Generator) -> Tensor | None:
+    """Reconstruct images, if the model can."""
+    try:
+        return model.reconstruct(originals, rng)
+    except NotImplementedError:
+        return None
+
+
+@pytest.mark.parametrize("name", ["gan", "autoencoder", "vae", "cyclegan"])
+def test_the_four_families_reconstruct_and_all_but_translators_have_codes(name: str) -> None:
+    model = build(name, {}, (1, 8, 8)).eval()
+    assert (model.latent() is None) == model.uses_source
+    assert model.reconstruct(images(2, (1, 8, 8)), seeded()).shape == (2, 1, 8, 8)
+
+
 @pytest.mark.parametrize(("name", "case"), CASES)
-def test_every_loss_is_finite_and_moves_every_parameter(name: str, case: dict[str, Any]) -> None:
+def test_every_loss_is_a_finite_scalar_with_gradients(name: str, case: dict[str, Any]) -> None:
     model = build(name, case, (1, 8, 8)).train()
     this = play(model, (1, 8, 8))
     players = model.players()
@@ -95,15 +115,24 @@ def test_every_loss_is_finite_and_moves_every_parameter(name: str, case: dict[st
         loss = player.loss(this)
         assert loss.shape == ()
         assert loss.isfinite()
-        for gradient in torch.autograd.grad(loss, player.parameters):
-            assert gradient.isfinite().all()
+        assert all(gradient.isfinite().all() for gradient in differentiate(player, loss))
+
+
+def differentiate(player: Player, loss: Tensor) -> list[Tensor]:
+    """Compute the gradients of a loss by the parameters that it is of, at least one."""
+    learnt = [p for p in player.parameters if p.requires_grad]
+    found = torch.autograd.grad(loss, learnt, allow_unused=True)
+    gradients = [gradient for gradient in found if gradient is not None]
+    assert gradients
+    return gradients
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_players_move_every_parameter_once(name: str) -> None:
+def test_every_parameter_that_is_learnt_is_some_players(name: str) -> None:
     model = build(name, {}, (1, 8, 8))
-    owned = [id(p) for player in model.players() for p in player.parameters]
-    assert sorted(owned) == sorted(id(p) for p in model.parameters())
+    owned = {id(p) for player in model.players() for p in player.parameters}
+    assert owned >= {id(p) for p in model.parameters() if p.requires_grad}
+    assert owned <= {id(p) for p in model.parameters()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -116,15 +145,15 @@ def test_shapes_ranges_and_gradients_at_every_size(
     this = play(model, shape)
     with torch.enable_grad():
         for player in model.players():
-            gradients = torch.autograd.grad(player.loss(this), player.parameters)
+            gradients = differentiate(player, player.loss(this))
             assert all(gradient.isfinite().all() for gradient in gradients)
     model.eval()
-    originals = images(4, shape, 2)
-    for made in (draw(model, 4, shape), model.reconstruct(originals, seeded())):
+    copies = copy(model, images(4, shape, 2), seeded())
+    for made in (draw(model, 4, shape), *([] if copies is None else [copies])):
         assert made.shape == (4, *shape)
         assert made.dtype == torch.float32
-        assert made.min() >= 0
-        assert made.max() <= 1
+        assert made.min() >= -ROUNDING
+        assert made.max() <= 1 + ROUNDING
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
@@ -139,9 +168,8 @@ def test_outcomes_follow_from_the_generator(name: str, case: dict[str, Any]) -> 
     if not model.uses_source:
         assert not torch.equal(first, other)
     originals = images(4, shape, 2)
-    torch.testing.assert_close(
-        model.reconstruct(originals, seeded(5)), model.reconstruct(originals, seeded(5))
-    )
+    once, twice = (copy(model, originals, seeded(5)) for _ in range(2))
+    torch.testing.assert_close(once, twice)
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
@@ -150,6 +178,8 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(name: str, case: dict[st
     shape = (1, 8, 8)
     model = build(name, case, shape).eval()
     model.finish((images(64, shape, 4) * 255).round().to(torch.uint8), seeded())
+    if model.latent() is None and not model.uses_source:
+        return  # of codes and sources alone the harness takes it for granted
     many = draw(model, 300, shape)
     for few in COUNTS:
         torch.testing.assert_close(draw(model, few, shape), many[:few], atol=1e-4, rtol=0)
@@ -162,7 +192,6 @@ def test_the_latent_is_what_samples_are_decoded_from(name: str, case: dict[str, 
     model = build(name, case, shape).eval()
     model.finish((images(64, shape, 4) * 255).round().to(torch.uint8), seeded())
     latent = model.latent()
-    assert (latent is None) == model.uses_source
     if latent is None:
         return
     codes = latent.sample(20, seeded())
@@ -200,8 +229,9 @@ def test_a_copy_does_not_depend_on_its_neighbours(name: str) -> None:
     shape = (1, 8, 8)
     model = build(name, {}, shape).eval()
     originals = images(12, shape, 2)
-    alone, together = (model.reconstruct(originals[:n], seeded()) for n in (3, 12))
-    torch.testing.assert_close(alone, together[:3], atol=1e-3, rtol=0)
+    alone, together = (copy(model, originals[:n], seeded()) for n in (3, 12))
+    if alone is not None and together is not None:
+        torch.testing.assert_close(alone, together[:3], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -217,14 +247,15 @@ def test_a_few_seconds_of_training_bring_samples_and_copies_nearer(name: str) ->
     model = kind(kind.Config(**config), (1, 8, 8))
 
     def errors(model: GenerativeModel) -> tuple[float, float]:
-        """Distance of the mean images, and error of the copies."""
+        """Distance of the mean images, and error of the copies, if there are any."""
         starts = source[:200].float() / 255 if model.uses_source else None
         with torch.no_grad():
             model.finish(target, seeded())
             samples = model.sample(200, seeded(), starts)
-            copies = model.reconstruct(test[:50], seeded())
+            copies = copy(model, test[:50], seeded())
         distance = (samples.mean(0) - test.mean(0)).square().mean()
-        return distance.item(), (copies - test[:50]).square().mean().item()
+        error = math.nan if copies is None else (copies - test[:50]).square().mean().item()
+        return distance.item(), error
 
     before = errors(model.eval())
     plan = Plan(steps=250, batch=32, seed=0, evaluations=1)
@@ -233,7 +264,7 @@ def test_a_few_seconds_of_training_bring_samples_and_copies_nearer(name: str) ->
     )
     after = errors(trained.model)
     assert after[0] < before[0] / 2
-    assert after[1] < before[1] / 1.5
+    assert math.isnan(before[1]) or after[1] < before[1] / 1.5
 
 
 class Killed(Exception):
