@@ -19,6 +19,7 @@ from benchmarks.catalogue import list_metrics
 from benchmarks.page.templating import TEMPLATES, embed_data, hash_source, make_environment
 from benchmarks.statistics import is_lower_better
 from benchmarks.tidy import write_csv
+from benchmarks.traits import PAIRS
 from benchmarks.wording import (
     escape_latex,
     escape_markdown,
@@ -124,8 +125,13 @@ def _board(result: Aggregate, metric: str) -> Board:
     lower, ranked = is_lower_better(metric), metric not in result.refusals
     rows = []
     for suite, part in values.groupby("suite", sort=False):
-        order = sorted(set(part["value"]), reverse=not lower) if ranked else []
-        cells = {row["contender"]: _cell(row, order) for row in part.to_dict("records")}
+        competing = part[part["rank"].notna()] if metric in PAIRS else part
+        order = sorted(set(competing["value"]), reverse=not lower) if ranked else []
+        best = dict.fromkeys(competing["contender"], order)
+        cells = {
+            row["contender"]: _cell(row, best.get(row["contender"], []))
+            for row in part.to_dict("records")
+        }
         rows.append((str(suite), [cells.get(name, Cell()) for name in names]))
     symbol = list_metrics()[metric].about["symbol"]
     mark = MARK if metric in result.marked else ""

@@ -49,6 +49,7 @@ from benchmarks.protocol import (
 from benchmarks.records import (
     CALIBRATION,
     Costs,
+    ModelTraits,
     Picture,
     Record,
     Status,
@@ -88,6 +89,7 @@ class Progress:
 
     history: list[dict[str, float]] = field(default_factory=list)
     pictures: dict[str, Picture] = field(default_factory=dict)
+    model: ModelTraits | None = None
 
 
 @dataclass(frozen=True)
@@ -118,15 +120,16 @@ def run(job: Job, tell: Tell) -> Record:
         with fixed_threads(job.spec.threads):
             record = perform(job, tell, progress)
     except Diverged as error:
-        record = unfinished(job, "diverged", str(error), progress.pictures)
+        record = unfinished(job, "diverged", str(error), progress.pictures, progress.model)
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
         mishap = traceback.format_exc().encode(errors="replace")
-        record = unfinished(job, "failed", describe_failure(error), progress.pictures)
+        reason = describe_failure(error)
+        record = unfinished(job, "failed", reason, progress.pictures, progress.model)
     try:
         leave_outcome(job, record, progress, mishap)
     except OSError as error:
         reason = f"its record cannot be written: {describe_failure(error)}"
-        return unfinished(job, "failed", record.reason or reason)
+        return unfinished(job, "failed", record.reason or reason, model=progress.model)
     return record
 
 
@@ -166,6 +169,7 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     )
     found = take_up(job, evaluator, tell)
     trained = found or fit(job, evaluator, tell, progress)
+    progress.model = describe_model(trained.model)
     progress.history[:] = [
         {key: value for key, value in row.items() if value is not None}
         for row in trained.known.history
@@ -205,6 +209,7 @@ def fit_from(
     device = torch.device(spec.device)
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec, evaluator.data.shape).to(device)
+    progress.model = describe_model(model)
     measured = measure_flops(model, spec)
     plan = make_plan(job, model)
     seen = plan.batch * busiest(model)
@@ -325,12 +330,35 @@ def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) ->
         **identity(job) | {"environment": known.environment},
         status="collapsed" if alike else "ok",
         reason=alike,
+        model=describe_model(model),
         scores=scores,
         metrics=sorted(METRICS),
         costs=known.costs.model_copy(update={"score_seconds": seconds}),
         training=known.training,
         pictures={name: picture for name, (picture, _) in made.pictures.items()} | known.pictures,
         scored=now if again else None,
+    )
+
+
+def describe_model(model: GenerativeModel) -> ModelTraits:
+    """Say what a model is like: all that reports say of it follows from this."""
+    reconstructs = type(model).reconstruct is not GenerativeModel.reconstruct
+    return ModelTraits(
+        uses_source=model.uses_source,
+        code_size=model.code_size,
+        reconstruction=model.reconstruction if reconstructs else None,
+        tuned=count_tuned(model),
+        note=model.caveat,
+    )
+
+
+def count_tuned(model: GenerativeModel) -> int:
+    """Count the hyper-parameters that are not at their defaults, those of sampling left out."""
+    fields = type(model.config).model_fields
+    return sum(
+        getattr(model.config, name) != about.get_default(call_default_factory=True)
+        for name, about in fields.items()
+        if not (isinstance(extra := about.json_schema_extra, dict) and extra.get("sampling"))
     )
 
 
@@ -529,10 +557,15 @@ def gpu_name(spec: RunSpec) -> str | None:
 
 
 def unfinished(
-    job: Job, status: Status, reason: str, pictures: dict[str, Picture] | None = None
+    job: Job,
+    status: Status,
+    reason: str,
+    pictures: dict[str, Picture] | None = None,
+    model: ModelTraits | None = None,
 ) -> Record:
     """Give the record of a run that did not go well, with the pictures of how far it came."""
-    return Record(**identity(job), status=status, reason=reason, pictures=pictures or {})
+    known = {**identity(job), "pictures": pictures or {}, "model": model}
+    return Record(**known, status=status, reason=reason)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class GAN(GenerativeModel):
         inversion_steps: int = Field(200, ge=1)
         inversion_lr: float = Field(0.05, gt=0)
 
-    reconstruction: ClassVar[str] = "inversion"
+    reconstruction: ClassVar[str] = "search"
     generation: ClassVar[str] = "from noise"
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:

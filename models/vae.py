@@ -38,7 +38,6 @@ class VAE(GenerativeModel):
         lr: float = Field(1e-3, gt=0)
 
     generation: ClassVar[str] = "from its prior"
-    reconstruction: ClassVar[str] = "posterior mean"
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
