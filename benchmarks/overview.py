@@ -40,7 +40,8 @@ CAPTION = (
     " have this score in every row that is ranked. Ranks are averaged over data sets, each counting"
     " once; a win is a first place, shared among those tied; the ratio is the geometric mean of how"
     " many times the best value a contender's is. Scores of different extractors and data sets have"
-    " no common scale: compare along rows."
+    " no common scale: compare along rows. Reconstructions are ranked only by one route and code"
+    " size."
 )
 
 LATEX = "Best in bold, second best underlined; ± or the distances above and below: the interval."

@@ -53,11 +53,10 @@ def read_traits(record: Record) -> ModelTraits:
 def find_route(record: Record) -> str | None:
     """Find the route of a run's reconstructions: `none` of a model without, None if unknown."""
     made = (score.protocol for score in record.scores if score.metric in PAIRS)
-    if words := next(filter(None, made), None):
-        return UPGRADES.get(words, words)
-    if record.model is None:
-        return None
-    return NO_ROUTE if record.status in SCORED else record.model.reconstruction or NO_ROUTE
+    words = next(filter(None, made), None)
+    if words is None and record.model:
+        words = NO_ROUTE if record.status in SCORED else record.model.reconstruction or NO_ROUTE
+    return UPGRADES.get(words, words) if words else None
 
 
 def name_route(route: str) -> str:
