@@ -66,7 +66,8 @@ def _price(row: Mapping[Any, Any], quickest: float) -> str | None:
 def _by_contender(comparison: pd.DataFrame) -> dict[str, dict[Any, Any]]:
     """The rows by the names that findings may have: a contender's, or that of its training."""
     rows = comparison.to_dict("records")
-    return {row["training"]: row for row in rows} | {row["contender"]: row for row in rows}
+    trainings = {row["training"]: {**row, "contender": row["training"]} for row in rows}
+    return trainings | {row["contender"]: row for row in rows}
 
 
 @dataclass(frozen=True)
