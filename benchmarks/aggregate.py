@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,13 +28,14 @@ from benchmarks.statistics import (
     is_lower_better,
 )
 from benchmarks.tidy import HEADLINES, comparison_frame, shown_extractor
+from benchmarks.traits import PAIRS, name_route
 from benchmarks.wording import count, state_p
 
 FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")
 """What a row is called where the name of its data set is not enough, and where that is not."""
 VALUE_COLUMNS = (
     *("metric", "suite", "dataset", "folder", "contender", "seeds", "value", "low", "high"),
-    *("rank", "ratio", "samples", "reference", "extractor"),
+    *("rank", "ratio", "samples", "reference", "extractor", "route", "code_size"),
 )
 RANK_COLUMNS = ("metric", "contender", "rank", "wins", "ratio", "data_sets", "suites")
 
@@ -45,7 +47,9 @@ class Aggregate:
     Attributes:
         scores: a row a score, suite and contender, with `VALUE_COLUMNS`: `suite` names the row,
             `rank` and `ratio` (to the best value, of scores on the log scale) are within it, among
-            the contenders that have this score in every suite that is ranked.
+            the contenders that have this score in every suite that is ranked. Of reconstructions
+            the most that are by one route and, in each suite, from codes of one size are ranked,
+            and a training by several samplers counts once.
         ranks: a row a score and contender of those, the best first, with `RANK_COLUMNS`: the mean
             rank, on how many data sets it is the best (a tie shares the win) and the geometric mean
             of its ratios.
@@ -163,6 +167,9 @@ def _values(suites: Sequence[Results]) -> pd.DataFrame:
                 metric=metric, suite=label, dataset=data_set, folder=str(suite.folder)
             )
             rows[["value", "low", "high"]] = pd.concat(scores, axis="columns").to_numpy(float)
+            if metric in PAIRS:
+                rows[["route", "code_size"]] = table[["reconstruction_protocol", "code_size"]]
+                rows = rows.assign(contender=table["training"]).drop_duplicates("contender")
             frames.append(rows[np.isfinite(rows["value"])])
     values = pd.concat(frames).reindex(columns=list(VALUE_COLUMNS))
     order = values["metric"].map(HEADLINES.index)
@@ -216,6 +223,16 @@ def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.Data
     if len(table) < 2 or complete.shape[1] < 2:
         return rows, [*notes, "any contender, since no two have this score on every data set"]
     notes += _left_out(table)
+    if metric in PAIRS:
+        alike = _most_alike(
+            rows[rows["contender"].isin(complete) & rows["suite"].isin(table.index)]
+        )
+        if len(alike) < 2:
+            why = "any contender, since no two reconstruct by one route from codes of one size"
+            return rows, [*notes, why]
+        if others := [str(name) for name in complete if name not in alike]:
+            notes.append(f"{', '.join(others)}, by another route or from codes of another size")
+        complete = complete[alike]
     among = rows["contender"].isin(complete.columns) & rows["suite"].isin(complete.index)
     lower = is_lower_better(metric)
     scores = rows[among].groupby("suite")["value"]
@@ -223,6 +240,15 @@ def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.Data
     if metric in LOG_SCALE and (rows.loc[among, "value"] > 0).all():
         rows.loc[among, "ratio"] = rows.loc[among, "value"] / scores.transform("min")
     return rows, notes
+
+
+def _most_alike(rows: pd.DataFrame) -> list[str]:
+    """The most contenders that reconstruct by one route and, in each suite, from one code size."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, part in rows.dropna(subset=["route", "code_size"]).groupby("contender", sort=False):
+        key = tuple(part[["suite", "route", "code_size"]].sort_values("suite").to_numpy().ravel())
+        groups.setdefault(key, []).append(str(name))
+    return max(groups.values(), key=len, default=[])
 
 
 def _alone(table: pd.DataFrame) -> list[str]:
@@ -288,6 +314,9 @@ def explain(result: Aggregate, metric: str) -> str:
     leaders = test.ranks["contender"][test.ranks["rank"] == test.ranks["rank"].min()]
     verb = "has" if len(leaders) == 1 else "share"
     ranked = count(len(test.ranks), "contender")
+    if metric in PAIRS:
+        rows = result.scores[(result.scores["metric"] == metric) & result.scores["rank"].notna()]
+        ranked += f" that {name_route(rows['route'].iloc[0])}"
     lead = f"Of {ranked} ranked on {have}, {' and '.join(leaders)} {verb} the best mean rank"
     if math.isnan(test.p):
         missing = FEWEST_DATA_SETS - test.data_sets

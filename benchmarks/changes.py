@@ -25,6 +25,7 @@ from benchmarks.errors import BadInput
 from benchmarks.records import CALIBRATION, SCORED, Record, Results, Score
 from benchmarks.statistics import ALPHA, LOG_SCALE, SAME_RANGE, holm, paired, welch
 from benchmarks.tidy import HEADLINES, runs_by_contender, shown_extractor
+from benchmarks.traits import PAIRS, UPGRADES, read_traits
 
 EXACT = ("parameters", "training_flops_per_step", "sampling_flops_per_image")
 MEASURED = ("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds")
@@ -168,13 +169,17 @@ def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
     data = data if isinstance(data, dict) else {}
     yield "data set", record.dataset
     yield "data fingerprint", _brief(data.get("fingerprint"))
-    if record.family == "cyclegan":
+    traits = read_traits(record)
+    if traits.uses_source:
         yield "source fingerprint", _brief(data.get("source_fingerprint"))
     yield "version of the protocol", json.dumps(record.spec.get("protocol"))
     yield "extractor", score.extractor
     yield "samples", score.n
     yield "reference", score.reference
-    yield "protocol", FITTED.sub("deviation chosen", score.protocol) if score.protocol else None
+    protocol = FITTED.sub("deviation chosen", score.protocol) if score.protocol else None
+    yield "protocol", UPGRADES.get(protocol or "", protocol)
+    if score.metric in PAIRS:
+        yield "code size", traits.code_size
     yield "checkpoint", score.checkpoint
 
 

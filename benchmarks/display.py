@@ -25,9 +25,12 @@ SILENCE = 10.0
 SHOWN = {
     "FID": ("fid", "lower"),
     "IS": ("inception_score", "higher"),
-    "MSE": ("reconstruction_mse", "lower"),
+    "MSE": ("reconstruction_mse", None),
 }
-"""The scores that are shown as runs finish, each with its metric and direction."""
+"""The scores that are shown as runs finish, each with its metric and direction.
+
+Reconstructions by different routes have no best.
+"""
 Mode = Literal["auto", "plain", "quiet"]
 
 
@@ -257,9 +260,10 @@ def mean(values: Sequence[float]) -> float:
 def find_best(label: str, averages: dict[str, dict[str, float]]) -> float | None:
     """Find the best of a column; a single value has nothing to be the best of."""
     values = [row[label] for row in averages.values() if label in row]
-    if len(values) < 2:
+    direction = SHOWN[label][1]
+    if len(values) < 2 or direction is None:
         return None
-    return min(values) if SHOWN[label][1] == "lower" else max(values)
+    return min(values) if direction == "lower" else max(values)
 
 
 def show_score(value: float | None, best: float | None) -> Text:

@@ -6,9 +6,9 @@ chance; what they do not find is called open, and never equal.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,13 @@ from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
 from benchmarks.statistics.variance import split_variance, splits_logarithms
+from benchmarks.traits import PAIRS, name_route, name_size
 from benchmarks.wording import join_words, plain, show_number
 
 NAMED = 4
 """Contenders named in a row before the others are only counted."""
-TRANSLATOR = "cyclegan"
+ADVICE = 3
+"""Sentences at most on whom to choose; what is to be kept in mind is never cut off."""
 VERBS = {"skipped": "had to be skipped"}
 PLANNED = (
     f"The seeds that would be needed find the observed difference with probability {POWER:g}, given"
@@ -60,13 +62,15 @@ class Finding:
         metric: the score, of `WORDS`.
         headline: the leader and how sure its lead is, in one sentence.
         details: further sentences, the most important first.
-        ranking: `rank_intervals`, with the columns family, runs (how many there were in all),
+        ranking: `rank_intervals`, with the columns uses_source, runs (how many there were in all),
             unscored (how many of them have no score) and collapsed.
         pairs: `compare_contenders`.
         flips: the extractors by which contenders that differ beyond chance come in another order.
         failures: for what its audit failed, as `Marks.state` has it.
-        refusal: why nobody is ranked by it, where an audit is required; ranking and pairs are empty
-            then.
+        refusal: why nobody is ranked by it, where an audit is required or no two reconstruct alike;
+            ranking and pairs are empty then.
+        route: of reconstructions, by which one those that are ranked reconstruct.
+        code_size: likewise, from codes of how many numbers.
     """
 
     metric: str
@@ -77,6 +81,8 @@ class Finding:
     flips: list[str] = field(default_factory=list)
     failures: str = ""
     refusal: str = ""
+    route: str = ""
+    code_size: int | None = None
 
     @property
     def words(self) -> Headline:
@@ -94,9 +100,26 @@ class Finding:
         return len(self.ranking) > 1 and bool(self.ranking["rank_high"].iloc[0] == 1)
 
     @property
+    def among(self) -> str:
+        """What those that are ranked do in common: `encode and decode (codes of 16 numbers)`."""
+        if self.code_size is None:
+            return ""
+        return f"{name_route(self.route)} ({name_size(self.code_size)})"
+
+    @property
+    def use(self) -> str:
+        """What its leader is to be chosen for."""
+        return f"{self.words.use}{self.among and f' among models that {self.among}'}"
+
+    @property
+    def scale(self) -> str:
+        """The score, and among whom it ranks."""
+        return f"{self.words.symbol}{self.among and f' among models that {self.among}'}"
+
+    @property
     def led_by_translator(self) -> bool:
         """Whether the leader starts from real images."""
-        return bool(self.ranking["family"].iloc[0] == TRANSLATOR)
+        return bool(self.ranking["uses_source"].iloc[0])
 
     @property
     def unbeaten(self) -> list[str]:
@@ -112,6 +135,9 @@ class Finding:
 def find(runs: pd.DataFrame, scores: pd.DataFrame, marks: Marks = UNMARKED) -> list[Finding]:
     """Say in words what the headline scores say: a finding each, of those that any run has.
 
+    Reconstructions are ranked only by one route from codes of one size: a finding for each of those
+    that two contenders have, in which the rows of one training count once.
+
     Args:
         runs: `frames.Frames.runs`; calibration runs and images of other programs do not compete.
         scores: `tidy.scores_frame`, for what the variance of FID is made of.
@@ -119,7 +145,7 @@ def find(runs: pd.DataFrame, scores: pd.DataFrame, marks: Marks = UNMARKED) -> l
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
     found = [m for m in WORDS if m in runs and np.isfinite(competing[m].astype(float)).any()]
-    findings = [_find(runs, competing, metric, marks) for metric in found]
+    findings = [each for metric in found for each in _find_each(runs, competing, metric, marks)]
     for place, finding in enumerate(findings):
         if place == 0:
             finding.details.extend(_failures(competing))
@@ -132,15 +158,12 @@ def find(runs: pd.DataFrame, scores: pd.DataFrame, marks: Marks = UNMARKED) -> l
 
 
 def settle(findings: Sequence[Finding]) -> list[str]:
-    """Say in one to three sentences which contender to choose, or that it is not settled.
-
-    Where one training each leaves nothing to choose by, what audits found comes on top of them.
-    """
+    """Say in at most `ADVICE` sentences whom to choose, then all that is to be kept in mind."""
     refusals = [finding.refusal for finding in findings if finding.refusal]
     findings = [finding for finding in findings if len(finding.ranking)]
     names = {name for finding in findings for name in finding.ranking["contender"]}
     if not findings and refusals:
-        return ["There is no score to choose by that has passed its audit.", *refusals][:3]
+        return ["There is no score to choose by.", *refusals]
     if not findings:
         return ["No contender has a score, so there is nothing to choose by."]
     if len(names) == 1:
@@ -148,25 +171,99 @@ def settle(findings: Sequence[Finding]) -> list[str]:
     audits = state_audit([finding.failures for finding in findings])
     if not any(finding.tested for finding in findings):
         return [*_untested(findings), *audits, *refusals]
-    uses = dict.fromkeys(finding.words.use for finding in findings)
-    parts = {use: [f for f in findings if f.words.use == use] for use in uses}
+    uses = dict.fromkeys(finding.use for finding in findings)
+    parts = {use: [f for f in findings if f.use == use] for use in uses}
     chosen = {use: _choose(part) for use, part in parts.items()}
     if len(uses) > 1 and len(set(chosen.values())) == 1 and None not in chosen.values():
-        sentences = [_advise("generation and reconstruction", findings)]
+        sentences = [_advise(join_words([*uses]), findings)]
     else:
         sentences = [_advise(use, part) for use, part in parts.items()]
-    return [*sentences, *audits, *refusals, *_reservations(findings, chosen)][:3]
+    return [*sentences[:ADVICE], *audits, *refusals, *_reservations(findings, chosen)]
+
+
+def _find_each(
+    runs: pd.DataFrame, competing: pd.DataFrame, metric: str, marks: Marks
+) -> list[Finding]:
+    """The finding of a score, or those of reconstructions by each route and code size."""
+    if refusal := marks.refuse(metric, WORDS[metric].symbol):
+        return [_refuse(competing, metric, refusal)]
+    if metric not in PAIRS:
+        return [_find(runs, competing, metric, marks)]
+    once = _once_a_training(competing, metric)
+    known = once[np.isfinite(once[metric].astype(float))]
+    groups = _group_alike(known)
+    findings = [
+        _find(runs, once[once["contender"].isin(names)], metric, marks, route, size)
+        for (route, size), names in groups.items()
+    ]
+    if not findings:
+        why = "no two models reconstruct by one route from codes of one size"
+        refusal = f"Nobody is ranked by {WORDS[metric].symbol}: {why}."
+        findings = [_refuse(competing, metric, refusal)]
+    ranked = [name for names in groups.values() for name in names]
+    findings[0].details[:0] = _apart(known[~known["contender"].isin(ranked)], metric)
+    return findings
+
+
+def _group_alike(runs: pd.DataFrame) -> dict[tuple[str, int], list[str]]:
+    """The contenders by route and code size, of those that two have, or the only one."""
+    models = runs.drop_duplicates("contender").dropna(subset=["route", "code_size"])
+    groups: dict[tuple[str, int], list[str]] = {}
+    for name, route, size in models[["contender", "route", "code_size"]].to_numpy():
+        groups.setdefault((route, int(size)), []).append(name)
+    alone = len(set(runs["contender"])) == 1
+    return {alike: names for alike, names in groups.items() if alone or len(names) > 1}
+
+
+def _refuse(runs: pd.DataFrame, metric: str, refusal: str) -> Finding:
+    nobody = runs[:0]
+    pairs = compare_contenders(nobody, metric)
+    ranking = rank_intervals(nobody, metric, pairs)
+    return Finding(metric, refusal, [], ranking, pairs, refusal=refusal)
+
+
+def _once_a_training(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The runs by the contender of their training, of rows by several samplers the first scored."""
+    named = runs.assign(contender=runs["training"].astype(object))
+    scored_first = named.sort_values(metric, key=pd.isna, kind="stable")
+    return scored_first.drop_duplicates(["contender", "seed"]).sort_index()
+
+
+def _apart(runs: pd.DataFrame, metric: str) -> list[str]:
+    """Whose reconstructions are compared with nobody's: route, code size and score of each."""
+    means = rank_intervals(runs, metric)[["contender", "value"]]
+    if means.empty:
+        return []
+    models = runs.drop_duplicates("contender").set_index("contender")
+    texts = [
+        f"{plain(name)} ({_way(models.loc[name])}; {WORDS[metric].symbol} {show_number(value)})"
+        for name, value in means.to_numpy()
+    ]
+    return [
+        "Reconstructions compare only by one route from codes of one size; apart from all others"
+        f" {'stands' if len(texts) == 1 else 'stand'} {_shorten(texts)}."
+    ]
+
+
+def _way(run: "pd.Series[Any]") -> str:
+    """How a run reconstructs: `search, codes of 100 numbers`."""
+    route = "route unknown" if pd.isna(run["route"]) else plain(run["route"])
+    size = "codes of unknown size" if pd.isna(run["code_size"]) else name_size(run["code_size"])
+    return f"{route}, {size}"
 
 
 def _find(
-    runs: pd.DataFrame, competing: pd.DataFrame, metric: str, marks: Marks = UNMARKED
+    runs: pd.DataFrame,
+    competing: pd.DataFrame,
+    metric: str,
+    marks: Marks,
+    route: str = "",
+    code_size: int | None = None,
 ) -> Finding:
     pairs = compare_contenders(competing, metric)
     ranking = rank_intervals(competing, metric, pairs).merge(_tallies(competing), on="contender")
-    failures, refusal = (say(metric, WORDS[metric].symbol) for say in (marks.state, marks.refuse))
-    if refusal:
-        return Finding(metric, refusal, [], ranking[:0], pairs[:0], refusal=refusal)
-    finding = Finding(metric, "", [], ranking, pairs)
+    failures = marks.state(metric, WORDS[metric].symbol)
+    finding = Finding(metric, "", [], ranking, pairs, route=route, code_size=code_size)
     flips, agreement = _compare_extractors(competing, pairs) if metric == "fid" else ([], [])
     details = [
         *state_audit([failures]),
@@ -180,11 +277,13 @@ def _find(
         *_lonely(finding),
         *_outsiders(runs, finding),
     ]
-    return Finding(metric, _headline(finding), details, ranking, pairs, flips, failures)
+    among = f"Of the models that {finding.among} " if len(ranking) > 1 and finding.among else ""
+    headline = among + _headline(finding)
+    return replace(finding, headline=headline, details=details, flips=flips, failures=failures)
 
 
 def _tallies(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a contender: family, and how many of its runs there are, unscored or collapsed."""
+    """A row a contender: uses_source, and how many runs it has, unscored or collapsed ones."""
     return (
         runs.assign(
             contender=runs["contender"].astype(object),
@@ -193,7 +292,7 @@ def _tallies(runs: pd.DataFrame) -> pd.DataFrame:
         )
         .groupby("contender", sort=False)
         .agg(
-            family=("family", "first"),
+            uses_source=("uses_source", "any"),
             runs=("status", "size"),
             unscored=("unscored", "sum"),
             collapsed=("collapsed", "sum"),
@@ -295,21 +394,22 @@ def _chances(finding: Finding) -> list[str]:
     pair = finding.pairs.iloc[0]
     share, low, high = (_percent(pair[f"probability{end}"]) for end in ("", "_low", "_high"))
     better, worse = plain(pair["first"]), plain(pair["second"])
-    return [
-        f"Of one training each, {better}'s is better than {worse}'s in {share} of pairs"
-        f" (95 % interval {low} to {high})."
-    ]
+    if pair["paired"]:
+        where = f"In {share} of their trainings {better} is better than {worse}"
+    else:
+        where = f"Of one training each, {better}'s is better than {worse}'s in {share} of pairs"
+    return [f"{where} (95 % interval {low} to {high})."]
 
 
 def _head_start(finding: Finding) -> list[str]:
     """What a translator's place is worth, and who leads without it."""
+    if finding.metric in PAIRS:
+        return _own_ways(finding)
     ranking = finding.ranking
-    translators = ranking.loc[ranking["family"] == TRANSLATOR, "contender"]
-    rest = ranking.loc[ranking["family"] != TRANSLATOR, "contender"]
+    translates = ranking["uses_source"].astype(bool)
+    translators, rest = (ranking.loc[rows, "contender"] for rows in (translates, ~translates))
     if translators.empty or rest.empty:
         return []
-    if finding.words.use != "generation":
-        return _own_ways(finding)
     starts = "starts" if len(translators) == 1 else "start"
     easier = f"{_list(translators)} {starts} from real source images, which is an easier question"
     if not finding.led_by_translator:
@@ -319,7 +419,7 @@ def _head_start(finding: Finding) -> list[str]:
 
 def _own_ways(finding: Finding) -> list[str]:
     """That a translator which reconstructs best may have hidden the images."""
-    if not finding.led_by_translator:
+    if finding.route != "cycle":
         return []
     return [
         f"{plain(finding.leader)} reconstructs by way of the source domain, and may hide in its"
@@ -491,7 +591,7 @@ def _untested(findings: Sequence[Finding]) -> list[str]:
     """What to do where no difference could be tested."""
     leaders = dict.fromkeys(finding.leader for finding in findings)
     leads = [
-        f"{plain(name)} is best by {_symbols([f for f in findings if f.leader == name])}"
+        f"{plain(name)} is best by {join_words([f.scale for f in findings if f.leader == name])}"
         for name in leaders
     ]
     why, pairs = _why_untested(findings[0]), max(len(finding.pairs) for finding in findings)
@@ -513,7 +613,7 @@ def _reservations(findings: Sequence[Finding], chosen: dict[str, str | None]) ->
         for name, seeds, total in rows.loc[rows["contender"].isin(picked), columns].to_numpy():
             lines.append(f"{plain(name)} is judged by the {seeds} of its {total} runs with scores.")
     for finding in findings:
-        if finding.led_by_translator:
+        if finding.led_by_translator or finding.route == "cycle":
             lines += _head_start(finding)
     return list(dict.fromkeys(lines))
 

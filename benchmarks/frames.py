@@ -41,6 +41,7 @@ from benchmarks.tidy import (
     scores_of,
     shown_extractor,
 )
+from benchmarks.traits import NO_ROUTE, UPGRADES, find_route, name_training, read_traits
 
 CURVES, ALL_CURVES = 100, 1_000
 """Seeds of a contender, and runs in all, whose histories are read."""
@@ -62,6 +63,7 @@ PICTURE_COLUMNS = (
 EXPECTED = ("samples", "reconstructions")
 """Kinds of pictures whose lack is shown."""
 IDENTITY = ("contender", "family", "seed", "status", "reason", "run", "extractor")
+MODEL = ("training", "uses_source", "route", "code_size")
 LENGTHS = ("samples", "steps", "training_images", "best_step")
 
 
@@ -142,7 +144,8 @@ def runs_frame(results: Results) -> pd.DataFrame:
     scores; samples, the number that FID was taken of; <metric>, <metric>_low and <metric>_high for
     each metric that any run has, NaN where the run has none or was not scored; fid@<extractor>,
     FID by the other extractors; the costs of `tidy.COSTS`; steps, training_images, best_step and
-    training_flops.
+    training_flops; training, the contender whose training the run comes from (rows by several
+    samplers share one); uses_source, route and code_size, as `traits` has them of the model.
     """
     extractor = shown_extractor(results.records)
     others = _other_extractors(results.records, extractor)
@@ -150,9 +153,9 @@ def runs_frame(results: Results) -> pd.DataFrame:
     found = [name for name in (*FIRST, *FURTHER) if name in frame and frame[name].notna().any()]
     scores = [f"{name}{end}" for name in found for end in ("", "_low", "_high")]
     scores += [f"fid@{other}" for other in others]
-    frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops"])
+    frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops", *MODEL])
     frame["contender"] = _categorical(results, frame["contender"])
-    whole = dict.fromkeys(("seed", "parameters", *LENGTHS), "Int64")
+    whole = dict.fromkeys(("seed", "parameters", *LENGTHS, "code_size"), "Int64")
     numbers = dict.fromkeys([*scores, *(c for c in COSTS if c != "parameters")], "float64")
     return frame.astype({**whole, **numbers, "training_flops": "float64"})
 
@@ -186,7 +189,7 @@ def _run_cells(record: Record, extractor: str | None, others: Sequence[str]) -> 
         further = {s.extractor: s.value for s in reversed(record.scores) if s.metric == "fid"}
         cells |= {f"fid@{other}": further.get(other) for other in others}
     fid, training = scores.get("fid"), record.training
-    per_step = record.costs.training_flops_per_step
+    per_step, traits = record.costs.training_flops_per_step, read_traits(record)
     return cells | {
         **{name: getattr(record, name) for name in IDENTITY if name != "extractor"},
         **{cost: getattr(record.costs, cost) for cost in COSTS},
@@ -196,6 +199,10 @@ def _run_cells(record: Record, extractor: str | None, others: Sequence[str]) -> 
         "training_images": training.images if training else None,
         "best_step": training.best_step if training else None,
         "training_flops": training.steps * per_step if training and per_step else None,
+        "training": name_training(record),
+        "uses_source": traits.uses_source,
+        "route": find_route(record),
+        "code_size": traits.code_size,
     }
 
 
@@ -290,6 +297,8 @@ def _kinds(record: Record | None, family: str | None) -> list[str]:
     """The kinds of pictures that a run has or should have."""
     trained = family not in {None, EXTERNAL}
     expected = EXPECTED if trained else EXPECTED[:1]
+    if record and find_route(record) == NO_ROUTE:
+        expected = EXPECTED[:1]
     had = record.pictures if record else {}
     if record and record.status not in SCORED:
         had = {kind: had[kind] for kind in ("samples", "evolution") if kind in had}
@@ -318,7 +327,7 @@ def _score_cells(
     return {
         "metric": metric,
         "value": score.value if score else None,
-        "protocol": score.protocol if score else None,
+        "protocol": UPGRADES.get(score.protocol or "", score.protocol) if score else None,
     }
 
 

@@ -19,6 +19,7 @@ from benchmarks.catalogue import list_metrics
 from benchmarks.page.templating import TEMPLATES, embed_data, hash_source, make_environment
 from benchmarks.statistics import is_lower_better
 from benchmarks.tidy import write_csv
+from benchmarks.traits import PAIRS
 from benchmarks.wording import (
     escape_latex,
     escape_markdown,
@@ -39,7 +40,8 @@ CAPTION = (
     " have this score in every row that is ranked. Ranks are averaged over data sets, each counting"
     " once; a win is a first place, shared among those tied; the ratio is the geometric mean of how"
     " many times the best value a contender's is. Scores of different extractors and data sets have"
-    " no common scale: compare along rows."
+    " no common scale: compare along rows. Reconstructions are ranked only by one route and code"
+    " size."
 )
 
 LATEX = "Best in bold, second best underlined; ± or the distances above and below: the interval."
@@ -124,8 +126,13 @@ def _board(result: Aggregate, metric: str) -> Board:
     lower, ranked = is_lower_better(metric), metric not in result.refusals
     rows = []
     for suite, part in values.groupby("suite", sort=False):
-        order = sorted(set(part["value"]), reverse=not lower) if ranked else []
-        cells = {row["contender"]: _cell(row, order) for row in part.to_dict("records")}
+        competing = part[part["rank"].notna()] if metric in PAIRS else part
+        order = sorted(set(competing["value"]), reverse=not lower) if ranked else []
+        best = dict.fromkeys(competing["contender"], order)
+        cells = {
+            row["contender"]: _cell(row, best.get(row["contender"], []))
+            for row in part.to_dict("records")
+        }
         rows.append((str(suite), [cells.get(name, Cell()) for name in names]))
     symbol = list_metrics()[metric].about["symbol"]
     mark = MARK if metric in result.marked else ""

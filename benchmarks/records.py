@@ -111,7 +111,7 @@ class Score(_Schema):
         n: number of samples scored.
         reference: the split it was scored against, e.g. `test`.
         extractor: `name@hash` of the features, None for scores of pixels.
-        protocol: how the scored images were made, e.g. `inversion, 500 steps`.
+        protocol: how the scored images were made, e.g. `from noise`; of reconstructions the route.
         checkpoint: `last`, or `best` by validation.
         interval: what `low` and `high` are, in words.
         note: what to keep in mind when reading this number, in words.
@@ -194,6 +194,24 @@ class Environment(_Schema):
     git: Git | None = None
 
 
+class ModelTraits(_Schema):
+    """What is said of a model follows from these, never from its name.
+
+    Attributes:
+        uses_source: whether it generates from images of a source domain.
+        code_size: how many numbers it reconstructs an image from; None where that cannot be told.
+        reconstruction: the route by which it reconstructs, None where it does not.
+        tuned: how many of the recipe's values are not the model's defaults, sampling apart.
+        note: what to keep in mind when its scores are read, in words.
+    """
+
+    uses_source: bool = False
+    code_size: Whole | None = None
+    reconstruction: str | None = None
+    tuned: Whole | None = None
+    note: str | None = None
+
+
 class Record(_Schema):
     """One run: a contender trained with one seed and scored, or the reason why it was not.
 
@@ -202,6 +220,8 @@ class Record(_Schema):
     neither has a seed or training.
 
     Attributes:
+        model: what the model is like; None where it could not be built, of rows without one, and
+            in records of before this was kept: `traits.read_traits` tells it of all.
         metrics: the names of all metrics there were when it was scored, applicable or not.
         environment: of the training.
         scored: of the scoring, where that was done again later; else None.
@@ -217,6 +237,7 @@ class Record(_Schema):
     status: Status
     reason: str | None = None
     spec: dict[str, JsonValue] = Field(default_factory=dict)
+    model: ModelTraits | None = None
     scores: list[Score] = Field(default_factory=list)
     costs: Costs = Field(default_factory=Costs)
     training: Training | None = None

@@ -51,6 +51,7 @@ from benchmarks.protocol import (
 from benchmarks.records import (
     CALIBRATION,
     Costs,
+    ModelTraits,
     Picture,
     Record,
     Score,
@@ -97,6 +98,7 @@ class Progress:
 
     history: list[dict[str, float]] = field(default_factory=list)
     pictures: dict[str, Picture] = field(default_factory=dict)
+    model: ModelTraits | None = None
 
 
 @dataclass(frozen=True)
@@ -127,17 +129,18 @@ def run(job: Job, tell: Tell) -> Record:
         with fixed_threads(job.spec.threads):
             record = perform(job, tell, progress)
     except Diverged as error:
-        record = unfinished(job, "diverged", str(error), progress.pictures)
+        record = unfinished(job, "diverged", str(error), progress.pictures, progress.model)
     except ContractError as error:
-        record = unfinished(job, "failed", str(error), progress.pictures)
+        record = unfinished(job, "failed", str(error), progress.pictures, progress.model)
     except FAILURES as error:  # one failing run must not stop the others
         mishap = traceback.format_exc().encode(errors="replace")
-        record = unfinished(job, "failed", describe_failure(error), progress.pictures)
+        reason = describe_failure(error)
+        record = unfinished(job, "failed", reason, progress.pictures, progress.model)
     try:
         leave_outcome(job, record, progress, mishap)
     except OSError as error:
         reason = f"its record cannot be written: {describe_failure(error)}"
-        return unfinished(job, "failed", record.reason or reason)
+        return unfinished(job, "failed", record.reason or reason, model=progress.model)
     return record
 
 
@@ -179,11 +182,14 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     if found is not None:
         tell(Started(spec.name, found[0].training.steps, found[0].training.steps))
     trained = Weights(*found) if found else fit(job, evaluator, tell, progress)
+    model = build_model(spec, evaluator.data.shape).to(spec.device).eval()
+    model.load_state_dict(trained.last)
+    progress.model = describe_model(model)
     progress.history[:] = [
         {key: value for key, value in row.items() if value is not None}
         for row in trained.known.history
     ]
-    return judge(job, evaluator, trained, again=found is not None)
+    return judge(job, evaluator, model, trained, again=found is not None)
 
 
 def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Weights:
@@ -206,6 +212,7 @@ def fit_from(
     device = torch.device(spec.device)
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec.training, evaluator.data.shape).to(device)
+    progress.model = describe_model(model)
     measured = try_out(model, spec, evaluator.train, evaluator.source_train)
     plan = make_plan(job, model)
     seen = plan.batch * busiest(model)
@@ -308,11 +315,11 @@ def make_plan(job: Job, model: GenerativeModel) -> Plan:
     )
 
 
-def judge(job: Job, evaluator: Evaluator, trained: Weights, *, again: bool) -> Record:
+def judge(
+    job: Job, evaluator: Evaluator, model: GenerativeModel, trained: Weights, *, again: bool
+) -> Record:
     """Let a trained model generate, score it and its best checkpoint, and leave what it made."""
-    started = time.perf_counter()
-    model, known = build_model(job.spec, evaluator.data.shape).to(job.spec.device), trained.known
-    model.eval().load_state_dict(trained.last)
+    started, known = time.perf_counter(), trained.known
     seed = derive_seed(job.seed, "evaluation")
     torch.manual_seed(seed)
     evaluator.complete(model, seed)
@@ -332,6 +339,7 @@ def judge(job: Job, evaluator: Evaluator, trained: Weights, *, again: bool) -> R
         **identity(job) | {"environment": known.environment},
         status="collapsed" if alike else "ok",
         reason=alike,
+        model=describe_model(model),
         scores=scores,
         metrics=name_metrics(scores),
         costs=known.costs.model_copy(update={"score_seconds": seconds}),
@@ -344,6 +352,28 @@ def judge(job: Job, evaluator: Evaluator, trained: Weights, *, again: bool) -> R
 def name_metrics(scores: list[Score]) -> list[str]:
     """Name the metrics that a run has been scored by; one that has failed is to be asked again."""
     return sorted(METRICS.keys() - {score.metric for score in scores if score.failed})
+
+
+def describe_model(model: GenerativeModel) -> ModelTraits:
+    """Say what a model is like: all that reports say of it follows from this."""
+    reconstructs = type(model).reconstruct is not GenerativeModel.reconstruct
+    return ModelTraits(
+        uses_source=model.uses_source,
+        code_size=model.code_size,
+        reconstruction=model.reconstruction if reconstructs else None,
+        tuned=count_tuned(model),
+        note=model.caveat,
+    )
+
+
+def count_tuned(model: GenerativeModel) -> int:
+    """Count the hyper-parameters that are not at their defaults, those of sampling left out."""
+    fields = type(model.config).model_fields
+    return sum(
+        getattr(model.config, name) != about.get_default(call_default_factory=True)
+        for name, about in fields.items()
+        if not (isinstance(extra := about.json_schema_extra, dict) and extra.get("sampling"))
+    )
 
 
 def find_collapse(samples: Tensor, real: Tensor) -> str | None:
@@ -590,10 +620,15 @@ def gpu_name(spec: RunSpec) -> str | None:
 
 
 def unfinished(
-    job: Job, status: Status, reason: str, pictures: dict[str, Picture] | None = None
+    job: Job,
+    status: Status,
+    reason: str,
+    pictures: dict[str, Picture] | None = None,
+    model: ModelTraits | None = None,
 ) -> Record:
     """Give the record of a run that did not go well, with the pictures of how far it came."""
-    return Record(**identity(job), status=status, reason=reason, pictures=pictures or {})
+    known = {**identity(job), "pictures": pictures or {}, "model": model}
+    return Record(**known, status=status, reason=reason)
 
 
 @contextmanager

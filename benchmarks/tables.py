@@ -19,10 +19,12 @@ from benchmarks.auditing.marks import MARK, UNMARKED, Marks, set_marks
 from benchmarks.catalogue import list_metrics
 from benchmarks.records import CALIBRATION, Record, Results
 from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
+from benchmarks.traits import PAIRS, read_traits
 from benchmarks.wording import (
     escape_latex,
     escape_markdown,
     join_cells,
+    join_words,
     plain,
     shorten,
     show_amount,
@@ -30,6 +32,10 @@ from benchmarks.wording import (
 )
 
 PROSE = 18  # characters before a terminal's cell of words wraps
+ALIKE = ("reconstruction_protocol", "code_size")
+"""What reconstructions must have in common to be compared."""
+NAMED = 8
+"""Contenders that a sentence of the caption names before it counts the rest."""
 NAME = 16  # characters of a name that a terminal's tables leave room for
 
 
@@ -38,7 +44,8 @@ class Column:
     """How a column of `comparison_frame` is shown to a person; `better` marks its best value.
 
     An `optional` one is left out where nobody has a value. One is `marked` whose audit failed, and
-    one that is not `ranked` has no best value.
+    one that is not `ranked` has no best value. `within` names the columns in whose values rows must
+    agree to compete.
     """
 
     key: str
@@ -50,6 +57,7 @@ class Column:
     optional: bool = False
     marked: bool = False
     ranked: bool = True
+    within: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -73,6 +81,7 @@ def metric_columns(*names: str, interval: bool = False) -> tuple[Column, ...]:
             known[name].about["direction"],
             interval=interval,
             optional=True,
+            within=ALIKE if name in PAIRS else (),
         )
         for name in names
     )
@@ -88,10 +97,10 @@ COPIES = metric_columns("classes_reached", "class_kl", "authenticity", "near_cop
 MODES = metric_columns("modes", "high_quality", "reverse_kl", interval=True)
 LIKELIHOOD = metric_columns("elbo", "iwae", "ais", "bits_per_dimension", interval=True)
 RECONSTRUCTION = (
-    Column("reconstruction_mse", "MSE", show_number, "lower", interval=True),
-    Column("psnr", "PSNR", show_number, "higher", optional=True),
-    Column("ssim", "SSIM", show_number, "higher", optional=True),
+    Column("reconstruction_mse", "MSE", show_number, "lower", interval=True, within=ALIKE),
+    *metric_columns("psnr", "ssim"),
     Column("reconstruction_protocol", "reconstructs by", prose=True),
+    Column("code_size", "code size", show_amount, optional=True),
 )
 DIFFICULTY = (
     Column("seeds", "seeds"),
@@ -109,6 +118,7 @@ COST = (
     Column("train_seconds", "train s", show_number, "lower"),
     Column("images_per_second", "images/s", show_amount, "higher"),
     Column("peak_memory_mb", "MB", show_number, "lower"),
+    Column("tuned", "tuned", optional=True),
 )
 HEADLINE = (*GENERATION[:2], RECONSTRUCTION[0], COST[0], COST[3])
 """The columns of a paper's table."""
@@ -177,16 +187,28 @@ def cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
     share a place are marked; a single value has nothing to be the best of, and the worse of two is
     no second.
     """
-    contest = frame["family"] != CALIBRATION
-    better = column.better if column.ranked else None
-    places = _podium(frame.loc[contest, column.key].dropna(), better)
+    podiums = _podiums(frame, column)
     bounds = [f"{column.key}_low", f"{column.key}_high"]
     lows, highs = (
         frame[end] if column.interval and end in frame else [math.nan] * len(frame)
         for end in bounds
     )
-    rows = zip(frame[column.key], lows, highs, contest, strict=True)
-    return [_cell(column, *row[:3], places if row[3] else {}) for row in rows]
+    rows = zip(frame[column.key], lows, highs, podiums, strict=True)
+    return [_cell(column, *row) for row in rows]
+
+
+def _podiums(frame: pd.DataFrame, column: Column) -> list[dict[Any, str]]:
+    """For each row the best values of those it competes with, rows of one training counted once."""
+    podiums: list[dict[Any, str]] = [{}] * len(frame)
+    alike = [*column.within]
+    rows = frame.reset_index(drop=True)
+    rows = rows[(rows["family"] != CALIBRATION) & rows[[column.key, *alike]].notna().all(axis=1)]
+    for _, part in rows.groupby(alike) if alike else [("", rows)]:
+        values = (part.drop_duplicates("training") if alike else part)[column.key]
+        podium = _podium(values, column.better if column.ranked else None)
+        for place in part.index:
+            podiums[place] = podium
+    return podiums
 
 
 def _podium(values: pd.Series, better: str | None) -> dict[Any, str]:
@@ -220,10 +242,12 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
         intervals: where they stand in the table.
         brief: whether only the headline scores stand there.
     """
-    families = {record.family for record in results.records}
+    translators = dict.fromkeys(r.contender for r in results.records if read_traits(r).uses_source)
+    calibrated = any(record.family == CALIBRATION for record in results.records)
     sentences = [
         f"Data set {results.index.dataset}; {_provenance(results)}.",
-        "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1].",
+        "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1], and"
+        " reconstructions compare by one route from codes of one size alone.",
         f"{intervals}: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about"
         f" the geometric mean); with one seed, over samples{_sample_interval(results.records)}.",
     ]
@@ -237,9 +261,13 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
         sentences.append("Collapsed runs are counted, and averaged by their scores.")
     if len(_sample_counts(results)) > 1:
         sentences.append("Sample counts differ, and FID falls as they grow: compare with care.")
-    if "cyclegan" in families:
-        sentences.append("CycleGAN starts from held-out real source images, the others from noise.")
-    if CALIBRATION in families:
+    if translators:
+        starts = "starts" if len(translators) == 1 else "start"
+        names = join_words([plain(name) for name in translators], NAMED)
+        sentences.append(
+            f"{names} {starts} from held-out real source images, the others from noise."
+        )
+    if calibrated:
         sentences.append(
             "real (training images) is the floor at this sample size, noise the ceiling."
         )
@@ -278,12 +306,22 @@ def failures(records: Iterable[Record]) -> list[str]:
 
 
 def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
-    """A line for each run that is not ok, each note on a score, each value of a paper."""
+    """A line for each run that is not ok, each note on a model or score, each value of a paper."""
     return [
         *failures(results.records),
+        *model_notes(results.records),
         *score_notes(results.records),
         *compare_published(results, frame),
     ]
+
+
+def model_notes(records: Iterable[Record]) -> list[str]:
+    """A line for each note on a model, with all contenders that it concerns."""
+    concerned: dict[str, dict[str, None]] = {}
+    for record in records:
+        if note := read_traits(record).note:
+            concerned.setdefault(note, {})[record.contender] = None
+    return [f"{', '.join(names)}: {note}" for note, names in concerned.items()]
 
 
 def score_notes(records: Sequence[Record]) -> list[str]:
@@ -451,7 +489,7 @@ def show_comparison(
         for table in _terminal_tables(frame, title, columns, width)
     ]
     found = explain_marks((column for panel in panels.values() for column in panel), marks)
-    best = "* the best of its column."
+    best = "* the best of its column; of reconstructions, among those by one route and code size."
     notes = (best, *found, caption(results), *remarks(results, frame))
     return Group(*tables, *(Text(plain(note), style="dim") for note in notes))
 

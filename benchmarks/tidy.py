@@ -11,6 +11,7 @@ import pandas as pd
 from benchmarks.catalogue import list_metrics
 from benchmarks.records import CALIBRATION, SCORED, Record, Results, Score
 from benchmarks.statistics import Interval, interval_over_seeds, last_over_best, spread
+from benchmarks.traits import find_route, name_training, read_traits
 
 TIDY_COLUMNS = (
     *("suite", "dataset", "contender", "family", "seed", "status"),
@@ -28,7 +29,7 @@ FIRST = (
 FURTHER = ("fid_floor", *(name for name in list_metrics() if name not in FIRST))
 AGREEING = (
     *("kid", "inception_score", "precision", "recall", "density", "coverage", "class_kl"),
-    *("modes", "high_quality", "reconstruction_mse", "ssim", "lpips"),
+    *("modes", "high_quality"),
 )
 """Metrics whose ranks are compared with those of FID, beside FID by further extractors."""
 COMPARISON_COLUMNS = (
@@ -42,6 +43,7 @@ COMPARISON_COLUMNS = (
     *("sampling_flops_per_image", "score_seconds", "paired_mse", "samples", "reference"),
     *("extractor", "dataset"),
     *(f"{name}{end}" for name in FURTHER for end in ("", "_low", "_high")),
+    *("code_size", "tuned", "training"),
 )
 STATUSES = {
     "diverged": {"diverged"},
@@ -55,12 +57,12 @@ def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
     """A row a score, with `TIDY_COLUMNS`.
 
     A run without scores, such as a diverged one, has one row whose metric and value are empty.
+    Where a training has rows by several samplers, a column `training` names its contender.
     """
-    return _tidy(
-        (*_identity(record), *_score_cells(score))
-        for record in records
-        for score in (record.scores or (None,))
-    )
+    rows = [(record, score) for record in records for score in (record.scores or (None,))]
+    frame = _tidy((*_identity(record), *_score_cells(score)) for record, score in rows)
+    trainings = [name_training(record) for record, _ in rows]
+    return frame if trainings == list(frame["contender"]) else frame.assign(training=trainings)
 
 
 def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -79,7 +81,8 @@ def comparison_frame(results: Results) -> pd.DataFrame:
     Scores are summed up over the runs that were scored (`seeds` says how many), as
     `statistics.interval_over_seeds` has it; costs are means over them. `diverged` and `failed`
     (which counts skipped runs too) read "1/3", and so does the column `collapsed`, which is there
-    where any run has collapsed. Only the scores of `shown_extractor` are used.
+    where any run has collapsed. Only the scores of `shown_extractor` are used. `training` names the
+    contender that a row by one of its samplers shares its training with.
     """
     calibration = [r.contender for r in results.records if r.family == CALIBRATION]
     names = [entry.name for entry in results.index.contenders] + calibration
@@ -91,6 +94,7 @@ def comparison_frame(results: Results) -> pd.DataFrame:
             "contender": name,
             "family": families.get(name, CALIBRATION),
             "dataset": results.index.dataset,
+            "training": name,
             **_contender_cells(runs.get(name, []), extractor),
         }
         for name in names
@@ -98,6 +102,7 @@ def comparison_frame(results: Results) -> pd.DataFrame:
     further = ["collapsed"] if any(r.status == "collapsed" for r in results.records) else []
     frame = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *further])
     whole = ["seeds", "parameters", "best_step", "steps", "training_images", "samples"]
+    whole += ["code_size", "tuned"]
     return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -164,7 +169,7 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
         cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
     last, best = ([run.value for run in _intervals(runs, metric)] for metric in ("fid", "fid_best"))
     cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": spread(last)}
-    return cells | _provenance_cells(runs) | _cost_cells(scored)
+    return cells | _provenance_cells(runs) | _cost_cells(scored) | _model_cells(scored or records)
 
 
 def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[Interval]:
@@ -176,13 +181,23 @@ def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[Interval]:
 
 def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
     fid = _first(run.get("fid") for run in runs)
-    reconstruction = _first(run.get("reconstruction_mse") for run in runs)
-    none = "none" if fid else None  # scored, but not by reconstructions
     return {
-        "reconstruction_protocol": reconstruction.protocol if reconstruction else none,
         "samples": fid.n if fid else None,
         "reference": fid.reference if fid else None,
         "extractor": fid.extractor if fid else None,
+    }
+
+
+def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
+    """What the contender's model is like, by its first run."""
+    if not records:
+        return {}
+    traits = read_traits(records[0])
+    return {
+        "reconstruction_protocol": find_route(records[0]),
+        "code_size": traits.code_size,
+        "tuned": traits.tuned,
+        "training": name_training(records[0]),
     }
 
 

@@ -49,6 +49,16 @@ class Autoencoder(GenerativeModel):
         """How codes are drawn."""
         return GENERATION[self.config.density]
 
+    @property
+    def caveat(self) -> str | None:
+        """Say that nothing made the codes follow the prior, where they are drawn from it."""
+        drawn = self.config.density == "prior"
+        return (
+            "its codes were never trained to follow the prior that they are drawn from"
+            if drawn
+            else None
+        )
+
     def players(self) -> list[Player]:
         """One player, both networks."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]

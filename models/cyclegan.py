@@ -1,5 +1,6 @@
 """CycleGAN: two generators between two domains against two discriminators."""
 
+import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -55,6 +56,12 @@ class CycleGAN(GenerativeModel):
         for network in (self.G, self.F, self.D_X, self.D_Y):
             initialise_dcgan(network)
         self.past_X, self.past_Y = Past(config.buffer, shape), Past(config.buffer, shape)
+
+    @property
+    def code_size(self) -> int:
+        """How many numbers a cycle goes through: a source image, or a narrower bottleneck."""
+        values = math.prod(self.shape)
+        return values if self.config.backbone == "resnet" else min(values, self.config.latent)
 
     def players(self) -> list[Player]:
         """Two teams: the generators, then the discriminators."""

@@ -111,7 +111,11 @@ class GenerativeModel(nn.Module):
     uses_source: ClassVar[bool] = False
     """Whether the model generates from images of a source domain rather than from noise."""
     generation: ClassVar[str] = "from noise"
-    reconstruction: ClassVar[str] = "encode, decode"
+    reconstruction: ClassVar[str] = "encoder"
+    """By which route it reconstructs: `encoder`, `search`, `cycle`, or in words of its own.
+
+    Reconstructions are ranked within a route alone, among codes of the same size.
+    """
     quick: ClassVar[dict[str, Any]] = {}
     """Hyper-parameters with which `reconstruct` takes the least time, to try whether it works."""
 
@@ -124,6 +128,20 @@ class GenerativeModel(nn.Module):
     def device(self) -> torch.device:
         """Where the model's parameters live."""
         return next(self.parameters()).device
+
+    @property
+    def code_size(self) -> int | None:
+        """How many numbers an image is reconstructed from: by default the recipe's `latent`.
+
+        None where there is no code.
+        """
+        latent = getattr(self.config, "latent", None)
+        return latent if isinstance(latent, int) else None
+
+    @property
+    def caveat(self) -> str | None:
+        """What to keep in mind when this model's scores are read, in words; None: nothing."""
+        return None
 
     def players(self) -> list[Player]:
         """Name the players in the order of play."""

@@ -1,7 +1,7 @@
 """Variational autoencoders: one player who maximises the evidence lower bound."""
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -42,7 +42,6 @@ class VAE(GenerativeModel):
         lr: float = Field(1e-3, gt=0)
 
     version = 2
-    reconstruction: ClassVar[str] = "posterior mean"
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)

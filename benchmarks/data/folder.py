@@ -29,7 +29,7 @@ def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
     """Read a folder of images.
 
     Three layouts are known: `trainB/` and perhaps `testB/` with the source domain in `trainA/` and
-    perhaps `testA/` (the layout of the CycleGAN papers); `train/` and perhaps `test/`; or images
+    perhaps `testA/` (as in Zhu et al. 2017); `train/` and perhaps `test/`; or images
     alone. In the first two, whatever lies beside these folders is not read. Subfolders that hold
     all images are classes, if there are at least two; where test images lie in none, no image has
     a label. Hidden files and files without an image's suffix are skipped.

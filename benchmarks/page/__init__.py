@@ -80,7 +80,9 @@ def build_page(
         audit=summarise(frames),
         csv=tidy.write_csv(comparison).decode(),
         caption=tables.caption(results),
-        notes=cut(tables.score_notes(results.records), LINES),
+        notes=cut(
+            [*tables.model_notes(results.records), *tables.score_notes(results.records)], LINES
+        ),
         published=tables.compare_published(results, comparison),
         panels={name: embed_charts(panel, plots, frames) for name, panel in PANELS.items()},
         extractors=compare_extractors(frames),

@@ -13,6 +13,7 @@ from benchmarks.frames import Frames
 from benchmarks.page.table import list_columns
 from benchmarks.page.text import Cut, cut, direction, sentence, show_name, span
 from benchmarks.records import CALIBRATION
+from benchmarks.traits import PAIRS, name_size
 from benchmarks.wording import count, show_amount, show_duration, show_number, show_p
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def state_facts(frames: Frames) -> list[str]:
     """What was compared, in a few words each."""
     runs = frames.runs[frames.runs["family"] != CALIBRATION]
     per_contender = runs.groupby("contender", observed=True).size()
-    seconds = runs["train_seconds"].sum()
+    seconds = runs.groupby(["training", "seed"], dropna=False)["train_seconds"].max().sum()
     images = span(runs["training_images"].dropna(), "training image")
     samples = span(runs["samples"].dropna(), "sample")
     facts = [
@@ -63,7 +64,10 @@ def _price(row: Mapping[Any, Any], quickest: float) -> str | None:
 
 
 def _by_contender(comparison: pd.DataFrame) -> dict[str, dict[Any, Any]]:
-    return {row["contender"]: row for row in comparison.to_dict("records")}
+    """The rows by the names that findings may have: a contender's, or that of its training."""
+    rows = comparison.to_dict("records")
+    trainings = {row["training"]: {**row, "contender": row["training"]} for row in rows}
+    return trainings | {row["contender"]: row for row in rows}
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,10 @@ def describe_finding(finding: "Finding", frames: Frames) -> ScoreSection:
     log = statistics.uses_log_scale(frames.runs, finding.metric)
     entry = list_metrics()[statistics.SAME_RANGE.get(finding.metric, finding.metric)]
     heading = next((c.heading for c in list_columns() if c.key == finding.metric), finding.metric)
+    where = f", {finding.route}, {name_size(finding.code_size)}" if finding.code_size else ""
     return ScoreSection(
         metric=finding.metric,
-        title=f"Reconstruction {heading}" if finding.metric == "reconstruction_mse" else heading,
+        title=f"Reconstruction {heading}{where}" if finding.metric in PAIRS else heading,
         meaning=sentence(entry.summary),
         direction=direction(entry.about["direction"]),
         headline=finding.headline,

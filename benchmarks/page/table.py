@@ -19,7 +19,10 @@ from benchmarks.wording import show_number
 SHOWN = frozenset(("Generation", "Fidelity and variety", "Modes", "Likelihood", "Reconstruction"))
 """Groups of columns that are shown at first."""
 MEANINGS = {
-    "reconstruction_protocol": "how a contender's codes of held-out images are found",
+    "reconstruction_protocol": "how held-out images are found back: by one pass of an encoder, by a"
+    " search of the code, or by a cycle through the source domain; reconstructions compare within"
+    " one route and code size alone",
+    "code_size": "how many numbers an image is reconstructed from",
     "seeds": "runs with different seeds whose scores count",
     "diverged": "runs stopped because a loss was no longer finite, of all runs",
     "failed": "runs that failed or were skipped, of all runs",
@@ -35,6 +38,7 @@ MEANINGS = {
     "images_per_second": "training images seen in a second",
     "peak_memory_mb": "largest memory of a run's process, in MB",
     "score_seconds": "seconds that a run was scored",
+    "tuned": "values that the recipe sets beside the model's defaults",
     "steps": "training steps of a run",
     "training_images": "training images that a run has seen, repeats included",
 }

@@ -206,6 +206,16 @@ def _bisect(
     return high
 
 
+def pair_samples(a: np.ndarray, b: np.ndarray) -> tuple[Sample, Sample]:
+    """Describe values that come in pairs so that `compare_samples` tests by the paired t.
+
+    One side has the variance of the differences and the other has none, which leaves Welch's
+    formulas with n - 1 degrees of freedom; `plan_seeds` then plans as many pairs.
+    """
+    first, second = describe(a), describe(b)
+    return first._replace(variance=describe(a - b).variance), second._replace(variance=0.0)
+
+
 def describe(values: np.ndarray) -> Sample:
     """Size, mean and variance of finite values; NaN where there are too few."""
     n = len(values)

@@ -1,7 +1,8 @@
 """Who is better than whom: contenders compared over seeds, or over data sets.
 
-Over the seeds of one data set all pairs of contenders are tested by Welch's t with Holm's
-correction, and the ranks that those tests leave open are each contender's rank interval. Over data
+Over the seeds of one data set all pairs of contenders are tested by Welch's t, or by the paired t
+where both are rows of one training, with Holm's correction, which holds however tests depend on
+each other; the ranks that those tests leave open are each contender's rank interval. Over data
 sets, of which there must be five to test anything, ranks are compared by Friedman's test and
 Nemenyi's critical difference.
 """
@@ -20,9 +21,11 @@ from benchmarks.records import CALIBRATION
 from benchmarks.statistics.differences import (
     ALPHA,
     Sample,
+    Test,
     compare_samples,
     describe,
     holm,
+    pair_samples,
     plan_seeds,
     wilson,
 )
@@ -31,7 +34,7 @@ from benchmarks.statistics.intervals import LEVEL, LOG_SCALE, SAME_RANGE
 PAIR_COLUMNS = (
     *("first", "second", "estimate", "low", "high", "p", "p_holm"),
     *("probability", "probability_low", "probability_high"),
-    *("seeds_first", "seeds_second", "seeds_needed"),
+    *("seeds_first", "seeds_second", "seeds_needed", "paired"),
 )
 RANK_COLUMNS = ("contender", "value", "seeds", "rank", "rank_low", "rank_high")
 FEWEST_DATA_SETS = 5
@@ -43,32 +46,39 @@ class Contest:
 
     Attributes:
         names: of the contenders.
-        scores: each one's finite ones, on the scale on which they are compared.
+        scores: each one's finite ones by seed, on the scale on which they are compared.
+        trainings: the contender whose training each one's runs come from.
         log: whether that is the log scale.
         lower: whether lower is better.
     """
 
     names: list[str]
-    scores: list[np.ndarray]
+    scores: list["pd.Series[float]"]
+    trainings: list[str]
     log: bool
     lower: bool
 
     @property
     def samples(self) -> Sample:
         """Numbers, means and variances of the values."""
-        described = [describe(values) for values in self.scores]
+        described = [describe(values.to_numpy()) for values in self.scores]
         return Sample(*np.array(described, dtype=float).reshape(-1, 3).T)
 
 
 def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Compare all pairs of contenders by a metric: Welch's t, corrected by Holm over all pairs.
 
+    Contenders that are rows of one training, by several samplers, share its luck: they are compared
+    by the paired t over the seeds in which both have a score. Holm's correction and the rank
+    intervals hold whatever depends on what.
+
     With as many seeds each, down to two, simulations of equal contenders find any difference in
     at most 5 %, however their spreads differ. Where seeds have failed, so that one contender has
     two or three runs left and the others more, that is up to 9 % if those few vary most.
 
     Args:
-        runs: a row a run, `frames.Frames.runs`. The calibration runs do not compete.
+        runs: a row a run, `frames.Frames.runs`. The calibration runs do not compete. Those of equal
+            `training` and seed come from one training.
         metric: one of its columns; `fid@NAME` is FID by the extractor NAME.
 
     Returns:
@@ -76,22 +86,28 @@ def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
         `estimate` with its interval is first / second where `uses_log_scale`, else first - second;
         p_holm is what to judge by. `probability` is that of `first` being better in one run each,
         and `seeds_needed` how many seeds a side would find this difference. It shares the level
-        with all pairs that are not significant, as Holm's correction will have it by then.
+        with all pairs that are not significant, as Holm's correction will have it by then. Of the
+        `paired` ones all is over shared seeds, and `probability` is that of one seed.
     """
     contest = _contest(runs, metric)
     samples = contest.samples
     first, second = np.triu_indices(len(contest.names), k=1)
     a, b = (Sample(*(part[side] for part in samples)) for side in (first, second))
-    test = compare_samples(a, b)
-    adjusted = np.array(holm(test.p))
     share = _shares(contest)[first, second]
+    trainings = np.array(contest.trainings, dtype=object)
+    paired = trainings[first] == trainings[second]
+    for place in np.flatnonzero(paired):
+        share[place] = _pair(contest, (first[place], second[place]), (a, b), int(place))
+    test = compare_samples(a, b)
+    p = _unless_reversed(test, paired, contest.lower)
+    adjusted = np.array(holm(p.tolist()), dtype=float)
     low, high = wilson(share, np.minimum(a.n, b.n))
     names = np.array(contest.names, dtype=object)
     ends = [np.exp(end) if contest.log else end for end in test[:3]]
-    cells = (names[first], names[second], *ends, test.p, adjusted, share, low, high, a.n, b.n)
-    needed = plan_seeds(a, b, _divisors(test.p, adjusted))
-    frame = pd.DataFrame(dict(zip(PAIR_COLUMNS, (*cells, needed), strict=True)))
-    return frame.astype(dict.fromkeys(PAIR_COLUMNS[-3:], "Int64"))
+    cells = (names[first], names[second], *ends, p, adjusted, share, low, high, a.n, b.n)
+    needed = plan_seeds(a, b, _divisors(p, adjusted))
+    frame = pd.DataFrame(dict(zip(PAIR_COLUMNS, (*cells, needed, paired), strict=True)))
+    return frame.astype(dict.fromkeys(("seeds_first", "seeds_second", "seeds_needed"), "Int64"))
 
 
 def rank_intervals(
@@ -217,10 +233,40 @@ def _contest(runs: pd.DataFrame, metric: str) -> Contest:
     scores = rows.get(metric, pd.Series(dtype=float, index=rows.index)).astype(float)
     scores = scores[np.isfinite(scores.to_numpy())]
     log = _base(metric) in LOG_SCALE and bool((scores > 0).all())
-    groups = scores.groupby(rows["contender"].astype(object), sort=False)
-    parts = {name: np.log(part) if log else part.to_numpy() for name, part in groups}
+    rows = rows.loc[scores.index]
+    names = rows["contender"].astype(object)
+    trainings = dict(zip(names, rows.get("training", names), strict=True))
+    values = np.log(scores.to_numpy()) if log else scores.to_numpy()
+    groups = pd.Series(values, index=rows["seed"]).groupby(names.to_numpy(), sort=False)
+    parts = {str(name): part for name, part in groups}
     order = sorted(parts, key=lambda name: parts[name].mean() * (1 if lower else -1))
-    return Contest(order, [np.asarray(parts[name]) for name in order], log, lower)
+    return Contest(
+        order, [parts[name] for name in order], [trainings[name] for name in order], log, lower
+    )
+
+
+def _pair(
+    contest: Contest, rows: tuple[int, int], samples: tuple[Sample, Sample], place: int
+) -> float:
+    """Describe two rows of one training by the seeds that both have, at their place in `samples`.
+
+    Returns:
+        The share of those seeds in which the first is better, ties counted half.
+    """
+    values = [contest.scores[row] for row in rows]
+    unique = [part[~part.index.duplicated()] for part in values]
+    x, y = pd.concat(unique, axis=1, join="inner").to_numpy(dtype=float).T
+    for sample, described in zip(samples, pair_samples(x, y), strict=True):
+        for column, value in zip(sample, described, strict=True):
+            column[place] = value
+    wins = float(np.mean((x < y) + (x == y) / 2)) if len(x) else math.nan
+    return wins if contest.lower else 1 - wins
+
+
+def _unless_reversed(test: Test, paired: np.ndarray, lower: bool) -> np.ndarray:
+    """The p-values, none that speaks where shared seeds have the other order than all seeds."""
+    reversed_ = (test.estimate > 0) if lower else (test.estimate < 0)
+    return np.where(paired & reversed_ & np.isfinite(test.p), 1.0, test.p)
 
 
 def _base(metric: str) -> str:
@@ -235,11 +281,11 @@ def _shares(contest: Contest) -> np.ndarray:
     sizes = np.array([len(values) for values in contest.scores], dtype=int)
     if not len(sizes):
         return np.zeros((0, 0))
-    pooled = np.concatenate(contest.scores)
+    pooled = np.concatenate([values.to_numpy() for values in contest.scores])
     starts = np.cumsum(sizes) - sizes
     below = np.empty((len(sizes), len(sizes)))
     for place, values in enumerate(contest.scores):
-        ordered = np.sort(values)
+        ordered = np.sort(values.to_numpy())
         counts = np.searchsorted(ordered, pooled, "left") + np.searchsorted(
             ordered, pooled, "right"
         )

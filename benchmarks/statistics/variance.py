@@ -48,6 +48,9 @@ def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     - seed: between runs of one contender, beyond sampling;
     - sampling: between sets of samples of one model, by the scores' own intervals.
 
+    Seeds must be independent between contenders, so of rows of one training, by several samplers,
+    only the first counts.
+
     An estimate below zero is shown as 0. NaN where there is nothing to estimate it by: all but
     sampling with one seed each, contender and extractor with one contender, extractor with one
     extractor, sampling without intervals (it is then part of seed).
@@ -123,6 +126,9 @@ def _counted(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The scores by a metric of the runs that were trained and scored, by whatever extractor."""
     counted = scores["status"].isin(SCORED) & scores["seed"].notna()
     rows = scores[counted & (scores["metric"] == metric) & (scores["family"] != CALIBRATION)]
+    if "training" in rows:
+        first = rows.groupby("training")["contender"].transform("first")
+        rows = rows[rows["contender"] == first]
     return rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
 
 

@@ -14,6 +14,7 @@ from benchmarks.records import (
     Costs,
     Entry,
     Index,
+    ModelTraits,
     Picture,
     Record,
     Score,
@@ -31,10 +32,16 @@ TWENTY = tuple(
 )
 EXTRACTOR = "classifier@3fa94c1e"
 PROTOCOLS = {
-    "gan": "inversion, 200 steps",
-    "autoencoder": "encode, decode",
-    "vae": "posterior mean",
+    "gan": "search",
+    "autoencoder": "encoder",
+    "vae": "encoder",
     "cyclegan": "cycle",
+}
+TRAITS = {
+    family: ModelTraits(
+        uses_source=family == "cyclegan", code_size=16, reconstruction=route, tuned=2
+    )
+    for family, route in PROTOCOLS.items()
 }
 PLAYERS = {
     "gan": ("generator", "discriminator"),
@@ -125,7 +132,7 @@ def _record(suite: str, entry: tuple[str, str], seed: int, status: str, place: i
     name, family = entry
     fields = {"run": f"{name}-s{seed}-1a2b3c4d", "suite": suite, "dataset": "digits"}
     fields |= {"contender": name, "family": family, "seed": seed, "status": status}
-    fields["reason"] = REASONS.get(status)
+    fields |= {"reason": REASONS.get(status), "model": TRAITS[family]}
     if status not in SCORED:
         return Record(**fields)
     rng = np.random.default_rng([place, seed])

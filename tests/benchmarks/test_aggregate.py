@@ -13,7 +13,7 @@ from synthetic import FOUR, write_suite
 
 from benchmarks.aggregate import Aggregate, explain, read_aggregate
 from benchmarks.errors import BadInput
-from benchmarks.overview import show_aggregate, write_aggregate
+from benchmarks.overview import boards, show_aggregate, write_aggregate
 from benchmarks.records import read_index, read_record, write_index, write_record
 
 THREE = FOUR[:3]
@@ -137,6 +137,18 @@ def test_suites_of_one_data_set_count_once(tmp_path: Path, same: str) -> None:
     )
 
 
+def test_reconstructions_are_ranked_within_a_route_alone(tmp_path: Path) -> None:
+    scores = {"gan": 1.0, "vae": 2.0, "autoencoder": 3.0}
+    result = read_aggregate([write_data_set(tmp_path / name, name, scores) for name in "ab"])
+    ranks = result.ranks[result.ranks["metric"] == "reconstruction_mse"]
+    assert set(ranks["contender"]) == {"vae", "autoencoder"}
+    assert "Not ranked by MSE: gan, by another route or from codes of another size" in result.notes
+    assert "Of 2 contenders that encode and decode ranked" in explain(result, "reconstruction_mse")
+    board = next(b for b in boards(result) if b.metric == "reconstruction_mse")
+    gan = board.contenders.index("gan")
+    assert not any(cells[gan].best or cells[gan].second for _, cells in board.rows)
+
+
 def test_contenders_that_a_data_set_lacks_are_named_and_not_ranked(tmp_path: Path) -> None:
     folders = [
         write_data_set(tmp_path / "one", "a", {"gan": 1.0, "vae": 2.0, "autoencoder": 3.0}),
@@ -144,7 +156,11 @@ def test_contenders_that_a_data_set_lacks_are_named_and_not_ranked(tmp_path: Pat
     ]
     result = read_aggregate(folders)
     assert list(ranks_of(result).index) == ["gan", "autoencoder"]
-    assert result.notes == ["Not ranked by FID, IS, MSE: vae, without a score on b"]
+    assert result.notes == [
+        "Not ranked by FID, IS, MSE: vae, without a score on b",
+        "Not ranked by MSE: any contender, since no two reconstruct by one route from codes of one"
+        " size",
+    ]
     table = result.scores[(result.scores["metric"] == "fid") & (result.scores["suite"] == "a")]
     assert dict(zip(table["contender"], table["rank"], strict=True))["autoencoder"] == 2
 

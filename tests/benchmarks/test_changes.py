@@ -206,6 +206,28 @@ def test_what_a_model_found_by_validation_is_no_other_protocol(old: Path) -> Non
     assert find(compare(old, alter(old, change)), "gan", "fid")["verdict"] == "same"
 
 
+def test_reconstructions_from_codes_of_another_size_are_not_compared(old: Path) -> None:
+    def widen(record: Record) -> None:
+        assert record.model is not None
+        record.model.code_size = 64
+
+    found = compare(old, alter(old, widen))
+    row = find(found, "vae", "reconstruction_mse")
+    assert (row["verdict"], row["reason"]) == ("not comparable", "code size 16 → 64")
+    assert find(found, "vae", "fid")["verdict"] == "same"
+
+
+def test_the_words_of_old_protocols_are_those_of_new_ones(old: Path) -> None:
+    def speak_old(record: Record) -> None:
+        record.model, record.spec["settings"] = None, {"latent": 16}
+        for score in record.scores:
+            if score.protocol == "encoder":
+                score.protocol = "posterior mean"
+
+    found = compare(old, alter(old, speak_old))
+    assert find(found, "vae", "reconstruction_mse")["verdict"] == "same"
+
+
 def test_one_seed_cannot_be_judged(tmp_path: Path) -> None:
     old = write_suite(tmp_path / "old" / "suite", TWO, seeds=1)
     row = find(compare(old, alter(old, scale("fid", "gan", [3.0]))), "gan", "fid")

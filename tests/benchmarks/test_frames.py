@@ -106,7 +106,7 @@ def test_a_run_stands_for_its_contenders_pictures(frames: Frames) -> None:
     assert shown["tiles"]["cyclegan", "translations"].shape == (3, 10, 8, 8, 3)
     assert ("gan", "translations") not in shown.index
     assert shown["value"]["gan", "samples"] == frames.runs["fid"][1]
-    assert shown["protocol"]["vae", "reconstructions"] == "posterior mean"
+    assert shown["protocol"]["vae", "reconstructions"] == "encoder"
     assert shown["value"]["gan", "neighbours"] == 0.011
     assert shown["images"]["gan", "evolution"] == tuple(300 * 64 * np.arange(1, 11))
 

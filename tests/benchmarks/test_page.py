@@ -25,7 +25,7 @@ from benchmarks.page import provenance
 from benchmarks.page import table as page_table
 from benchmarks.page import text as page_text
 from benchmarks.records import Environment, Git, read_record, read_suite, write_record
-from benchmarks.wording import show_number, show_p
+from benchmarks.wording import show_duration, show_number, show_p
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="100pt" height="50pt"></svg>'
 CHARTS = {f"{chart.plot}.svg": SVG for panel in page_charts.PANELS.values() for chart in panel}
@@ -134,6 +134,23 @@ def test_each_score_has_its_ranks_and_tests_between_pairs(folder: Path, built: E
         assert article.one("details") in list(article.walk())
 
 
+def test_rows_of_one_training_reconstruct_and_cost_once(tmp_path: Path) -> None:
+    names = ("vae_prior", "vae_mixture", "autoencoder")
+    folder = write_suite(tmp_path / "suite", tuple((name, "vae") for name in names))
+    for path in folder.glob("runs/vae_*"):
+        record = read_record(path)
+        record.spec["sampler"] = {"contender": "vae", "name": "any", "settings": {}}
+        record.costs.train_seconds = 10.0
+        write_record(path, record)
+    frames, findings = prepare(folder)
+    section = page_answer.describe_finding(findings[-1], frames)
+    assert {place.name for place in section.places.lines} == {"vae", "autoencoder"}
+    seconds = frames.runs[frames.runs["contender"] == "autoencoder"]["train_seconds"].sum()
+    assert f"{show_duration(30 + seconds)} of training in all" in page_answer.state_facts(frames)
+    prices = page_answer.state_prices(frames.comparison, findings)
+    assert any(price.startswith("vae: ") for price in prices)
+
+
 def test_calibration_rows_stand_apart_at_the_end(built: Element) -> None:
     contenders, calibration = built.one("table", id="comparison").all("tbody")
     assert [row.one("th").text for row in contenders.all("tr")] == [name for name, _ in FOUR]
@@ -146,7 +163,9 @@ def test_the_best_of_a_column_is_marked_by_words_and_a_star(folder: Path, built:
     place = [th.text for th in table.all("th", scope="col")].index("MSE ↓") - 1
     marked = ["best" in row.all("td")[place].text for row in table.all("tbody")[0].all("tr")]
     contest = frames.comparison.head(len(FOUR))
-    assert marked == list(contest["reconstruction_mse"] == contest["reconstruction_mse"].min())
+    encoders = contest[contest["reconstruction_protocol"] == "encoder"]["reconstruction_mse"]
+    assert len(encoders) == 2
+    assert marked == list(contest["reconstruction_mse"] == encoders.min())
 
 
 def test_headings_and_cells_explain_themselves(built: Element) -> None:

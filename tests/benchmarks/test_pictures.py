@@ -80,7 +80,7 @@ def test_reconstructions_name_their_protocol(frames: Frames) -> None:
     figure = pictures.draw_reconstructions(frames.pictures)
     assert figure is not None
     titles = by_title(figure)
-    assert titles["autoencoder"].startswith("encode, decode, MSE 0.01")
+    assert titles["autoencoder"].startswith("encoder, MSE 0.01")
     assert [text.get_text() for text in figure.axes[1].texts] == ["input", "output"]
     assert [text.get_text() for text in figure.axes[2].texts] == ["failed\nout of memory"]
 

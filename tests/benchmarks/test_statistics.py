@@ -26,7 +26,13 @@ from benchmarks.statistics import (
     student_interval,
     welch,
 )
-from benchmarks.statistics.differences import Sample, compare_samples, plan_seeds, wilson
+from benchmarks.statistics.differences import (
+    Sample,
+    compare_samples,
+    pair_samples,
+    plan_seeds,
+    wilson,
+)
 
 POSITIVE = st.floats(1e-6, 1e6)
 FINITE = st.floats(-1e6, 1e6)
@@ -336,6 +342,79 @@ def test_the_seeds_needed_share_the_level_with_the_pairs_not_found_yet() -> None
     assert list(pairs["p_holm"] <= 0.05) == [False, True, True]
     alone = seeds_needed(scores["a"], scores["b"], log=True)
     assert pairs.loc[("a", "b"), "seeds_needed"] == alone
+
+
+def same_training(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The runs, those of some contenders being rows of one training."""
+    trained = frame["contender"].astype(object)
+    return frame.assign(training=trained.where(~trained.isin(names), names[0]))
+
+
+def test_rows_of_one_training_are_compared_by_the_paired_t() -> None:
+    scores = {"a": [1.0, 2.0, 3.0, NAN], "b": [1.1, 2.3, 3.2, 9.0], "c": [2.0, 2.6, 2.1, 2.2]}
+    frame = same_training(runs(scores), "a", "b")
+    pairs = compare_contenders(frame, "fid").set_index(["first", "second"])
+    test = paired(scores["a"][:3], scores["b"][:3], log=True)
+    row = pairs.loc[("a", "b")]
+    assert row[["estimate", "low", "high", "p"]].to_list() == pytest.approx(list(test[:4]))
+    shared = ["paired", "seeds_first", "seeds_second", "probability"]
+    assert row[shared].to_list() == [True, 3, 3, 1]
+    welchs = pairs[~pairs["paired"].astype(bool)]
+    expected = [welch(scores[x], scores[y], log=True).p for x, y in welchs.index]
+    assert list(welchs["p"]) == pytest.approx(expected)
+    assert list(pairs["p_holm"]) == pytest.approx(holm(pairs["p"].to_list()))
+    alone = compare_contenders(frame[frame["seed"] == 0], "fid")
+    assert alone["p"].isna().all()
+
+
+def test_what_shared_seeds_contradict_is_not_claimed() -> None:
+    scores = {"a": [1.1, 1.2, 1.31, 0.01], "b": [1.0, 1.1, 1.2, NAN]}
+    pairs = compare_contenders(same_training(runs(scores), "a", "b"), "fid")
+    assert list(pairs.iloc[0][["first", "second", "p"]]) == ["a", "b", 1.0]
+
+
+def test_pairs_are_planned_by_the_noncentral_t_of_one_sample() -> None:
+    # Cohen (1988): a paired d of 0.5 takes 34 pairs for a power of 0.8.
+    unit = np.array([-1.0, 1.0]) / math.sqrt(2)
+    wobble = np.array([5.0, -5.0])
+    a, b = pair_samples(wobble + unit + 0.5, wobble)
+    assert int(plan_seeds(a, b, 1.0)) == 34
+
+
+def test_with_rows_of_one_training_few_equal_suites_find_any_difference() -> None:
+    rng = np.random.default_rng(11)
+    trainings = np.array([0, 0, 1, 1, 2])
+    luck = rng.normal(0, 1, (3000, 3, 3))
+    rows = luck[:, trainings] + 0.2 * rng.normal(0, 1, (3000, 5, 3))
+    p = []
+    for x, y in zip(*np.triu_indices(5, k=1), strict=True):
+        a, b = describe(rows[:, x]), describe(rows[:, y])
+        if trainings[x] == trainings[y]:
+            a = a._replace(variance=(rows[:, x] - rows[:, y]).var(-1, ddof=1))
+            b = b._replace(variance=0.0)
+        p.append(compare_samples(a, b).p)
+    adjusted = np.array([holm(column) for column in np.array(p).T])
+    assert 0.005 < np.mean(adjusted.min(axis=1) <= 0.05) < 0.058  # 0.05 and two standard errors
+
+
+def test_rank_intervals_hold_with_rows_of_one_training() -> None:
+    rng = np.random.default_rng(12)
+    wrong = 0
+    for _ in range(200):
+        luck = rng.normal(0, 1, 4)
+        scores = {name: np.exp(luck + 0.1 * rng.normal(0, 1, 4)).tolist() for name in "ab"}
+        scores |= {"c": np.exp(rng.normal(0, 1, 4)).tolist()}
+        ranks = rank_intervals(same_training(runs(scores), "a", "b"), "fid")
+        wrong += bool((ranks["rank_low"] > 1).any() or (ranks["rank_high"] < 3).any())
+    assert 0 < wrong <= 10 + 2 * math.sqrt(200 * 0.05 * 0.95)
+
+
+def test_the_variance_counts_a_training_once() -> None:
+    frame = simulate_scores(np.random.default_rng(13), 3, 1)
+    frame = frame.assign(contender=frame["contender"].astype(str))
+    twin = frame[frame["contender"] == "0"].assign(contender="twin")
+    both = pd.concat([frame, twin]).assign(training=lambda x: x["contender"].replace("twin", "0"))
+    pd.testing.assert_frame_equal(split_variance(both), split_variance(frame))
 
 
 def test_higher_scores_win_where_higher_is_better() -> None:

@@ -27,6 +27,7 @@ from benchmarks.records import (
 )
 from benchmarks.tables import (
     GENERATION,
+    RECONSTRUCTION,
     cells,
     failures,
     show_comparison,
@@ -40,6 +41,7 @@ from benchmarks.tidy import (
     scores_frame,
     write_csv,
 )
+from benchmarks.traits import PAIRS
 from benchmarks.wording import escape_latex, escape_markdown, shorten, show_amount, show_number
 
 TIDY = "suite,dataset,contender,family,seed,status,metric,value,low,high,n,reference,extractor"
@@ -116,7 +118,9 @@ def test_comparison_sums_up_the_runs_that_are_ok(results: Results) -> None:
     gan = row(frame, "gan")
     assert gan["fid"] == pytest.approx(stats.gmean(fids))
     assert (gan["seeds"], gan["diverged"], gan["failed"]) == (2, "1/3", "0/3")
-    assert gan["reconstruction_protocol"] == "inversion, 200 steps"
+    assert [gan[key] for key in ("reconstruction_protocol", "code_size", "tuned")] == [
+        *("search", 16, 2)
+    ]
     assert gan["training_flops"] == pytest.approx(3000 * 1.3e8)
     assert gan["fid_last_over_best"] == pytest.approx(1 / 0.93)
     assert (gan["samples"], gan["reference"], gan["extractor"]) == (400, "test", EXTRACTOR)
@@ -207,6 +211,52 @@ def test_the_second_is_marked_where_it_is_not_the_last(results: Results) -> None
         *(second, best, best, second),
         *(none, none),
     ]
+
+
+def test_the_best_reconstruction_is_that_of_its_route_and_code_size(results: Results) -> None:
+    frame = comparison_frame(results)
+    best = [cell.best for cell in cells(frame, RECONSTRUCTION[0])]
+    assert list(frame["contender"])[best.index(True)] == "autoencoder"
+    assert sum(best) == 1
+    frame.loc[frame["contender"] == "vae", "code_size"] = 64
+    assert not any(cell.best or cell.second for cell in cells(frame, RECONSTRUCTION[0]))
+
+
+def test_rows_of_one_training_have_no_best_reconstruction_among_them(results: Results) -> None:
+    frame = comparison_frame(results).head(3).assign(training="gan", code_size=16)
+    frame["reconstruction_protocol"] = "search"
+    assert not any(cell.best for cell in cells(frame, RECONSTRUCTION[0]))
+
+
+def test_a_model_that_does_not_reconstruct_is_said_not_to(results: Results) -> None:
+    records = [record.model_copy(deep=True) for record in results.records]
+    for record in records:
+        if record.contender == "vae":
+            record.scores = [s for s in record.scores if s.metric not in {*PAIRS}]
+    frame = comparison_frame(replace(results, records=records))
+    assert row(frame, "vae")["reconstruction_protocol"] == "none"
+    assert "| none |" in write_markdown(replace(results, records=records)).decode()
+
+
+def test_what_is_to_be_kept_in_mind_of_a_model_stands_below_the_table(results: Results) -> None:
+    records = [record.model_copy(deep=True) for record in results.records]
+    for record in records:
+        if record.contender == "autoencoder" and record.model:
+            record.model.note = "its codes were never trained to follow the prior"
+    text = write_markdown(replace(results, records=records)).decode()
+    assert text.count("autoencoder: its codes were never trained to follow the prior") == 1
+
+
+def test_rows_of_one_training_name_it_in_every_frame(results: Results) -> None:
+    records = [record.model_copy(deep=True) for record in results.records]
+    sampler = {"contender": "both", "name": "mixture", "settings": {}}
+    for record in records[:6]:
+        record.spec["sampler"] = sampler
+    changed = replace(results, records=records)
+    assert list(comparison_frame(changed)["training"][:3]) == ["both", "both", "vae"]
+    scores = scores_frame(records)
+    assert set(scores["training"]) == {"both", "vae", "cyclegan", "real", "noise"}
+    assert "training" not in scores_frame(results.records)
 
 
 def test_latex_marks_the_best_and_the_second(results: Results) -> None:
@@ -318,7 +368,7 @@ def test_the_caption_says_what_the_numbers_are(results: Results) -> None:
     for words in ("digits", "400 samples", "test split", EXTRACTOR, "Student's t", "jackknife"):
         assert words in text
     assert "FIDs of different extractors are not to be compared" in text
-    assert "CycleGAN starts from held-out real source images" in text
+    assert "cyclegan starts from held-out real source images, the others from noise" in text
 
 
 @pytest.mark.parametrize("contenders", [FOUR, TWENTY])
