@@ -37,6 +37,7 @@ class Entry:
         module: the module that defines it.
         attribute: its name in that module.
         fields: for a model, the names of its hyper-parameters.
+        sampling: those of them that concern sampling alone.
         about: for a metric or an extractor, what its decorator says.
     """
 
@@ -44,6 +45,7 @@ class Entry:
     module: str
     attribute: str
     fields: tuple[str, ...] = ()
+    sampling: tuple[str, ...] = ()
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,10 +62,12 @@ def list_models() -> dict[str, Entry]:
     for name, (module, node) in classes.items():
         ancestors = lineage(name, {n: c for n, (_, c) in classes.items()})
         if "GenerativeModel" in ancestors[1:]:
-            fields = [f for a in ancestors if a in classes for f in config_fields(classes[a][1])]
-            fields += annotated(classes["Recipe"][1])
+            lines = [f for a in ancestors if a in classes for f in config_fields(classes[a][1])]
+            lines += annotated(classes["Recipe"][1])
+            fields = tuple(dict.fromkeys(name for name, _ in lines))
+            sampling = tuple(dict.fromkeys(name for name, call in lines if call == "sampling"))
             summary = (ast.get_docstring(node) or "").partition("\n")[0]
-            found[name.lower()] = Entry(summary, module, name, tuple(dict.fromkeys(fields)))
+            found[name.lower()] = Entry(summary, module, name, fields, sampling)
     return dict(sorted(found.items()))
 
 
@@ -131,16 +135,16 @@ def lineage(name: str, classes: dict[str, ast.ClassDef]) -> list[str]:
     return [name, *(ancestor for parent in parents for ancestor in lineage(parent, classes))]
 
 
-def config_fields(model: ast.ClassDef) -> list[str]:
-    """List the fields of the `Config` nested in a model's class."""
+def config_fields(model: ast.ClassDef) -> list[tuple[str, str | None]]:
+    """List the fields of the `Config` nested in a model's class, as `annotated`."""
     nested = [n for n in model.body if isinstance(n, ast.ClassDef) and n.name == "Config"]
     return [field for config in nested for field in annotated(config)]
 
 
-def annotated(node: ast.ClassDef) -> list[str]:
-    """List the names that a class annotates."""
+def annotated(node: ast.ClassDef) -> list[tuple[str, str | None]]:
+    """List the names that a class annotates, each with the function that makes its default."""
     return [
-        line.target.id
+        (line.target.id, getattr(getattr(line.value, "func", None), "id", None))
         for line in node.body
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     ]

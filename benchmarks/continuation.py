@@ -134,6 +134,8 @@ def adopt(job: Job, others: list[Path]) -> bool:
     for name in ("training.json", "state.safetensors"):
         for folder in others:
             if find_key(folder / "checkpoint" / name) == job.spec.training_key:
+                if folder == job.folder:
+                    return True
                 job.checkpoint.mkdir(parents=True, exist_ok=True)
                 files = [f"{kind}.safetensors" for kind in WEIGHTS] if name[0] == "t" else []
                 for file in (*files, name):

@@ -30,7 +30,7 @@ def follow() -> int:
                 job = TypeAdapter(Job).validate_json(call[1])
                 shards = Shards(job.spec.shards, team.rank, team.ranks)
                 with steadfast(), fixed_threads(job.spec.threads):
-                    if not team.take_part(partial(prepare, DUTIES[call[0]], job, shards)):
+                    if not team.take_part(partial(prepare, call[0], job, shards)):
                         return 1
     except (ConnectionError, DistError):
         return 1  # there is no first process any more, which says what there is to say
@@ -48,14 +48,14 @@ def steadfast() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def prepare(duty: Duty, job: Job, shards: Shards) -> Callable[[], None]:
-    """Load what a job needs here, and give the work that is to be done with the others."""
-    spec = job.spec
+def prepare(call: str, job: Job, shards: Shards) -> Callable[[], None]:
+    """Load what a job needs here, and return the work that is to be done with the others."""
+    spec = job.spec.training if call == "train" else job.spec
     evaluator = load_evaluator(
         spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device
     )
     model = build_model(spec, evaluator.data.shape).to(spec.device)
-    return partial(duty, job, evaluator, model, shards)
+    return partial(DUTIES[call], job, evaluator, model, shards)
 
 
 def help_train(job: Job, evaluator: Evaluator, model: GenerativeModel, shards: Shards) -> None:

@@ -57,4 +57,4 @@ class Job:
     @property
     def seed(self) -> int:
         """The base of all the run's randomness."""
-        return derive_seed(self.spec.seed, self.spec.data.name, self.spec.contender)
+        return derive_seed(self.spec.seed, self.spec.data.name, self.spec.training.contender)

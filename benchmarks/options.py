@@ -127,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
     add = parser.add_argument_group("on which machine").add_argument
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
-    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="on CUDA")
+    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="of training")
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
     add("--shards", type=whole, metavar="N", help="equal parts of a batch; see the README")

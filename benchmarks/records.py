@@ -148,12 +148,17 @@ class Costs(_Schema):
 
 
 class Training(_Schema):
-    """How long a run trained: steps, images a step and in all, and its best step by validation."""
+    """How long a run trained: steps, images a step and in all, and its best step by validation.
+
+    Attributes:
+        validation: the settings of the sampler that validation drew by, where there are several.
+    """
 
     steps: Whole
     batch: Whole
     images: Whole
     best_step: Whole | None = None
+    validation: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class Picture(_Schema):

@@ -4,10 +4,12 @@ import argparse
 import math
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -272,7 +274,9 @@ def foresee(
     from benchmarks.engines import choose_jobs
     from benchmarks.planning import estimate, show_estimate
 
-    todo = [job.spec for job, stage in find_stages(jobs) if stage != "finished"]
+    # A further row of a training costs next to nothing.
+    unfinished = [job for job, stage in find_stages(jobs) if stage != "finished"]
+    todo = [job.spec for job in split_by_training(unfinished)[0]]
     if not todo:
         console.print("every run is finished")
         return 0
@@ -363,16 +367,67 @@ def train_all(
     from benchmarks.runner import estimate_work
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
+    adopt_trainings(todo)
+    todo, further = split_by_training(todo)
     specs = {job.spec.contender: job.spec for job in todo}
     work = {name: estimate_work(spec, shape) for name, spec in specs.items()}
     todo.sort(key=lambda job: -work[job.spec.contender])
     load = {job.spec.name: float(work[job.spec.contender]) for job in todo}
+    load |= dict.fromkeys((job.spec.name for job in further), 0.0)
     mode: Mode = "quiet" if options.quiet else "plain" if options.plain else "auto"
     loud = Console(markup=False)
-    with make_display(loud, len(todo), mode, load, finished.values()) as display:
-        new = engage(options, todo, display)
-    made = finished | {record.run: record for record in new}
+    with make_display(loud, len(load), mode, load, finished.values()) as display:
+        made = finished | {record.run: record for record in engage(options, todo, display)}
+        ready = [share_training(job, jobs, made, display) for job in further]
+        scored = engage(options, [job for job in ready if job], display)
+        made |= {record.run: record for record in scored}
     return [made[job.spec.name] for job in jobs if job.spec.name in made]
+
+
+def adopt_trainings(jobs: "list[Job]") -> None:
+    """Take over what earlier runs of the same trainings have left in the suite's folder."""
+    from benchmarks.continuation import adopt, is_begun, list_folders
+
+    folders = list_folders(jobs[0].place.folder) if jobs else {}
+    for job in jobs:
+        if not job.afresh and not is_begun(job):
+            adopt(job, list_related(job, folders))
+
+
+def split_by_training(jobs: "list[Job]") -> "tuple[list[Job], list[Job]]":
+    """Split jobs into the first of each training, and those that sample from it otherwise."""
+    firsts: dict[str, Job] = {}
+    for job in jobs:
+        firsts.setdefault(job.spec.training_key, job)
+    return list(firsts.values()), [job for job in jobs if job not in firsts.values()]
+
+
+def share_training(
+    job: "Job", jobs: "list[Job]", made: "dict[str, Record]", display: "Display"
+) -> "Job | None":
+    """Adopt the training of another row of the same contender and seed, or its failure.
+
+    Returns:
+        The job to be scored; None where the training failed, whose record enters `made`.
+    """
+    from benchmarks.continuation import adopt
+    from benchmarks.runner import Progress, leave_outcome, unfinished
+
+    if job.afresh:  # the training has just been made afresh, by the first row
+        shutil.rmtree(job.checkpoint, ignore_errors=True)
+        job = replace(job, afresh=False)
+    rows = [other for other in jobs if other.spec.training_key == job.spec.training_key]
+    if adopt(job, [row.folder for row in rows]):
+        return job
+    records = [made[row.spec.name] for row in rows if row.spec.name in made]
+    failed = [record for record in records if record.status in {"failed", "diverged"}]
+    if not failed:
+        return job
+    record = unfinished(job, failed[0].status, f"as {failed[0].run}: {failed[0].reason}")
+    leave_outcome(job, record, Progress(), b"")
+    display.finish(record.run, record)
+    made[record.run] = record
+    return None
 
 
 def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -> "list[Record]":
@@ -410,17 +465,13 @@ def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[J
 def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
     """Find what is finished, and what is to do: to train, to go on with, or only to score."""
     from benchmarks.continuation import (
-        adopt,
         find_finished,
         find_missing,
-        is_begun,
         is_kept,
-        list_folders,
         set_aside_damaged,
     )
     from benchmarks.records import read_record
 
-    folders = list_folders(jobs[0].place.folder)
     finished, todo, stale = {}, [], 0
     for job in jobs:
         record = None if job.afresh else find_finished(job)
@@ -431,8 +482,6 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         todo.append(job)
         if damage := set_aside_damaged(job.folder / "record.json", read_record):
             warn(damage)
-        if not job.afresh and not is_begun(job):
-            adopt(job, folders.get(job.spec.name.rpartition("-")[0], []))
     if finished:
         console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
     if stale:
@@ -442,6 +491,14 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             highlight=False,
         )
     return finished, todo
+
+
+def list_related(job: "Job", folders: dict[str, list[Path]]) -> list[Path]:
+    """List the folders of runs of a job's row, and of its contender by other samplers."""
+    contender, seed = job.spec.training.contender, f"-s{job.spec.seed}"
+    own, *others = job.spec.name.rpartition("-")[0], contender + seed
+    others += [n for n in folders if n.startswith(f"{contender}_") and n.endswith(seed)]
+    return [folder for name in dict.fromkeys([own, *others]) for folder in folders.get(name, [])]
 
 
 def write_suite(

@@ -100,12 +100,12 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A trained model, completed on the training images, its best weights, and what is known."""
+class Weights:
+    """A trained model before `finish`: its last and best averaged weights, and what is known."""
 
-    model: GenerativeModel
-    best: dict[str, Tensor]
     known: TrainedRecord
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
 
 
 def run(job: Job, tell: Tell) -> Record:
@@ -175,8 +175,10 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
         *(spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device),
         spec.views,
     )
-    found = take_up(job, evaluator, tell)
-    trained = found or fit(job, evaluator, tell, progress)
+    found = find_trained(job, tell)
+    if found is not None:
+        tell(Started(spec.name, found[0].training.steps, found[0].training.steps))
+    trained = Weights(*found) if found else fit(job, evaluator, tell, progress)
     progress.history[:] = [
         {key: value for key, value in row.items() if value is not None}
         for row in trained.known.history
@@ -184,19 +186,7 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     return judge(job, evaluator, trained, again=found is not None)
 
 
-def take_up(job: Job, evaluator: Evaluator, tell: Tell) -> Contender | None:
-    """Give the model that an earlier training has left, if it was this one."""
-    found = find_trained(job, tell)
-    if found is None:
-        return None
-    known, last, best = found
-    model = build_model(job.spec, evaluator.data.shape).to(job.spec.device).eval()
-    model.load_state_dict(last)
-    tell(Started(job.spec.name, known.training.steps, known.training.steps))
-    return Contender(model, best, known)
-
-
-def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Contender:
+def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Weights:
     """Train a model from where it was left, or from its beginning, and leave it on disk."""
     state = find_state(job, tell)
     if state is None:
@@ -210,12 +200,12 @@ def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Conte
 
 def fit_from(
     job: Job, evaluator: Evaluator, tell: Tell, progress: Progress, state: State | None
-) -> Contender:
-    """Train a model from a state, complete it on the training images, and leave it on disk."""
+) -> Weights:
+    """Train a model from a state, and leave it on disk."""
     spec = job.spec
     device = torch.device(spec.device)
     torch.manual_seed(derive_seed(job.seed, "weights"))
-    model = build_model(spec, evaluator.data.shape).to(device)
+    model = build_model(spec.training, evaluator.data.shape).to(device)
     measured = try_out(model, spec, evaluator.train, evaluator.source_train)
     plan = make_plan(job, model)
     seen = plan.batch * busiest(model)
@@ -246,12 +236,12 @@ def fit_from(
                 shards=shards,
             )
         measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
-        evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
         known = describe_training(spec, plan, measured, trained, keeper.film)
-        weights = {"model": snapshot(trained.model), "best": trained.best}
-        leave_training(job, known, weights | {"unaveraged": trained.last})
+        last = snapshot(trained.model)
+        weights = {"model": last, "best": trained.best, "unaveraged": trained.last}
+        leave_training(job, known, weights)
         tell(Saved(spec.name, plan.steps))
-    return Contender(trained.model, trained.best, known)
+    return Weights(known, last, trained.best)
 
 
 def show_progress(
@@ -292,7 +282,11 @@ def describe_training(
     return TrainedRecord(
         key=spec.training_key,
         training=Training(
-            steps=plan.steps, batch=plan.batch, images=images, best_step=trained.best_step
+            steps=plan.steps,
+            batch=plan.batch,
+            images=images,
+            best_step=trained.best_step,
+            validation=spec.sampler.validation if spec.sampler else {},
         ),
         costs=measured,
         history=[dict[str, float | None](row) for row in trained.history],
@@ -314,12 +308,14 @@ def make_plan(job: Job, model: GenerativeModel) -> Plan:
     )
 
 
-def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) -> Record:
+def judge(job: Job, evaluator: Evaluator, trained: Weights, *, again: bool) -> Record:
     """Let a trained model generate, score it and its best checkpoint, and leave what it made."""
     started = time.perf_counter()
-    model, known = trained.model, trained.known
+    model, known = build_model(job.spec, evaluator.data.shape).to(job.spec.device), trained.known
+    model.eval().load_state_dict(trained.last)
     seed = derive_seed(job.seed, "evaluation")
     torch.manual_seed(seed)
+    evaluator.complete(model, seed)
     with called("draw", job, job.spec.shards) as shards:
         made = evaluator.generate(model, seed, shards)
     scores = evaluator.score(made, model)
@@ -530,7 +526,7 @@ def busiest(model: GenerativeModel) -> int:
 
 
 _tried: dict[str, Costs] = {}
-"""What was measured of the contenders that this process has tried out, by their first training."""
+"""What was measured of the contenders that this process has tried out, by training and settings."""
 
 
 def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
@@ -539,7 +535,7 @@ def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor
     Raises:
         ContractError: it returns what it must not; or whatever the model itself raises.
     """
-    key = spec.model_copy(update={"seed": 0}).training_key
+    key = f"{spec.model_copy(update={'seed': 0}).training_key} {model.config}"
     if key not in _tried:
         _tried[key] = rehearse(model, spec.batch, train, source)
     return _tried[key].model_copy()

@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import tomllib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from models.game import GenerativeModel
 
 T = TypeVar("T", bound=BaseModel)
+Schedule = Literal["constant", "linear", "constant_linear", "cosine"]
 SUITES = Path(__file__).with_name("suites")
 RESERVED = ("real", "noise")
 SCORING = frozenset(("protocol", "extractor", "views", "samples", "reconstructions", "likelihood"))
@@ -37,13 +38,17 @@ square of a line, and Python's stack is not endless."""
 
 
 class Contender(BaseModel):
-    """A model with its hyper-parameters, as the suite names it."""
+    """A model with its hyper-parameters, as the suite names it, and its samplers.
+
+    Each sampler is a row of its own, scored from the same training; validation uses the first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)
     model: str
     settings: dict[str, JsonValue]
+    samplers: dict[str, dict[str, JsonValue]] = {}
 
 
 class Likelihoods(BaseModel):
@@ -78,6 +83,7 @@ class Suite(BaseModel):
     channels: Literal[1, 3] | None = None
     images: int = Field(200_000, ge=1, le=10**12, description="training images a contender sees")
     batch: int = Field(64, ge=2, le=10**6)
+    schedule: Schedule | None = Field(None, description="of all contenders that name none")
     seeds: int = Field(3, ge=1, le=10_000)
     evaluations: int = Field(10, ge=1, le=10_000, description="validation scores over training")
     samples: int | None = Field(None, ge=FEWEST, le=10**7, description="None: one a source image")
@@ -91,9 +97,10 @@ class Suite(BaseModel):
     contenders: dict[str, dict[str, JsonValue]]
 
     def contestants(self) -> list[Contender]:
-        """List the contenders; without a `model` key a contender's name is its model's."""
+        """List the contenders, with the suite's schedule where they name none."""
+        rule = {"schedule": self.schedule} if self.schedule else {}
         return [
-            Contender(name=name, model=str(table.get("model", name)), settings=without_model(table))
+            Contender.model_validate(read_contender(name, rule | table))
             for name, table in self.contenders.items()
         ]
 
@@ -109,6 +116,22 @@ class DataSpec(BaseModel):
     channels: int | None
     fingerprint: str
     source_fingerprint: str
+
+
+class Sampler(BaseModel):
+    """Which of a contender's samplers a row is scored by.
+
+    Attributes:
+        contender: whose training it is.
+        name: of the sampler; the row is called CONTENDER_NAME.
+        validation: the settings of the contender's first sampler, by which validation samples.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    contender: str
+    name: str
+    validation: dict[str, JsonValue]
 
 
 class RunSpec(BaseModel):
@@ -137,6 +160,7 @@ class RunSpec(BaseModel):
     likelihood: Likelihoods | None = None
     shards: int = 1
     views: tuple[str, ...] = ()
+    sampler: Sampler | None = None
 
     @property
     def name(self) -> str:
@@ -157,10 +181,22 @@ class RunSpec(BaseModel):
     def training_key(self) -> str:
         """The SHA-256 of all that determines the trained model.
 
-        Runs that differ in nothing but how they are scored share it, and so their training; only
-        the best checkpoint has been chosen by one extractor or the other.
+        Runs that differ in nothing but how they sample or are scored share it, and so their
+        training; only the best checkpoint has been chosen by one extractor or the other.
         """
-        return hash_fields(self.model_dump(exclude_defaults=True, exclude=set(SCORING)))
+        return hash_fields(self.training.model_dump(exclude_defaults=True, exclude=set(SCORING)))
+
+    @property
+    def training(self) -> "RunSpec":
+        """The spec that is trained: the contender's, with the settings of its first sampler."""
+        if self.sampler is None:
+            return self
+        fields = {
+            "contender": self.sampler.contender,
+            "settings": self.settings | self.sampler.validation,
+            "sampler": None,
+        }
+        return self.model_copy(update=fields)
 
 
 def hash_fields(fields: dict[str, Any]) -> str:
@@ -274,7 +310,11 @@ def validate_all(suite: Suite, place: str) -> None:
     for name, table in suite.contenders.items():
         if name in RESERVED:
             raise BadInput(f"{place}: a contender cannot be called {name!r}, a calibration row is")
-        validate(Contender, {"name": name, "model": name, "settings": without_model(table)}, place)
+        validate(Contender, read_contender(name, table), place)
+    rows = [name for contender in suite.contestants() for name in list_rows(contender)]
+    for name in rows:
+        if rows.count(name) > 1:
+            raise BadInput(f"{place}: two rows are called {name!r}; rename a contender or sampler")
 
 
 def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
@@ -287,13 +327,36 @@ def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
         catalogue.check_model(model)
     except BadInput as error:
         raise BadInput(f"{where}: {error}") from None
+    samplers = settings.get("samplers", {})
+    if not isinstance(samplers, dict) or not all(isinstance(t, dict) for t in samplers.values()):
+        raise BadInput(
+            f"{where}.samplers: write a table a sampler, e.g. [{where}.samplers.mixture]"
+        )
     if ":" not in model:
-        check_keys(without_model(settings), catalogue.list_models()[model].fields, where)
+        entry = catalogue.list_models()[model]
+        check_keys(without_model(settings), entry.fields, where)
+        for sampler, table in samplers.items():
+            check_sampler(table, entry.fields, entry.sampling, f"{where}.samplers.{sampler}")
 
 
 def without_model(settings: dict[str, Any]) -> dict[str, Any]:
-    """Give a contender's hyper-parameters alone."""
-    return {key: value for key, value in settings.items() if key != "model"}
+    """Return a contender's hyper-parameters alone."""
+    return {key: value for key, value in settings.items() if key not in {"model", "samplers"}}
+
+
+def read_contender(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `Contender`; without a `model` key its name is its model's."""
+    return {
+        "name": name,
+        "model": table.get("model", name),
+        "settings": without_model(table),
+        "samplers": table.get("samplers", {}),
+    }
+
+
+def list_rows(contender: Contender) -> list[str]:
+    """List the names of a contender's rows: its own, or one for each of its samplers."""
+    return [f"{contender.name}_{sampler}" for sampler in contender.samplers] or [contender.name]
 
 
 def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
@@ -301,6 +364,17 @@ def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
     for key in table:
         if key not in valid:
             raise BadInput(f"{place}: {unknown('key', key, valid)}")
+
+
+def check_sampler(
+    table: dict[str, Any], fields: Sequence[str], sampling: Sequence[str], place: str
+) -> None:
+    """Refuse a sampler that sets anything but what concerns sampling alone."""
+    check_keys(table, fields, place)
+    for key in table:
+        if key not in sampling:
+            choices = ", ".join(sampling) or "nothing of this model"
+            raise BadInput(f"{place}: {key} concerns training; a sampler sets {choices}")
 
 
 def validate(kind: type[T], table: dict[str, Any], place: str) -> T:
@@ -452,7 +526,11 @@ def resolve(
 
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
-    config = validate(kind.Config, contender.settings, where)
+    for name, table in contender.samplers.items():
+        fields, its = list(kind.Config.model_fields), sampling_fields(kind)
+        check_sampler(table, fields, its, f"{where}.samplers.{name}")
+        validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
+    config = validate(kind.Config, contender.settings | first_sampler(contender), where)
     if empty:
         with suppress(*FAILURES), torch.device("meta"):
             return kind(config, shape)
@@ -464,6 +542,34 @@ def resolve(
         bare = kind.__new__(kind)
         GenerativeModel.__init__(bare, config, shape)
         return bare
+
+
+def sampling_fields(kind: "type[GenerativeModel]") -> list[str]:
+    """List the hyper-parameters of a model that concern sampling alone."""
+    extras = {name: field.json_schema_extra for name, field in kind.Config.model_fields.items()}
+    return [
+        name for name, extra in extras.items() if isinstance(extra, dict) and "sampling" in extra
+    ]
+
+
+def first_sampler(contender: Contender) -> dict[str, JsonValue]:
+    """Return the settings of the first of a contender's samplers; empty where it lists none."""
+    return next(iter(contender.samplers.values()), {})
+
+
+def split_rows(contender: Contender, first: RunSpec, model: "GenerativeModel") -> list[RunSpec]:
+    """Return a spec for each row of a contender: `first`, or one for each of its samplers."""
+    if not contender.samplers:
+        return [first]
+    validation = {name: first.settings[name] for name in sampling_fields(type(model))}
+    rows = []
+    for name, row in zip(contender.samplers, list_rows(contender), strict=True):
+        settings = contender.settings | contender.samplers[name]
+        config = type(model).Config.model_validate(settings).model_dump(mode="json")
+        sampler = Sampler(contender=contender.name, name=name, validation=validation)
+        fields = {"contender": row, "settings": config, "sampler": sampler}
+        rows.append(first.model_copy(update=fields))
+    return rows
 
 
 def plan_runs(
@@ -495,8 +601,9 @@ def plan_runs(
         fingerprint=data.fingerprint,
         source_fingerprint=data.source_fingerprint,
     )
-    firsts = [
-        RunSpec(
+    firsts: list[RunSpec] = []
+    for contender, model in models:
+        first = RunSpec(
             protocol=PROTOCOL,
             data=data_spec,
             contender=contender.name,
@@ -514,8 +621,7 @@ def plan_runs(
             views=tuple(view for view in dict.fromkeys(suite.views) if view != suite.extractor),
             **shared,
         )
-        for contender, model in models
-    ]
+        firsts += split_rows(contender, first, model)
     # Copies are not checked again, which takes a while for thousands of runs.
     return [
         first.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for first in firsts

@@ -12,6 +12,7 @@ import torch
 from pydantic import JsonValue
 from safetensors.torch import load, save
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.images import to_float
 from benchmarks.parallel import WHOLE, Shards
@@ -148,32 +149,35 @@ class Opponent:
         self, plays: dict[int, Round], turn: int, plan: Plan, model: nn.Module, shards: Shards
     ) -> None:
         """Take one step down this player's loss, the mean over the shards of the batch."""
+        parameters = [p for p in self.player.parameters if p.requires_grad]
+        used: list[nn.Parameter] = []
 
         def compute(shard: int) -> list[Tensor]:
             if shards.count > 1:
                 purpose = plan.seed, "round", plays[shard].step, self.player.name, turn
                 torch.manual_seed(shards.seed(shard, *purpose))
-            return self.slope(plays[shard], plan.precision)
+            loss = self.compute_loss(plays[shard], plan.precision)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            pairs = zip(parameters, gradients, strict=True)
+            used[:] = [p for p, gradient in pairs if gradient is not None]  # alike for all shards
+            return [*(g for g in gradients if g is not None), loss.detach().float()]
 
         *gradients, loss = shards.mean(compute, model)
-        parameters = self.player.parameters
-        for p, gradient in zip(parameters, gradients, strict=True):
-            p.grad = gradient
+        self.optimizer.zero_grad()
+        for p, gradient in zip(used, gradients, strict=True):
+            p.grad = in_layout_of(p, gradient)
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(parameters, self.clip)
+            nn.utils.clip_grad_norm_(used, self.clip)
         self.optimizer.step()
         self.total += loss
         self.rounds += 1
 
-    def slope(self, play: Round, precision: str) -> list[Tensor]:
-        """Give the gradients of this player's loss, nobody else's, and behind them the loss."""
+    def compute_loss(self, play: Round, precision: str) -> Tensor:
+        """Compute this player's loss, under autocast for bfloat16."""
         if precision == "bfloat16":
             with torch.autocast(play.images.device.type, torch.bfloat16):
-                loss = self.player.loss(play)
-        else:
-            loss = self.player.loss(play)
-        gradients = torch.autograd.grad(loss, self.player.parameters)
-        return [*gradients, loss.detach().float()]
+                return self.player.loss(play)
+        return self.player.loss(play)
 
     def moments(self) -> dict[str, Tensor]:
         """Name what the optimiser has gathered, a tensor for each parameter and kind."""
@@ -184,13 +188,11 @@ class Opponent:
         }
 
     def take_up(self, moments: dict[str, Tensor]) -> None:
-        """Go on with moments that were gathered before, in the layout of the parameters."""
+        """Load moments that were gathered before; a parameter without gradients has none."""
         for number, p in enumerate(self.player.parameters):
-            state = self.optimizer.state[p]
-            for kind in ("exp_avg", "exp_avg_sq"):
-                kept = moments[f"{self.player.name}.{number}.{kind}"]
-                state[kind] = torch.empty_like(p).copy_(kept)
-            state["step"] = moments[f"{self.player.name}.{number}.step"].to(p.device)
+            for kind, value in select(moments, f"{self.player.name}.{number}.").items():
+                kept = in_layout_of(p, value) if value.shape == p.shape else value.to(p.device)
+                self.optimizer.state[p][kind] = kept
 
     def mean_loss(self) -> float:
         """Give the mean loss since the last call, and start anew."""
@@ -200,16 +202,22 @@ class Opponent:
         return mean
 
 
-class Average:
-    """An exponential moving average of a model's weights and of its normalisation statistics.
+def in_layout_of(p: Tensor, values: Tensor) -> Tensor:
+    """Return `values` with the strides of `p`, which fused Adam on CPUs takes them to have."""
+    return values if values.stride() == p.stride() else torch.empty_like(p).copy_(values)
 
-    The decay starts low, min(decay, (1 + t) / (10 + t)), so that early weights are forgotten.
+
+class EMA:
+    """Exponential moving average of a model's parameters and batch-normalisation statistics.
+
+    The decay warms up as min(decay, (1 + t) / (10 + t)), so that early weights are forgotten. All
+    other buffers (codebooks, vectors of spectral normalisation, counters) are the live model's.
     """
 
     def __init__(self, model: GenerativeModel, decay: float) -> None:
+        self.source, self.decay = model, decay
         self.model = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
-        self.decay = decay
-        self.live, self.averaged = tracked(model), tracked(self.model)
+        self.live, self.averaged = list_averaged(model), list_averaged(self.model)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -217,10 +225,20 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.averaged, self.live, 1 - decay)
 
+    @torch.no_grad()
+    def copy_buffers(self) -> None:
+        """Copy the buffers that are not averaged from the live model."""
+        averaged = {id(tensor) for tensor in self.live}
+        for own, live in zip(self.model.modules(), self.source.modules(), strict=True):
+            for name, buffer in live.named_buffers(recurse=False):
+                if id(buffer) not in averaged:
+                    setattr(own, name, buffer.clone())
 
-def tracked(model: nn.Module) -> list[Tensor]:
-    """List the tensors that an average follows: parameters and running statistics."""
-    statistics = [b for name, b in model.named_buffers() if ".running_" in name]
+
+def list_averaged(model: nn.Module) -> list[Tensor]:
+    """List the tensors that an EMA averages: parameters and statistics of batch normalisation."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    statistics = [b for m in norms for b in (m.running_mean, m.running_var) if b is not None]
     return [p.data for p in model.parameters()] + statistics
 
 
@@ -300,7 +318,7 @@ class Standing:
 
     model: GenerativeModel
     opponents: list[Opponent]
-    average: Average
+    average: EMA
     history: list[dict[str, float]]
     step: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -408,7 +426,7 @@ def train(
     state = share_state(state, shards)
     opponents = [seat(player, model.config.clip) for player in model.players()]
     now = Standing(
-        model, opponents, Average(model, model.config.ema), [] if history is None else history
+        model, opponents, EMA(model, model.config.ema), [] if history is None else history
     )
     if state is not None:
         now.take_up(state)
@@ -449,7 +467,9 @@ def train(
 
             # Which step is best is decided on validation images only.
             if done in evaluation_points:
-                row["validation_fid"] = score = evaluate(now.average.model)
+                now.average.copy_buffers()
+                # A copy, since an evaluation may complete the model, e.g. fit a density to codes.
+                row["validation_fid"] = score = evaluate(copy.deepcopy(now.average.model))
                 if score < now.best_score or not now.best:
                     now.best, now.best_step, now.best_score = (
                         snapshot(now.average.model),
@@ -465,6 +485,7 @@ def train(
             now.clock.resume()
 
     now.clock.pause()
+    now.average.copy_buffers()
     return Trained(
         now.average.model, snapshot(model), now.best, now.best_step, now.history, now.clock.seconds
     )

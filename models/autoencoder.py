@@ -7,8 +7,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.backbones import decoder, encoder
-from models.density import Mixture
-from models.game import Adam, GenerativeModel, Latent, Player, Recipe, Round, map_batches
+from models.density import GENERATION, Density, DensityKind
+from models.game import (
+    Adam,
+    GenerativeModel,
+    Latent,
+    Player,
+    Recipe,
+    Round,
+    map_batches,
+    sampling,
+    to_unit,
+)
 
 
 class Autoencoder(GenerativeModel):
@@ -21,18 +31,23 @@ class Autoencoder(GenerativeModel):
         latent: int = Field(16, ge=1)
         hidden: tuple[int, ...] = (512, 256)
         width: int = Field(64, ge=1)
-        density: Literal["mixture", "normal"] = "mixture"
-        components: int = Field(10, ge=1)
+        density: DensityKind = sampling("mixture")
+        components: int = sampling(10, ge=1)
         lr: float = Field(1e-3, gt=0)
 
-    generation = "from a density of codes"
+    version = 2
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)
         body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "batch"}
         self.encoder = encoder(config.backbone, shape, config.latent, activation=nn.ReLU, **body)
         self.decoder = decoder(config.backbone, config.latent, shape, **body)
-        self.density = Mixture(config.components, config.latent)
+        self.density = Density(config.density, config.components, config.latent)
+
+    @property
+    def generation(self) -> str:  # type: ignore[override]
+        """How codes are drawn."""
+        return GENERATION[self.config.density]
 
     def players(self) -> list[Player]:
         """One player, both networks."""
@@ -49,10 +64,9 @@ class Autoencoder(GenerativeModel):
         return self.decoder(z).sigmoid()
 
     def finish(self, images: Tensor, rng: torch.Generator) -> None:
-        """Fit the mixture to the codes of the training images; `normal` stays as it is."""
-        if self.config.density == "mixture":
-            white = 255 if images.dtype == torch.uint8 else 1
-            codes = map_batches(lambda x: self.encoder(x.to(self.device).float() / white), images)
+        """Fit the density to the codes of the training images, where it is not the prior."""
+        if self.density.fitted:
+            codes = map_batches(lambda x: self.encoder(to_unit(x, self.device)), images)
             self.density.fit(codes, rng.initial_seed() % 2**32)
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:

@@ -15,8 +15,10 @@ from models.backbones import (
     patch_discriminator,
     resnet_translator,
 )
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, map_batches
-from models.gan import discriminator_loss, generator_loss
+from models.game import Adam, GenerativeModel, Player, Recipe, Round, Schedule, map_batches
+from models.gan import LOSSES
+
+LEAST_SQUARES = LOSSES["least_squares"]
 
 
 class CycleGAN(GenerativeModel):
@@ -28,7 +30,7 @@ class CycleGAN(GenerativeModel):
     class Config(Recipe):
         """Defaults after Zhu et al. (2017, sections 4 and 5.2) at the size of small images."""
 
-        schedule: Literal["constant", "linear", "constant_linear", "cosine"] = "constant_linear"
+        schedule: Schedule = "constant_linear"
         backbone: Literal["resnet", "conv", "mlp"] = "resnet"
         width: int = Field(32, ge=1)
         hidden: tuple[int, ...] = (256, 128)
@@ -74,7 +76,7 @@ class CycleGAN(GenerativeModel):
         to_x = self.backward(torch.cat([y, x]) if both else y)
         fake_x, fake_y = play.once("fakes", lambda: (to_x[:n], to_y[:n]))
         adversarial = sum(
-            2 * generator_loss("least_squares", D(fake))
+            2 * LEAST_SQUARES.generator(None, D(fake))
             for D, fake in ((self.D_X, fake_x), (self.D_Y, fake_y))
         )
         loss = adversarial + λ * (l1(self.backward(fake_y), x) + l1(self.forward(fake_x), y))
@@ -86,8 +88,8 @@ class CycleGAN(GenerativeModel):
         """Least-squares losses of both discriminators on real and past generated images."""
         fake_x, fake_y = (fake.detach() for fake in play.memo["fakes"])
         old_x, old_y = self.past_X.exchange(fake_x, play), self.past_Y.exchange(fake_y, play)
-        on_x = discriminator_loss("least_squares", self.D_X(sources(play)), self.D_X(old_x))
-        on_y = discriminator_loss("least_squares", self.D_Y(play.images), self.D_Y(old_y))
+        on_x = LEAST_SQUARES.discriminator(self.D_X(sources(play)), self.D_X(old_x))
+        on_y = LEAST_SQUARES.discriminator(self.D_Y(play.images), self.D_Y(old_y))
         return on_x + on_y
 
     def forward(self, x: Tensor) -> Tensor:

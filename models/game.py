@@ -9,6 +9,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+Schedule = Literal["constant", "linear", "constant_linear", "cosine"]
+"""How the learning rate goes over training: linearly or by a cosine to 0, at once or from half."""
+
 
 class Recipe(BaseModel):
     """The hyper-parameters that every model has; a model's own `Config` adds to them.
@@ -19,8 +22,16 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the weight average; 0 turns it off")
-    schedule: Literal["constant", "linear", "constant_linear", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     clip: float | None = Field(None, gt=0, description="largest norm of a player's gradient")
+
+
+def sampling(default: Any, **constraints: Any) -> Any:
+    """Declare a hyper-parameter that concerns sampling alone, and not what is trained.
+
+    A contender may list several samplers, each with other values of these.
+    """
+    return Field(default, json_schema_extra={"sampling": True}, **constraints)
 
 
 @dataclass(frozen=True)
@@ -168,6 +179,11 @@ class GenerativeModel(nn.Module):
 def map_batches(function: Callable[[Tensor], Tensor], inputs: Tensor, size: int = 256) -> Tensor:
     """Apply `function` to `inputs` in batches, which bounds memory, and join the results."""
     return torch.cat([function(batch) for batch in inputs.split(size)])
+
+
+def to_unit(images: Tensor, device: torch.device) -> Tensor:
+    """Return images, uint8, or points, float32 in [0, 1], as float32 in [0, 1] on the device."""
+    return images.to(device).float() / (255 if images.dtype == torch.uint8 else 1)
 
 
 def draw_noise(n: int, size: int, rng: torch.Generator) -> Tensor:

@@ -1,5 +1,6 @@
 """Generative adversarial networks: a generator against a discriminator."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -21,21 +22,58 @@ from models.game import (
 )
 
 
-class Defaults(NamedTuple):
-    """What the paper of a loss trains with."""
+class Loss(NamedTuple):
+    """A GAN's two losses on the discriminator's logits, and what its paper trains with.
 
-    lr: float
-    betas: tuple[float, float]
-    critic_updates: int
-    gradient_penalty: float
+    Attributes:
+        discriminator: its loss, given the logits of real and of generated images.
+        generator: likewise; the logits of real images are None unless it is `relativistic`.
+        lr: Adam's rate.
+        betas: Adam's.
+        critic_updates: updates of the discriminator for one of the generator.
+        gradient_penalty: weight λ of the penalty of slopes other than 1.
+        relativistic: whether the generator's loss compares its images' logits with real ones'.
+    """
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor | None, Tensor], Tensor]
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    critic_updates: int = 1
+    gradient_penalty: float = 0
+    relativistic: bool = False
 
 
-PAPERS = {
-    "minimax": Defaults(2e-4, (0.5, 0.999), 1, 0),  # Goodfellow et al. 2014; Radford et al. 2016
-    "nonsaturating": Defaults(2e-4, (0.5, 0.999), 1, 0),
-    "least_squares": Defaults(2e-4, (0.5, 0.999), 1, 0),  # Mao et al. 2017
-    "hinge": Defaults(2e-4, (0.0, 0.9), 1, 0),  # Miyato et al. 2018
-    "wasserstein": Defaults(1e-4, (0.0, 0.9), 5, 10),  # Gulrajani et al. 2017, algorithm 1
+def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    """Compute −E log D(x) − E log(1 − D(G(z))) (Goodfellow et al. 2014, eq. 1)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+LOSSES: dict[str, Loss] = {
+    # Goodfellow et al. 2014, eq. 1; rates of Radford et al. 2016.
+    "minimax": Loss(cross_entropy, lambda real, fake: -F.softplus(fake).mean()),
+    # Goodfellow et al. 2014, section 3.
+    "nonsaturating": Loss(cross_entropy, lambda real, fake: F.softplus(-fake).mean()),
+    # Mao et al. 2017, eq. 9.
+    "least_squares": Loss(
+        lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
+        lambda real, fake: (fake - 1).square().mean() / 2,
+    ),
+    # Miyato et al. 2018, eqs. 16 and 17.
+    "hinge": Loss(
+        lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+        lambda real, fake: -fake.mean(),
+        betas=(0.0, 0.9),
+    ),
+    # Arjovsky et al. 2017, eq. 2; Gulrajani et al. 2017, algorithm 1.
+    "wasserstein": Loss(
+        lambda real, fake: fake.mean() - real.mean(),
+        lambda real, fake: -fake.mean(),
+        lr=1e-4,
+        betas=(0.0, 0.9),
+        critic_updates=5,
+        gradient_penalty=10,
+    ),
 }
 
 
@@ -46,9 +84,7 @@ class GAN(GenerativeModel):
         """Defaults after Goodfellow et al. (2014) for `mlp`, Radford et al. (2016) for `conv`."""
 
         backbone: Literal["mlp", "conv", "tanh"] = "mlp"
-        loss: Literal["nonsaturating", "minimax", "least_squares", "hinge", "wasserstein"] = (
-            "nonsaturating"
-        )
+        loss: Literal[*LOSSES] = "nonsaturating"  # type: ignore[valid-type]
         latent: int = Field(100, ge=1)
         hidden: tuple[int, ...] = (128, 128)
         width: int = Field(64, ge=1)
@@ -76,6 +112,11 @@ class GAN(GenerativeModel):
             initialise_dcgan(self.G)
             initialise_dcgan(self.D)
 
+    @property
+    def loss(self) -> Loss:
+        """The losses of both players."""
+        return LOSSES[self.config.loss]
+
     def critic_norm(self) -> Norm:
         """Choose the discriminator's normalisation: none where the loss or body rules it out."""
         if self.config.discriminator_norm is not None:
@@ -85,7 +126,7 @@ class GAN(GenerativeModel):
 
     def players(self) -> list[Player]:
         """Let the discriminator play first, then the generator against it."""
-        paper, config = PAPERS[self.config.loss], self.config
+        paper, config = self.loss, self.config
         adam = Adam(config.lr or paper.lr, config.betas or paper.betas)
         updates = config.critic_updates or paper.critic_updates
         return [
@@ -110,7 +151,7 @@ class GAN(GenerativeModel):
     def discriminate(self, play: Round) -> Tensor:
         """The discriminator's loss, with its penalties."""
         real, fake = play.images, self.fakes(play).detach()
-        loss = discriminator_loss(self.config.loss, *self.judge(real, fake))
+        loss = self.loss.discriminator(*self.judge(real, fake))
         if penalty := self.penalty_weight():
             ε = torch.rand(len(real), 1, 1, 1, generator=play.rng, device=real.device)
             slopes = self.slopes(torch.lerp(fake, real, ε)).sqrt()
@@ -128,12 +169,14 @@ class GAN(GenerativeModel):
 
     def generate(self, play: Round) -> Tensor:
         """The generator's loss."""
-        return generator_loss(self.config.loss, self.D(self.fakes(play)))
+        if self.loss.relativistic:
+            return self.loss.generator(*self.judge(play.images, self.fakes(play)))
+        return self.loss.generator(None, self.D(self.fakes(play)))
 
     def penalty_weight(self) -> float:
         """Give λ of the gradient penalty."""
         chosen = self.config.gradient_penalty
-        return PAPERS[self.config.loss].gradient_penalty if chosen is None else chosen
+        return self.loss.gradient_penalty if chosen is None else chosen
 
     def slopes(self, x: Tensor) -> Tensor:
         """‖∇D(x)‖² of each image, [B].
@@ -185,34 +228,3 @@ class GAN(GenerativeModel):
             (z.grad,) = torch.autograd.grad(error, z)
             adam.step()
         return z.detach()
-
-
-def discriminator_loss(name: str, real: Tensor, fake: Tensor) -> Tensor:
-    """Give the discriminator's loss on its outputs (logits) for real and fake images.
-
-    `minimax` and `nonsaturating` are −E log D(x) − E log(1 − D(G(z))) (Goodfellow et al. 2014,
-    eq. 1); `least_squares` is Mao et al. (2017, eq. 9); `hinge` Miyato et al. (2018, eq. 16);
-    `wasserstein` Arjovsky et al. (2017, eq. 2).
-    """
-    if name in {"minimax", "nonsaturating"}:
-        return F.softplus(-real).mean() + F.softplus(fake).mean()
-    if name == "least_squares":
-        return ((real - 1).square().mean() + fake.square().mean()) / 2
-    if name == "hinge":
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-    return fake.mean() - real.mean()
-
-
-def generator_loss(name: str, fake: Tensor) -> Tensor:
-    """Give the generator's loss on the discriminator's logits for its images; sources as above.
-
-    `minimax` is E log(1 − D(G(z))); `nonsaturating` is −E log D(G(z)) (Goodfellow et al. 2014,
-    section 3).
-    """
-    if name == "minimax":
-        return -F.softplus(fake).mean()
-    if name == "nonsaturating":
-        return F.softplus(-fake).mean()
-    if name == "least_squares":
-        return (fake - 1).square().mean() / 2
-    return -fake.mean()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones import decoder, encoder
+from models.density import GENERATION, Density, DensityKind
 from models.game import (
     Adam,
     GenerativeModel,
@@ -18,7 +19,8 @@ from models.game import (
     Round,
     draw_noise,
     map_batches,
-    standard_normal,
+    sampling,
+    to_unit,
 )
 
 
@@ -35,9 +37,11 @@ class VAE(GenerativeModel):
         likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
         sigma: float = Field(0.1, gt=0, description="deviation of the Gaussian likelihood")
         beta: float = Field(1, ge=0)
+        density: DensityKind = sampling("prior")
+        components: int = sampling(10, ge=1)
         lr: float = Field(1e-3, gt=0)
 
-    generation: ClassVar[str] = "from its prior"
+    version = 2
     reconstruction: ClassVar[str] = "posterior mean"
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
@@ -46,6 +50,12 @@ class VAE(GenerativeModel):
         outputs = 2 * config.latent
         self.encoder = encoder(config.backbone, shape, outputs, activation=nn.ReLU, **body)
         self.decoder = decoder(config.backbone, config.latent, shape, **body)
+        self.density = Density(config.density, config.components, config.latent)
+
+    @property
+    def generation(self) -> str:  # type: ignore[override]
+        """How codes are drawn."""
+        return GENERATION[self.config.density]
 
     def players(self) -> list[Player]:
         """One player, both networks."""
@@ -55,8 +65,7 @@ class VAE(GenerativeModel):
         """E_q[−log p(x|z)] + β KL(q(z|x) ‖ p(z)) in nats (Kingma & Welling 2014, eq. 3)."""
         x = play.images
         μ, log_σ2 = self.encoder(x).chunk(2, dim=1)
-        ε = torch.randn(μ.shape, generator=play.rng, device=μ.device)
-        z = μ + (log_σ2 / 2).exp() * ε
+        z = draw_codes(μ, log_σ2, play.rng)
         kl = 0.5 * (μ.square() + log_σ2.exp() - 1 - log_σ2).sum(1)
         return (self.cost(self.decoder(z), x) + self.config.beta * kl).mean()
 
@@ -76,19 +85,30 @@ class VAE(GenerativeModel):
         """Give the mean image [n, C, H, W] in [0, 1] of codes [n, latent]."""
         return self.decoder(z).sigmoid()
 
+    def finish(self, images: Tensor, rng: torch.Generator) -> None:
+        """Fit the density, where it is not the prior, to codes drawn for the training images."""
+        if self.density.fitted:
+
+            def encode(x: Tensor) -> Tensor:
+                μ, log_σ2 = self.encoder(to_unit(x, self.device)).chunk(2, dim=1)
+                return draw_codes(μ, log_σ2, rng)
+
+            self.density.fit(map_batches(encode, images), rng.initial_seed() % 2**32)
+
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
-        """Decode n codes drawn from the prior to their mean images."""
-        return map_batches(self.decode, draw_noise(n, self.config.latent, rng))
+        """Decode n codes drawn from the density to their mean images."""
+        return map_batches(self.decode, self.density.sample(n, rng))
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Decode the mean of the posterior."""
         return map_batches(lambda x: self.decode(self.encoder(x).chunk(2, dim=1)[0]), images)
 
     def latent(self) -> Latent:
-        """Give the standard normal prior; a Gaussian likelihood's deviation belongs to it."""
+        """Return the density of codes; a Gaussian likelihood's deviation belongs to it."""
         gaussian = self.config.likelihood == "gaussian"
         deviation = self.config.sigma if gaussian else None
-        return standard_normal(self.config.latent, self.decode, deviation)
+        density = self.density
+        return Latent(self.config.latent, self.decode, density.sample, density.log_prob, deviation)
 
     def log_weights(self, images: Tensor, count: int, rng: torch.Generator) -> Tensor:
         """Weigh codes by the model's own likelihood (Burda et al. 2016, eq. 8), in float64.
@@ -109,4 +129,11 @@ class VAE(GenerativeModel):
             costs = self.pixel_costs(self.decoder(z), x.expand(len(z), *x.shape[1:]))
             return costs.sum(1, dtype=torch.float64)
 
-        return (ε.square() - z.square() + log_σ2).sum(1) / 2 - map_batches(cost, z.to(x.dtype))
+        log_q = -(ε.square() + log_σ2 + math.log(2 * math.pi)).sum(1) / 2
+        return self.density.log_prob(z) - log_q - map_batches(cost, z.to(x.dtype))
+
+
+def draw_codes(μ: Tensor, log_σ2: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw a code for each mean and log variance, [B, latent]."""
+    ε = torch.randn(μ.shape, generator=rng, device=μ.device)
+    return μ + (log_σ2 / 2).exp() * ε

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.training import (
-    Average,
+    EMA,
     Batches,
     Diverged,
     Plan,
@@ -112,7 +112,7 @@ def test_several_updates_see_as_many_batches_and_the_other_player_the_first() ->
 
 def test_the_average_follows_weights_and_statistics_by_the_formula() -> None:
     model = duel()
-    average = Average(model, 0.5)
+    average = EMA(model, 0.5)
     expected = {"a": model.a.item(), "mean": model.norm.running_mean.item()}  # type: ignore[union-attr]
     for step, value in enumerate([3.0, -1.0, 4.0, 8.0, 2.0, 7.0, 5.0, 1.0, 0.0]):
         model.a.data.fill_(value)

@@ -1,11 +1,14 @@
+from typing import Any
+
 import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from models.autoencoder import Autoencoder
-from models.density import Mixture
+from models.density import GENERATION, Density
 from models.game import Round
+from models.vae import VAE
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -29,7 +32,7 @@ def test_error_is_summed_over_pixels_and_averaged_over_images() -> None:
 
 def test_a_mixture_has_the_moments_of_the_codes_it_is_fitted_to() -> None:
     codes = two_clusters(4000)
-    mixture = Mixture(2, 2)
+    mixture = Density("mixture", 2, 2)
     mixture.fit(codes, seed=0)
     assert mixture.weights.sort().values.tolist() == pytest.approx([0.25, 0.75], abs=0.01)
     drawn = mixture.sample(20_000, seeded(2))
@@ -40,39 +43,63 @@ def test_a_mixture_has_the_moments_of_the_codes_it_is_fitted_to() -> None:
 
 
 def test_an_unfitted_density_is_the_standard_normal() -> None:
-    drawn = Mixture(3, 2).sample(20_000, seeded())
+    drawn = Density("mixture", 3, 2).sample(20_000, seeded())
     torch.testing.assert_close(drawn.mean(0), torch.zeros(2), atol=0.03, rtol=0)
     torch.testing.assert_close(drawn.T.cov(), torch.eye(2), atol=0.03, rtol=0)
 
 
 def test_no_more_components_than_the_codes_support() -> None:
-    mixture = Mixture(10, 2)
+    mixture = Density("mixture", 10, 2)
     mixture.fit(torch.randn(7, 2, generator=seeded()), seed=0)
     assert (mixture.weights > 0).sum() == 2
     assert mixture.sample(50, seeded()).isfinite().all()
 
 
-@pytest.mark.parametrize(("density", "fitted"), [("mixture", True), ("normal", False)])
+DIGITS = torch.randint(0, 256, (100, 1, 8, 8), dtype=torch.uint8, generator=seeded())
+
+
+def build(kind: type[Autoencoder] | type[VAE], density: str) -> Autoencoder | VAE:
+    torch.manual_seed(0)
+    return kind(kind.Config(hidden=(8,), latent=3, density=density, components=4), (1, 8, 8)).eval()
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, VAE])
+@pytest.mark.parametrize(("density", "components"), [("prior", 0), ("normal", 1), ("mixture", 4)])
 @torch.no_grad()
-def test_finish_fits_the_mixture_and_leaves_the_normal(density: str, fitted: bool) -> None:
-    config = Autoencoder.Config(hidden=(8,), latent=3, density=density)
-    model = Autoencoder(config, (1, 8, 8)).eval()
-    model.finish(torch.randint(0, 256, (100, 1, 8, 8), dtype=torch.uint8), seeded())
-    assert bool(model.density.means.any()) == fitted
+def test_finish_fits_every_density_but_the_prior(kind: Any, density: str, components: int) -> None:
+    model = build(kind, density)
+    before = model.sample(20, seeded())
+    model.finish(DIGITS, seeded())
+    assert (model.density.means.any(1).sum()) == components
+    assert torch.equal(model.sample(20, seeded()), before) == (density == "prior")
+    assert model.generation == GENERATION[density]
 
 
-def test_the_fitted_density_belongs_to_the_checkpoint() -> None:
-    config = Autoencoder.Config(hidden=(8,), latent=3)
-    models = [Autoencoder(config, (1, 8, 8)).eval() for _ in range(2)]
-    with torch.no_grad():
-        models[0].finish(torch.randint(0, 256, (100, 1, 8, 8), dtype=torch.uint8), seeded())
-    models[1].load_state_dict(models[0].state_dict())
-    assert torch.equal(models[0].sample(5, seeded()), models[1].sample(5, seeded()))
+@torch.no_grad()
+def test_a_vaes_density_is_fitted_to_codes_drawn_from_its_posterior() -> None:
+    model = build(VAE, "normal")
+    many = DIGITS.repeat(50, 1, 1, 1)
+    model.finish(many, seeded())
+    μ, log_σ2 = model.encoder(many.float() / 255).chunk(2, dim=1)
+    spread = model.density.factors[0] @ model.density.factors[0].T
+    expected = μ.T.cov() + log_σ2.exp().mean(0).diag()
+    torch.testing.assert_close(spread, expected, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("kind", [Autoencoder, VAE])
+@torch.no_grad()
+def test_one_training_serves_every_density(kind: Any) -> None:
+    """Its weights hold nothing that was fitted after training."""
+    fitted, prior = build(kind, "mixture"), build(kind, "prior")
+    weights = {name: value.clone() for name, value in fitted.state_dict().items()}
+    fitted.finish(DIGITS, seeded())
+    assert all(torch.equal(value, weights[name]) for name, value in fitted.state_dict().items())
+    prior.load_state_dict(fitted.state_dict())
 
 
 def test_the_density_of_a_mixture_is_sklearns() -> None:
     codes = two_clusters(400)
-    mixture = Mixture(3, 2)
+    mixture = Density("mixture", 3, 2)
     mixture.fit(codes, seed=0)
     fitted = GaussianMixture(3, random_state=0, reg_covar=1e-4, tol=1e-2).fit(
         codes.double().numpy()
@@ -82,7 +109,7 @@ def test_the_density_of_a_mixture_is_sklearns() -> None:
 
 
 def test_unused_components_have_no_density() -> None:
-    mixture = Mixture(10, 2)
+    mixture = Density("mixture", 10, 2)
     mixture.fit(two_clusters(7), seed=0)
     z = two_clusters(7).requires_grad_()
     log_prob = mixture.log_prob(z)
@@ -94,4 +121,4 @@ def test_unused_components_have_no_density() -> None:
 def test_the_density_of_an_unfitted_mixture_is_standard_normal() -> None:
     z = torch.randn(5, 2, generator=seeded())
     expected = torch.distributions.Normal(0, 1).log_prob(z).sum(1)
-    torch.testing.assert_close(Mixture(3, 2).log_prob(z), expected)
+    torch.testing.assert_close(Density("mixture", 3, 2).log_prob(z), expected)

@@ -2,10 +2,12 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.game import Round
-from models.gan import GAN, discriminator_loss, generator_loss
+from models.gan import GAN, LOSSES, Loss
 
 REAL, FAKE = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
 
@@ -29,7 +31,7 @@ CROSS_ENTROPY -= sum(math.log(1 - sigmoid(x)) for x in (0.5, -3.0)) / 2
     ],
 )
 def test_discriminator_losses_by_hand(name: str, expected: float) -> None:
-    assert discriminator_loss(name, REAL, FAKE).item() == pytest.approx(expected, rel=1e-6)
+    assert LOSSES[name].discriminator(REAL, FAKE).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,32 @@ def test_discriminator_losses_by_hand(name: str, expected: float) -> None:
     ],
 )
 def test_generator_losses_by_hand(name: str, expected: float) -> None:
-    assert generator_loss(name, FAKE).item() == pytest.approx(expected, rel=1e-6)
+    assert LOSSES[name].generator(None, FAKE).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_every_loss_is_a_choice_and_nothing_else_is() -> None:
+    for name in LOSSES:
+        assert GAN.Config(loss=name).loss == name
+    with pytest.raises(ValidationError, match="least_squares"):
+        GAN.Config(loss="wassertein")
+
+
+def test_a_relativistic_loss_sees_the_logits_of_real_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Jolicoeur-Martineau 2019, eq. 11: each side's logits are compared with the other's."""
+    relativistic = Loss(
+        lambda real, fake: F.softplus(fake - real).mean(),
+        lambda real, fake: F.softplus(real - fake).mean(),
+        relativistic=True,
+    )
+    monkeypatch.setitem(LOSSES, "hinge", relativistic)
+    gan = GAN(GAN.Config(loss="hinge", hidden=(8,)), (1, 8, 8))
+    play = Round(torch.rand(4, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
+    losses = gan.discriminate(play), gan.generate(play)
+    real, fake = gan.D(play.images), gan.D(play.memo["fakes"])
+    expected = F.softplus(fake - real).mean(), F.softplus(real - fake).mean()
+    torch.testing.assert_close(losses, expected)
 
 
 class Linear(nn.Module):

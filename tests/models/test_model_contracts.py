@@ -6,19 +6,24 @@ choice.
 """
 
 import math
-import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.catalogue import list_models, load_model
 from benchmarks.checkpoint import load_all, save_tensors
 from benchmarks.contract import ROUNDING
 from benchmarks.training import Plan, State, Trained, train
+from models.autoencoder import Autoencoder
 from models.game import GenerativeModel, Player, Round
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 27, 27)]
@@ -58,6 +63,7 @@ def combinations(name: str) -> list[dict[str, Any]]:
 
 CASES = [(name, case) for name in MODELS for case in combinations(name)]
 BACKBONES = [(name, case) for name, case in CASES if set(case) <= {"backbone"}]
+CONVOLUTIONAL = [name for name, case in CASES if case == {"backbone": "conv"}]
 
 
 def build(name: str, case: dict[str, Any], shape: tuple[int, int, int]) -> GenerativeModel:
@@ -281,31 +287,63 @@ class Notebook:
         raise Killed
 
 
-@pytest.mark.parametrize(("name", "case"), BACKBONES)
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_training_goes_on_bit_for_bit_after_a_kill_at_a_random_step(
-    name: str, case: dict[str, Any], schedule: str, tmp_path: Path
+def with_idle_layers(model: GenerativeModel) -> GenerativeModel:
+    """Freeze a parameter of the first player, and add a layer that no loss uses."""
+    players = model.players
+    model.idle = nn.Linear(2, 2)
+    players()[0].parameters[0].requires_grad_(requires_grad=False)
+
+    def add_idle() -> list[Player]:
+        first, *others = players()
+        parameters = [*dict.fromkeys([*first.parameters, *model.idle.parameters()])]
+        return [replace(first, parameters=parameters), *others]
+
+    model.players = add_idle  # type: ignore[method-assign]
+    return model
+
+
+def in_channels_last(model: GenerativeModel) -> GenerativeModel:
+    return model.to(memory_format=torch.channels_last)
+
+
+def as_it_is(model: GenerativeModel) -> GenerativeModel:
+    return model
+
+
+RESUMED = [
+    (name, case | {"schedule": schedule}, as_it_is, 1 + (number + 4 * place) % 8)
+    for place, schedule in enumerate(("constant", "cosine"))
+    for number, (name, case) in enumerate(BACKBONES)
+] + [
+    (name, {"backbone": "conv"}, change, 4)
+    for name in CONVOLUTIONAL
+    for change in (with_idle_layers, in_channels_last)
+]
+
+
+@pytest.mark.parametrize(("name", "case", "change", "step"), RESUMED)
+def test_training_goes_on_bit_for_bit_after_a_kill(
+    name: str, case: dict[str, Any], change: Any, step: int, tmp_path: Path
 ) -> None:
     target = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=seeded())
     plan = Plan(steps=9, batch=8, seed=0, evaluations=4)
 
-    def fit(**further: Any) -> Trained:
+    def fit(drawn_before: int, **further: Any) -> Trained:
         def evaluate(average: GenerativeModel) -> float:
             average.finish(target, seeded())
             starts = images(20, (1, 8, 8), 3) if average.uses_source else None
             return average.sample(20, seeded(), starts).sum().item()
 
-        model = build(name, case | {"schedule": schedule}, (1, 8, 8))
-        torch.manual_seed(random.randrange(100))  # whatever was drawn before must not matter
+        model = change(build(name, case, (1, 8, 8)))
+        torch.manual_seed(drawn_before)  # which must not matter
         told = {"evaluate": torch.no_grad()(evaluate), "report": lambda *_: None}
         return train(model, target, target.flip(0), plan, **told, **further)
 
-    step = random.randrange(1, plan.steps)
-    whole = fit()
+    whole = fit(1)
     with pytest.raises(Killed):
-        fit(keeper=Notebook(tmp_path / "state", step))
+        fit(2, keeper=Notebook(tmp_path / "state", step))
     tensors, about = load_all(tmp_path / "state")
-    torn = fit(state=State(about.pop("step"), tensors, about))
+    torn = fit(3, state=State(about.pop("step"), tensors, about))
     pairs = {
         "last": (whole.last, torn.last),
         "average": (whole.model.state_dict(), torn.model.state_dict()),
@@ -318,3 +356,166 @@ def test_training_goes_on_bit_for_bit_after_a_kill_at_a_random_step(
     histories = [[row | {"seconds": 0} for row in t.history] for t in (whole, torn)]
     assert histories[0] == histories[1], f"after a kill at step {step}"
     assert whole.best_step == torn.best_step
+
+
+def train_briefly(
+    model: GenerativeModel, steps: int = 6, **settings: Any
+) -> tuple[Trained, list[dict[str, float]]]:
+    """Train on noise, and return the losses of every step as well."""
+    target = (images(50, model.shape) * 255).to(torch.uint8)
+    source = target.flip(0) if model.uses_source else None
+    plan = Plan(**{"steps": steps, "batch": 8, "seed": 0, "evaluations": 1} | settings)
+    losses: list[dict[str, float]] = []
+    trained = train(
+        model,
+        target,
+        source,
+        plan,
+        evaluate=lambda _: 0.0,
+        report=lambda _, row: losses.append(row),
+    )
+    return trained, losses
+
+
+@contextmanager
+def plain_adam() -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Let plain Adam take the steps of every optimizer on contiguous copies: pairs of both."""
+    twins: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
+    pairs: list[tuple[Tensor, Tensor]] = []
+
+    def make_twin(group: dict[str, Any]) -> torch.optim.Optimizer:
+        copies = [p.detach().clone(memory_format=torch.contiguous_format) for p in group["params"]]
+        pairs.extend(zip(group["params"], copies, strict=True))
+        return torch.optim.Adam(copies, betas=group["betas"], foreach=False, fused=False)
+
+    def step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if optimizer in twins.values():
+            return
+        (group,) = optimizer.param_groups
+        twin = twins.get(optimizer) or twins.setdefault(optimizer, make_twin(group))
+        for p, copied in zip(group["params"], twin.param_groups[0]["params"], strict=True):
+            copied.grad = None if p.grad is None else p.grad.contiguous().clone()
+        twin.param_groups[0]["lr"] = group["lr"]
+        twin.step()
+
+    handle = register_optimizer_step_pre_hook(step)
+    try:
+        yield pairs
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("change", [as_it_is, in_channels_last, with_idle_layers])
+@pytest.mark.parametrize(("name", "case"), BACKBONES)
+def test_the_loop_takes_the_steps_of_plain_adam(
+    name: str, case: dict[str, Any], change: Any
+) -> None:
+    with plain_adam() as pairs:
+        train_briefly(change(build(name, case, (3, 32, 32))))
+    assert len(pairs) > 2
+    for p, expected in pairs:
+        torch.testing.assert_close(p.detach(), expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "width"), [("ChannelsLast", 8), ("Autoencoder", 32)])
+def test_the_loop_takes_the_steps_of_plain_adam_whatever_layout_gradients_have(
+    kind: str, width: int
+) -> None:
+    model = globals()[kind](globals()[kind].Config(backbone="conv", width=width), (1, 28, 28))
+    with plain_adam() as pairs:
+        train_briefly(model, steps=2, batch=64)
+    for p, expected in pairs:
+        torch.testing.assert_close(p.detach(), expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_compiled_networks_have_the_losses_of_eager_ones(name: str) -> None:
+    (_, eager), (_, compiled) = (
+        train_briefly(build(name, {"backbone": "conv"}, (1, 16, 16)), steps=10, compile=wanted)
+        for wanted in (False, True)
+    )
+    for expected, found in zip(eager, compiled, strict=True):
+        assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "case"), BACKBONES)
+def test_bfloat16_trains_on_a_cpu_and_leaves_everything_in_float32(
+    name: str, case: dict[str, Any]
+) -> None:
+    model = build(name, case, (1, 8, 8))
+    (_, exact), (trained, rounded) = (
+        train_briefly(build(name, case, (1, 8, 8)), precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    assert rounded != exact
+    assert rounded[0] == pytest.approx(exact[0], rel=0.05)
+    kinds = {tensor.dtype for tensor in trained.model.state_dict().values()}
+    assert kinds == {tensor.dtype for tensor in model.state_dict().values()}
+    with torch.no_grad():
+        assert draw(trained.model, 5, (1, 8, 8)).dtype == torch.float32
+
+
+class SpectralDecoder(Autoencoder):
+    """An autoencoder whose decoder begins with a layer under spectral normalisation."""
+
+    def __init__(self, config: Autoencoder.Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.decoder = nn.Sequential(spectral_norm(nn.Linear(5, 5)), self.decoder)
+
+
+class Centred(Autoencoder):
+    """An autoencoder of images less their running mean, which is a buffer of its own."""
+
+    centre: Tensor
+
+    def __init__(self, config: Autoencoder.Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.register_buffer("centre", torch.zeros(shape))
+
+    def error(self, play: Round) -> Tensor:
+        if self.training:
+            self.centre.lerp_(play.images.mean(0), 0.3)
+        return super().error(replace(play, images=play.images - self.centre))
+
+
+class ChannelsLast(Autoencoder):
+    """An autoencoder whose encoder computes in channels_last."""
+
+    def __init__(self, config: Autoencoder.Config, shape: tuple[int, int, int]) -> None:
+        super().__init__(config, shape)
+        self.encoder = nn.Sequential(ToChannelsLast(), self.encoder)
+
+
+class ToChannelsLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(memory_format=torch.channels_last)
+
+
+def with_buffers(kind: type[Autoencoder]) -> GenerativeModel:
+    torch.manual_seed(0)
+    return kind(kind.Config(hidden=(16,), latent=5, ema=0.0), (1, 8, 8))
+
+
+NO_AVERAGE = [build(name, case | {"ema": 0.0}, (1, 8, 8)) for name, case in BACKBONES]
+
+
+@pytest.mark.parametrize(
+    "model", [*NO_AVERAGE, with_buffers(SpectralDecoder), with_buffers(Centred)]
+)
+def test_without_decay_the_average_is_the_live_model(model: GenerativeModel) -> None:
+    trained, _ = train_briefly(model)
+    assert trained.best.keys() == trained.last.keys() == trained.model.state_dict().keys()
+    for key, value in trained.model.state_dict().items():
+        assert torch.equal(value, trained.last[key]), key
+        assert torch.equal(value, trained.best[key]), key
+
+
+def test_buffers_that_are_not_averaged_are_the_live_models_whatever_the_decay() -> None:
+    kind = type("Both", (Centred, SpectralDecoder), {})
+    model = kind(kind.Config(hidden=(16,), latent=5, ema=0.9), (1, 8, 8))
+    trained, _ = train_briefly(model)
+    names = [name for name, _ in model.named_buffers() if "running" not in name]
+    assert len(names) > 3
+    for name in names:
+        assert torch.equal(trained.model.get_buffer(name), trained.last[name]), name
+    assert not torch.equal(trained.model.decoder[0].bias, trained.last["decoder.0.bias"])  # type: ignore[index]

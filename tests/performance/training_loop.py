@@ -27,7 +27,7 @@ from benchmarks.data import default_data_root, load_dataset
 from benchmarks.errors import BadInput
 from benchmarks.protocol import as_tensor
 from benchmarks.training import Plan, train
-from models.gan import GAN, discriminator_loss, generator_loss
+from models.gan import GAN, LOSSES
 
 BATCH = 64
 SHAPE = (1, 28, 28)
@@ -88,10 +88,10 @@ def make_update(*, fused: bool) -> Callable[[Tensor], None]:
     def update(real: Tensor) -> None:
         fake = G(torch.randn(len(real), 100)).sigmoid()
         adam_D.zero_grad()
-        discriminator_loss("nonsaturating", D(real), D(fake.detach())).backward()
+        LOSSES["nonsaturating"].discriminator(D(real), D(fake.detach())).backward()
         adam_D.step()
         adam_G.zero_grad()
-        generator_loss("nonsaturating", D(fake)).backward()
+        LOSSES["nonsaturating"].generator(None, D(fake)).backward()
         adam_G.step()
 
     return update
