@@ -556,7 +556,7 @@ def busiest(model: GenerativeModel) -> int:
 
 
 _tried: dict[str, Costs] = {}
-"""What was measured of the contenders that this process has tried out, by their first training."""
+"""What was measured of the contenders that this process has tried out, by training and settings."""
 
 
 def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
@@ -565,7 +565,7 @@ def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor
     Raises:
         ContractError: it returns what it must not; or whatever the model itself raises.
     """
-    key = spec.model_copy(update={"seed": 0}).training_key
+    key = f"{spec.model_copy(update={'seed': 0}).training_key} {model.config}"
     if key not in _tried:
         _tried[key] = rehearse(model, spec.batch, train, source)
     return _tried[key].model_copy()
