@@ -315,6 +315,7 @@ def train_all(
 
     from benchmarks.display import Mode, make_display
     from benchmarks.runner import estimate_work
+    from benchmarks.tables import note_other_code
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
     specs = {job.spec.contender: job.spec for job in todo}
@@ -326,7 +327,10 @@ def train_all(
     with make_display(loud, len(todo), mode, load, finished.values()) as display:
         new = engage(options, todo, display)
     made = finished | {record.run: record for record in new}
-    return [made[job.spec.name] for job in jobs if job.spec.name in made]
+    records = [made[job.spec.name] for job in jobs if job.spec.name in made]
+    if note := note_other_code(records):
+        console.print(f"{note}; --force trains again", highlight=False)
+    return records
 
 
 def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -> "list[Record]":
@@ -367,6 +371,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         adopt,
         find_finished,
         find_missing,
+        has_other_code,
         is_begun,
         is_kept,
         list_folders,
@@ -375,7 +380,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
     from benchmarks.records import read_record
 
     folders = list_folders(jobs[0].place.folder)
-    finished, todo, stale = {}, [], 0
+    finished, todo, stale, changed = {}, [], 0, list[str]()
     for job in jobs:
         record = None if job.afresh else find_finished(job)
         if record is not None and not (find_missing(record) and is_kept(job)):
@@ -385,8 +390,9 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         todo.append(job)
         if damage := set_aside_damaged(job.folder / "record.json", read_record):
             warn(damage)
-        if not job.afresh and not is_begun(job):
-            adopt(job, folders.get(job.spec.name.rpartition("-")[0], []))
+        own = folders.get(job.spec.name.rpartition("-")[0], [])
+        if not job.afresh and not is_begun(job) and not adopt(job, own):
+            changed += [job.spec.contender] * any(has_other_code(job, path) for path in own)
     if finished:
         console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
     if stale:
@@ -395,6 +401,9 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             "them again",
             highlight=False,
         )
+    if changed:
+        names = ", ".join(dict.fromkeys(changed))
+        console.print(f"{names}: trained anew, since the code has changed", highlight=False)
     return finished, todo
 
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks import costs
-from benchmarks.catalogue import load_model
+from benchmarks.catalogue import hash_model, load_model
 from benchmarks.continuation import (
     FILM,
     Keeper,
@@ -59,7 +59,7 @@ from benchmarks.records import (
     write_record,
 )
 from benchmarks.seeds import derive_seed
-from benchmarks.suite import DataSpec, RunSpec
+from benchmarks.suite import DataSpec, RunSpec, model_version
 from benchmarks.training import (
     Diverged,
     Misfit,
@@ -236,7 +236,7 @@ def fit_from(
             )
         measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
         evaluator.complete(trained.model, derive_seed(job.seed, "evaluation"))
-        known = describe_training(spec, plan, measured, trained, keeper.film)
+        known = describe_training(spec, plan, measured, trained, keeper)
         weights = {"model": snapshot(trained.model), "best": trained.best}
         leave_training(job, known, weights | {"unaveraged": trained.last})
         tell(Saved(spec.name, plan.steps))
@@ -272,7 +272,7 @@ def describe_training(
     plan: Plan,
     measured: Costs,
     trained: Trained,
-    film: Picture | None,
+    keeper: Keeper,
 ) -> TrainedRecord:
     """Put down what is to be known of a trained model beside its weights."""
     images = int(trained.history[-1]["images"])
@@ -287,7 +287,8 @@ def describe_training(
         history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
         environment=environment(gpu_name(spec)),
-        pictures={"evolution": film} if film else {},
+        pictures={"evolution": keeper.film} if keeper.film else {},
+        code=keeper.code,
     )
 
 
@@ -322,7 +323,7 @@ def judge(job: Job, evaluator: Evaluator, trained: Contender, *, again: bool) ->
     seconds = time.perf_counter() - started
     now = environment(gpu_name(job.spec))
     return Record(
-        **identity(job) | {"environment": known.environment},
+        **identity(job) | {"environment": known.environment, "code": known.code},
         status="collapsed" if alike else "ok",
         reason=alike,
         scores=scores,
@@ -450,8 +451,14 @@ def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Ext
 
 
 def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
-    """Build a spec's model with its initial weights."""
+    """Build a spec's model with its initial weights.
+
+    Raises:
+        BadInput: its code is not what the run was planned with.
+    """
     kind = load_model(spec.model)
+    if model_version(spec.model, kind) != spec.model_version:
+        raise BadInput(f"the code of {spec.model} has changed since the run was planned")
     return kind(kind.Config.model_validate(spec.settings), shape)
 
 
@@ -520,6 +527,7 @@ def identity(job: Job) -> dict[str, Any]:
         "seed": job.spec.seed,
         "spec": job.spec.model_dump(mode="json"),
         "environment": environment(gpu_name(job.spec)),
+        "code": hash_model(job.spec.model),
     }
 
 
