@@ -6,24 +6,21 @@ stands for is imported when it is needed.
 """
 
 import ast
-import hashlib
 import importlib
-import importlib.util
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import ROOT
 from benchmarks.errors import BadInput, unknown
+from benchmarks.imports import hash_program, import_own
 
 if TYPE_CHECKING:
     from models.game import GenerativeModel
 
-ROOT = Path(__file__).resolve().parents[1]
 AUDITED = ("features", "logits", "both_logits", "training", "pairs")
 """Inputs of the metrics that are audited; the others judge a model itself, or points."""
 
@@ -189,6 +186,12 @@ def load_model(reference: str) -> "type[GenerativeModel]":
     raise BadInput(f"model {reference!r}: {unknown('class', name, choices)}")
 
 
+def hash_model(reference: str) -> str | None:
+    """Hash the code of a model that ships, its modules of `models`; None for any other."""
+    entry = list_models().get(reference)
+    return hash_program(entry.module) if entry else None
+
+
 def is_own_model(value: Any, module: ModuleType) -> bool:
     """Tell whether `value` is a model's class that `module` itself defines."""
     from models.game import GenerativeModel
@@ -207,30 +210,7 @@ def import_place(place: str, subject: str) -> ModuleType:
         BadInput: beginning with `subject`, which says what it was wanted for.
     """
     try:
-        return import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return import_own(place)
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()) or "no message"
         raise BadInput(f"{subject}: {type(error).__name__}: {reason}") from error
-
-
-def import_file(path: Path) -> ModuleType:
-    """Import a Python file under a name made from its content, once."""
-    name = f"user_model_{code_hash(path)}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def code_hash(path: Path) -> str:
-    """Give the first 8 hex digits of the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from benchmarks import PACKAGES, ROOT
 from benchmarks.display import Display
 from benchmarks.engines import SHARE
 from benchmarks.errors import BadInput, one_line
@@ -63,7 +64,6 @@ except Exception as error:
 
 PREFIX = "generative-benchmarks-"
 INSIDE: TypeAdapter[str] = TypeAdapter(InsidePath)
-PACKAGES = ("benchmarks", "metrics", "models")
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,9 @@ def joined(address: str | None) -> Iterator[Any]:
         options = {"address": "local", "include_dashboard": False}
     else:
         check_address(address)
-    with handlers_kept():
+    # Ray lets its workers import from this folder, which `python -P` is not to do.
+    apart = chdir(ROOT) if sys.flags.safe_path else nullcontext()
+    with handlers_kept(), apart:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     try:
         yield ray
@@ -425,8 +427,7 @@ def find_extractor(name: str, cache: Path) -> Path | None:
 @lru_cache(maxsize=1)
 def fingerprint_code() -> str:
     """Give the SHA-256 of this program's modules."""
-    top = Path(__file__).resolve().parents[1]
-    files = sorted(path for package in PACKAGES for path in (top / package).rglob("*.py"))
+    files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     content = b"\0".join(path.name.encode() + path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()
 

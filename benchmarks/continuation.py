@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from benchmarks import costs
+from benchmarks.catalogue import hash_model
 from benchmarks.checkpoint import Damaged, load_all, read_about, save_tensors
 from benchmarks.errors import BadInput, one_line
 from benchmarks.interruption import give_way, is_wanted
@@ -105,6 +106,16 @@ def is_done(job: Job, folder: Path) -> bool:
     extractor, *views = (name.partition("@")[0] for name in (spec.extractor, *spec.views))
     named = spec.model_copy(update={"extractor": extractor, "views": tuple(views)})
     return named == job.spec and record.status in FINISHED and record.suite == job.suite
+
+
+def has_other_code(job: Job, folder: Path) -> bool:
+    """Tell whether a folder's run differs from a job by the code of its model, and its defaults."""
+    try:
+        spec = RunSpec.model_validate(read_record(folder).spec)
+    except (BadInput, ValidationError):
+        return False
+    code = job.spec.model_dump(include={"model_version", "settings"})
+    return spec.model_version != job.spec.model_version and spec.model_copy(update=code) == job.spec
 
 
 def list_folders(folder: Path) -> dict[str, list[Path]]:
@@ -222,6 +233,7 @@ class Keeper:
 
     Attributes:
         film: the picture of the training as far as it has come.
+        code: of the model when the training began, as in `Record`.
     """
 
     def __init__(self, job: Job, tell: Tell, state: State | None) -> None:
@@ -231,6 +243,7 @@ class Keeper:
         self.peak_memory_mb = float(earlier.get("peak_memory_mb", 0))
         film = earlier.get("film")
         self.film = Picture.model_validate(film) if film else None
+        self.code = earlier.get("code") if state else hash_model(job.spec.model)
 
     def due(self) -> bool:
         """Tell whether it is time, or somebody wants the process to end."""
@@ -245,6 +258,7 @@ class Keeper:
             "step": state.step,
             "peak_memory_mb": self.peak_memory_mb,
             "film": self.film and self.film.model_dump(),
+            "code": self.code,
         }
         save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
         self.tell(Saved(self.job.spec.name, state.step))

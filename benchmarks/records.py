@@ -225,6 +225,7 @@ class Record(_Schema):
         metrics: the names of all metrics there were when it was scored, applicable or not.
         environment: of the training.
         scored: of the scoring, where that was done again later; else None.
+        code: of a model that ships, the hash of its modules when it was trained; else None.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
@@ -245,6 +246,7 @@ class Record(_Schema):
     metrics: list[str] = Field(default_factory=list)
     environment: Environment | None = None
     scored: Environment | None = None
+    code: str | None = None
 
     @model_validator(mode="after")
     def _check_reason(self) -> Self:
@@ -261,6 +263,7 @@ class TrainedRecord(_Schema):
         history: the rows of `history.csv`.
         chosen_by: the extractor by whose validation scores the best checkpoint was chosen.
         pictures: of the training, which are not drawn again when the model is scored anew.
+        code: as in `Record`.
     """
 
     key: str
@@ -270,6 +273,7 @@ class TrainedRecord(_Schema):
     chosen_by: str
     environment: Environment
     pictures: dict[str, Picture] = Field(default_factory=dict)
+    code: str | None = None
 
 
 class Entry(_Schema):

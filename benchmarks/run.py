@@ -365,9 +365,12 @@ def train_all(
 
     from benchmarks.display import Mode, make_display
     from benchmarks.runner import estimate_work
+    from benchmarks.tables import note_other_code
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
-    adopt_trainings(todo)
+    if changed := adopt_trainings(todo):
+        names = ", ".join(dict.fromkeys(changed))
+        console.print(f"{names}: trained anew, since the code has changed", highlight=False)
     todo, further = split_by_training(todo)
     specs = {job.spec.contender: job.spec for job in todo}
     work = {name: estimate_work(spec, shape) for name, spec in specs.items()}
@@ -381,17 +384,26 @@ def train_all(
         ready = [share_training(job, jobs, made, display) for job in further]
         scored = engage(options, [job for job in ready if job], display)
         made |= {record.run: record for record in scored}
-    return [made[job.spec.name] for job in jobs if job.spec.name in made]
+    records = [made[job.spec.name] for job in jobs if job.spec.name in made]
+    if note := note_other_code(records):
+        console.print(f"{note}; --force trains again", highlight=False)
+    return records
 
 
-def adopt_trainings(jobs: "list[Job]") -> None:
-    """Take over what earlier runs of the same trainings have left in the suite's folder."""
-    from benchmarks.continuation import adopt, is_begun, list_folders
+def adopt_trainings(jobs: "list[Job]") -> list[str]:
+    """Take over what earlier runs of the same trainings have left in the suite's folder.
 
-    folders = list_folders(jobs[0].place.folder) if jobs else {}
+    Returns:
+        The contenders that are trained anew because the code of their model has changed.
+    """
+    from benchmarks.continuation import adopt, has_other_code, is_begun, list_folders
+
+    folders, changed = list_folders(jobs[0].place.folder) if jobs else {}, []
     for job in jobs:
-        if not job.afresh and not is_begun(job):
-            adopt(job, list_related(job, folders))
+        related = list_related(job, folders)
+        if not job.afresh and not is_begun(job) and not adopt(job, related):
+            changed += [job.spec.contender] * any(has_other_code(job, path) for path in related)
+    return changed
 
 
 def split_by_training(jobs: "list[Job]") -> "tuple[list[Job], list[Job]]":

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks import costs
-from benchmarks.catalogue import load_model
+from benchmarks.catalogue import hash_model, load_model
 from benchmarks.continuation import (
     FILM,
     Keeper,
@@ -65,7 +65,7 @@ from benchmarks.records import (
 from benchmarks.reference import Lost
 from benchmarks.seeds import derive_seed
 from benchmarks.smoke import rehearse
-from benchmarks.suite import DataSpec, RunSpec
+from benchmarks.suite import DataSpec, RunSpec, model_version
 from benchmarks.training import (
     Diverged,
     Misfit,
@@ -243,7 +243,7 @@ def fit_from(
                 shards=shards,
             )
         measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
-        known = describe_training(spec, plan, measured, trained, keeper.film)
+        known = describe_training(spec, plan, measured, trained, keeper)
         last = snapshot(trained.model)
         weights = {"model": last, "best": trained.best, "unaveraged": trained.last}
         leave_training(job, known, weights)
@@ -280,7 +280,7 @@ def describe_training(
     plan: Plan,
     measured: Costs,
     trained: Trained,
-    film: Picture | None,
+    keeper: Keeper,
 ) -> TrainedRecord:
     """Put down what is to be known of a trained model beside its weights."""
     images = int(trained.history[-1]["images"])
@@ -299,7 +299,8 @@ def describe_training(
         history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
         environment=environment(gpu_name(spec)),
-        pictures={"evolution": film} if film else {},
+        pictures={"evolution": keeper.film} if keeper.film else {},
+        code=keeper.code,
     )
 
 
@@ -336,7 +337,7 @@ def judge(
     seconds = time.perf_counter() - started
     now = environment(gpu_name(job.spec))
     return Record(
-        **identity(job) | {"environment": known.environment},
+        **identity(job) | {"environment": known.environment, "code": known.code},
         status="collapsed" if alike else "ok",
         reason=alike,
         model=describe_model(model),
@@ -528,8 +529,14 @@ def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Ext
 
 
 def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
-    """Build a spec's model with its initial weights."""
+    """Build a spec's model with its initial weights.
+
+    Raises:
+        BadInput: its code is not what the run was planned with.
+    """
     kind = load_model(spec.model)
+    if model_version(spec.model, kind) != spec.model_version:
+        raise BadInput(f"the code of {spec.model} has changed since the run was planned")
     return kind(kind.Config.model_validate(spec.settings), shape)
 
 
@@ -611,6 +618,7 @@ def identity(job: Job) -> dict[str, Any]:
         "seed": job.spec.seed,
         "spec": job.spec.model_dump(mode="json"),
         "environment": environment(gpu_name(job.spec)),
+        "code": hash_model(job.spec.model),
     }
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
 from benchmarks.errors import FAILURES, BadInput, one_line, unknown
+from benchmarks.imports import hash_own
 from benchmarks.records import CALIBRATION, Published
 
 if TYPE_CHECKING:
@@ -654,9 +655,7 @@ def count_samples(suite: Suite, data: "Dataset", place: str, translators: list[s
     return wanted
 
 
-def model_version(reference: str, model: "GenerativeModel") -> str:
-    """Tell which version of a model's code a run was made with."""
-    place = reference.rpartition(":")[0]
-    if place.endswith(".py"):
-        return f"{model.version}@{catalogue.code_hash(Path(place))}"
-    return str(model.version)
+def model_version(reference: str, model: "type[GenerativeModel] | GenerativeModel") -> str:
+    """Tell which version of a model's code a run is made with; the user's own by its hash."""
+    code = hash_own(reference.rpartition(":")[0]) if ":" in reference else ""
+    return f"{model.version}@{code}" if code else str(model.version)

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benchmarks import latex
 from benchmarks.auditing.marks import MARK, UNMARKED, Marks, set_marks
-from benchmarks.catalogue import list_metrics
+from benchmarks.catalogue import hash_model, list_metrics
 from benchmarks.records import CALIBRATION, Record, Results
 from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
 from benchmarks.traits import PAIRS, read_traits
@@ -271,7 +271,19 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
         sentences.append(
             "real (training images) is the floor at this sample size, noise the ceiling."
         )
+    if note := note_other_code(results.records):
+        sentences.append(f"{note}.")
     return " ".join(sentences)
+
+
+def note_other_code(records: Sequence[Record]) -> str:
+    """Name those whose models have been trained with other code than there is now, if any."""
+    models = {record.run: str(record.spec.get("model")) for record in records}
+    now = {model: hash_model(model) for model in set(models.values())}
+    runs = Counter(record.contender for record in records)
+    old = Counter(r.contender for r in records if r.code not in {None, now[models[r.run]]})
+    names = ", ".join(_of_all(name, count, runs[name]) for name, count in old.items())
+    return f"{names}: trained with other code" if names else ""
 
 
 def _provenance(results: Results) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from benchmarks import catalogue
 from benchmarks.plots import PLOTS
 from benchmarks.protocol import Evaluator
 from benchmarks.run import main
@@ -21,6 +23,7 @@ from metrics import EXTRACTORS, INTERVALS, METRICS
 
 OWN = Path(__file__).with_name("own_models.py")
 COMMAND = (sys.executable, "-m", "benchmarks.run")
+MINE = "from blocks import Average\n\nclass Mine(Average):\n    pass\n"
 QUICK = ("--extractor", "random", "--samples", "64", "--steps", "5", "--seeds", "1", "--jobs", "1")
 
 
@@ -294,6 +297,71 @@ def test_finished_runs_are_kept_until_forced(
     assert main([*arguments, "--force"]) == 0
     assert record.stat().st_mtime_ns > first
     assert all(path.stat().st_mtime_ns > before for path, before in calibration.items())
+
+
+def test_changed_code_of_the_users_own_trains_anew_and_says_so(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "own").mkdir()
+    (here / "own/blocks.py").write_text(OWN.read_text())
+    (here / "own/mine.py").write_text(MINE)
+    arguments = ["--models", "own/mine.py:Mine", "--out", "o", *QUICK]
+    assert main(arguments) == 0
+    assert "code has changed" not in capsys.readouterr().out
+    for old, new in (("noise: float = 0.1", "noise: float = 0.3"), ("clamp(0, 1)", "sigmoid()")):
+        text = (here / "own/blocks.py").read_text()
+        (here / "own/blocks.py").write_text(text.replace(old, new, 1))
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert "mine: trained anew, since the code has changed\n" in out
+        assert "started, 5 steps" in out
+        assert main(arguments) == 0
+        assert "1 of 1 runs are finished already" in capsys.readouterr().out
+
+
+def test_a_shipped_model_trained_with_other_code_is_marked_until_forced(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    arguments = ["--models", f"vae,{OWN}:Average", "--out", "o", *QUICK]
+    assert main(arguments) == 0
+    assert "other code" not in capsys.readouterr().out
+    monkeypatch.setattr(catalogue, "hash_program", lambda _: "other")
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 runs are finished already" in out
+    assert "vae: trained with other code; --force trains again\n" in out
+    assert "vae: trained with other code." in (here / "o/report.html").read_text()
+    assert main([*arguments, "--force"]) == 0
+    assert "other code" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("files", "models", "options"),
+    [
+        (("models.py", "metrics.py"), "models.py:Mine,metrics.py:Mine", ("--jobs", "2")),
+        (
+            ("benchmarks.py", "models/__init__.py", "models/mine.py"),
+            "models/mine.py:Mine,vae",
+            ("--jobs", "2"),
+        ),
+        (("benchmarks.py", "models.py"), "models.py:Mine", ("--engine", "ray")),
+    ],
+)
+def test_names_in_the_working_folder_are_the_users_and_ours_are_ours(
+    files: tuple[str, ...], models: str, options: tuple[str, ...], here: Path
+) -> None:
+    for file in files:
+        (here / file).parent.mkdir(exist_ok=True)
+        (here / file).write_text("raise SystemExit" if file.startswith("bench") else MINE)
+        shutil.copy(OWN, (here / file).with_name("blocks.py"))
+    safe = ["-P"] * ("benchmarks.py" in files)
+    command = [sys.executable, *safe, *COMMAND[1:], "--models", models, *QUICK, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    table = pd.read_csv(here / "results/digits/table.csv", index_col="contender")
+    assert table.index[0] == "mine"
+    assert table["fid"].notna().all()
 
 
 def test_quietly_only_problems_and_paths_are_printed(

@@ -21,7 +21,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks import engines, runner
+from benchmarks import catalogue, engines, runner
 from benchmarks.catalogue import load_model
 from benchmarks.checkpoint import load_tensors, save_tensors
 from benchmarks.continuation import (
@@ -687,6 +687,31 @@ def test_a_changed_data_set_fails_the_run(plan: Plan) -> None:
     record = run(Job(job.spec.model_copy(update={"data": data}), "test", job.place), silent)
     assert record.status == "failed"
     assert record.reason == "BadInput: the images of digits have changed since the run was planned"
+
+
+def test_changed_code_fails_the_run(plan: Plan) -> None:
+    (job,) = plan("Average")
+    spec = job.spec.model_copy(update={"model_version": "1@00000000"})
+    record = run(replace(job, spec=spec), silent)
+    assert record.status == "failed"
+    assert record.reason == (
+        f"BadInput: the code of {OWN}:Average has changed since the run was planned"
+    )
+
+
+def test_a_record_keeps_the_code_that_its_training_began_with(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,), (other,), (new, own) = plan("vae"), plan("vae", samples=100), plan("gan", "Diverging")
+    monkeypatch.setattr(catalogue, "hash_program", lambda module: f"{module} then")
+    kill_after(job, 4)
+    monkeypatch.setattr(catalogue, "hash_program", lambda module: f"{module} now")
+    assert run(job, silent).code == "models.vae then"
+    assert adopt(other, [job.folder])
+    assert run(other, silent).code == read_record(other.folder).code == "models.vae then"
+    assert run(replace(job, afresh=True), silent).code == "models.vae now"
+    assert run(new, silent).code == "models.gan now"
+    assert run(own, silent).code is None
 
 
 def test_threads_are_set_for_the_run_and_given_back(plan: Plan) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
+from benchmarks.catalogue import hash_model
 from benchmarks.errors import BadInput
 from benchmarks.frames import load
 from benchmarks.latex import number, quantity
@@ -414,6 +415,22 @@ def test_collapsed_runs_count_and_are_counted(tmp_path: Path) -> None:
     assert "gan, seed 1: collapsed (all 399 samples are alike)" in text
     assert "| collapsed |" in text
     assert "Collapsed runs are counted" in text
+
+
+def test_what_was_trained_with_other_code_is_marked(tmp_path: Path) -> None:
+    results = read_suite(write_suite(tmp_path / "suite"))
+    for record in results.records:
+        record.spec["model"] = record.contender
+        record.code = None if record.contender == "autoencoder" else hash_model(record.contender)
+    assert "other code" not in write_markdown(results).decode()
+    for record in results.records:
+        if record.contender == "vae" or (record.contender, record.seed) == ("gan", 1):
+            record.code = "00000000"
+    console = Console(width=500, file=io.StringIO())
+    console.print(show_comparison(results, 500))
+    shown = [write_markdown(results).decode().replace("\\", ""), write_latex(results).decode()]
+    for text in (*shown, console.file.getvalue()):  # type: ignore[attr-defined]
+        assert "gan (1 of 3 runs), vae: trained with other code." in text
 
 
 def test_where_nothing_collapsed_no_column_says_so(results: Results) -> None:

@@ -1,0 +1,228 @@
+"""The user's own code: which modules a model is made of, and importing them.
+
+What is imported is read from the source, so that the key of a run covers it whether or not it has
+been imported yet. The user's own is what is neither installed nor part of this program.
+"""
+
+import ast
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec, resolve_name, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks import PACKAGES
+
+STDLIB = Path(os.__file__).parent
+INSTALLED = frozenset(("site-packages", "dist-packages"))
+
+_imported: dict[str | None, bytes] = {}
+"""The content of the user's own modules as they were imported last, by their files."""
+
+_siblings: dict[str, dict[str, ModuleType]] = {}
+"""The modules that each of the user's files has imported: those of two files may be namesakes."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a module is, and its source; none of a folder without `__init__.py`."""
+
+    spec: ModuleSpec
+    content: bytes
+
+    @property
+    def file(self) -> str | None:
+        """The module's file."""
+        return self.spec.origin if self.spec.has_location else None
+
+
+def find_own(place: str) -> dict[str, Source]:
+    """Find the modules of the user's own that a place is made of, by their names.
+
+    Args:
+        place: `file.py`, which itself is found under the name "", or `package.module`.
+    """
+    found: dict[str, Source | None] = {}
+    if place.endswith(".py"):
+        with importable(place):
+            file = spec_from_file_location("", Path(place).absolute())
+            assert file is not None
+            follow(file, is_own, found)
+    elif place:
+        trace(place, is_own, found)
+    return {name: source for name, source in found.items() if source}
+
+
+def hash_own(place: str) -> str:
+    """Return the first 8 hex digits of the SHA-256 of a place's own modules; "" without any."""
+    return hash_sources(find_own(place))
+
+
+def hash_sources(sources: dict[str, Source]) -> str:
+    """Hash modules with their names; a file alone has the hash of its bytes."""
+    files = sorted((name, source.content) for name, source in sources.items() if source.file)
+    content = b"\0".join(name.encode() + content for name, content in files)
+    return hashlib.sha256(content).hexdigest()[:8] if files else ""
+
+
+def hash_program(module: str) -> str:
+    """Return 8 hex digits of what a module and those it imports from its package do.
+
+    Comments, docstrings and layout do not count, nor does Python's version.
+    """
+    package = module.partition(".")[0]
+    found: dict[str, Source | None] = {}
+    trace(module, lambda spec: spec.name.partition(".")[0] == package, found)
+    trees = [(name, outline(ast.parse(s.content))) for name, s in sorted(found.items()) if s]
+    return hashlib.sha256(repr(trees).encode()).hexdigest()[:8]
+
+
+def outline(node: object) -> object:
+    """Return a syntax tree as nested tuples, without strings that stand alone as docstrings do.
+
+    Fields without a value are left out, since later versions of Python have more of them.
+    """
+    if isinstance(node, list):
+        return tuple(outline(item) for item in node if not is_docstring(item))
+    if isinstance(node, ast.AST):
+        fields = ((name, outline(value)) for name, value in ast.iter_fields(node))
+        return type(node).__name__, *(field for field in fields if field[1] not in (None, ()))
+    return repr(node) if node is not None else None
+
+
+def is_docstring(node: object) -> bool:
+    """Return whether a statement is a string alone."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def trace(name: str, wanted: Callable[[ModuleSpec], bool], found: dict[str, Source | None]) -> None:
+    """Find a module, the packages that it is in and all that they import, as far as it is wanted.
+
+    Args:
+        name: its full name.
+        wanted: whether a module is followed.
+        found: is filled; None stands for what is not wanted or no module.
+    """
+    package = name.rpartition(".")[0]
+    if package:
+        trace(package, wanted, found)
+    if name in found:
+        return
+    parent = found.get(package)
+    spec = locate(name, parent.spec if parent else None)
+    if spec and wanted(spec):
+        follow(spec, wanted, found)
+    else:
+        found[name] = None
+
+
+def follow(
+    spec: ModuleSpec, wanted: Callable[[ModuleSpec], bool], found: dict[str, Source | None]
+) -> None:
+    """Read a module's source and trace what it imports."""
+    file = spec.origin if spec.has_location else None
+    content = Path(file).read_bytes() if file else b""
+    found[spec.name] = Source(spec, content)
+    for name in list_imports(content, spec.parent or "") if str(file).endswith(".py") else ():
+        trace(name, wanted, found)
+
+
+def locate(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
+    """Find a module without importing the package that it is in."""
+    if "." not in name:
+        specs = (finder.find_spec(name, None) for finder in sys.meta_path)
+        return next(filter(None, specs), None)
+    places = (package and package.submodule_search_locations) or ()
+    finders = (FileFinder(place, (SourceFileLoader, SOURCE_SUFFIXES)) for place in places)
+    return next(filter(None, (finder.find_spec(name) for finder in finders)), None)
+
+
+def is_own(spec: ModuleSpec) -> bool:
+    """Return whether a module is the user's own."""
+    files = [spec.origin] if spec.has_location else spec.submodule_search_locations or []
+    places = [Path(file) for file in files if file]
+    return spec.name.partition(".")[0] not in PACKAGES and any(
+        not (INSTALLED & set(place.parts) or place.is_relative_to(STDLIB)) for place in places
+    )
+
+
+def list_imports(content: bytes, package: str) -> Iterator[str]:
+    """List the full names that a source imports, of modules or of what is in them."""
+    try:
+        nodes = list(ast.walk(ast.parse(content)))
+    except (SyntaxError, ValueError):  # importing it says so, if that ever happens
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@contextmanager
+def importable(file: str) -> Iterator[None]:
+    """Let the modules beside a file be imported, as where Python runs it.
+
+    No bytecode is left of them: a change within the same second might go unnoticed by it.
+    """
+    folder, before = str(Path(file).absolute().parent), sys.dont_write_bytecode
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        sys.dont_write_bytecode = before
+
+
+def import_own(place: str) -> ModuleType:
+    """Import `file.py` or `package.module`; once, unless something that it is made of changes.
+
+    A file's folder is importable while the file is imported. What it has imported from there stays
+    in `sys.modules` until another file is, which may have modules of the same names.
+    """
+    own = find_own(place)
+    name = f"user_model_{hash_sources(own)}" if place.endswith(".py") else place
+    if name == place or name not in sys.modules:
+        forget(own)
+        _imported.update((source.file, source.content) for source in own.values())
+    if name == place:
+        return importlib.import_module(place)
+    if name not in sys.modules:
+        with importable(place):
+            execute(name, place)
+        _siblings[name] = {other: sys.modules[other] for other in own if other in sys.modules}
+    sys.modules.update(_siblings[name])
+    return sys.modules[name]
+
+
+def forget(own: dict[str, Source]) -> None:
+    """Remove modules from `sys.modules` where a namesake or an earlier version of one is there."""
+    for name, source in own.items():
+        earlier = _imported.get(source.file, source.content) != source.content
+        if name in sys.modules and (
+            earlier or getattr(sys.modules[name], "__file__", None) != source.file
+        ):
+            for each in own:
+                sys.modules.pop(each, None)
+
+
+def execute(name: str, file: str) -> None:
+    """Import a file under a name."""
+    spec = spec_from_file_location(name, Path(file).absolute())
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
