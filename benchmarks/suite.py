@@ -527,6 +527,7 @@ def resolve(
 
     kind = catalogue.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
+    validate(kind.Config, contender.settings, where)
     for name, table in contender.samplers.items():
         fields, its = list(kind.Config.model_fields), sampling_fields(kind)
         check_sampler(table, fields, its, f"{where}.samplers.{name}")

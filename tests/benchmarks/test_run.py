@@ -105,7 +105,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--checkpoint-seconds soon", "must be a number of seconds from 0, not 'soon'"),
         ("--engine rya", "--engine: invalid choice: 'rya'"),
         ("--address here", "--address: the engine is 'local'; add --engine ray"),
-        ("--only vea-s0", "--only: unknown run 'vea-s0': did you mean 'vae-s0'"),
+        ("--only gaan-s0", "--only: unknown run 'gaan-s0': did you mean 'gan-s0'"),
         ("--clean empty", "empty holds no suite.json"),
         ("--clean absent", "absent holds no suite.json"),
         ("--out a-file", "--out a-file: "),
@@ -151,7 +151,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     before = sorted(here.rglob("*"))
     assert main(["--dry-run", "--models", "gan,vae", "--seeds", "2", "--steps", "77"]) == 0
     text = capsys.readouterr().out
-    assert "4 runs" in text
+    assert "6 runs" in text
     assert "77" in text
     assert sorted(here.rglob("*")) == before
 
