@@ -50,7 +50,7 @@ def test_a_file_that_imports_nothing_of_its_own_keeps_its_key(tmp_path: Path) ->
     assert model_version(f"{OWN}:Average", load_model(f"{OWN}:Average")) == (
         f"1@{hashlib.sha256(OWN.read_bytes()).hexdigest()[:8]}"
     )
-    assert model_version("models.vae:VAE", load_model("vae")) == "1"
+    assert model_version("models.gan:GAN", load_model("gan")) == "1"
 
 
 IMPORTS = {
