@@ -323,15 +323,15 @@ def test_a_shipped_model_trained_with_other_code_is_marked_until_forced(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    arguments = ["--models", f"vae,{OWN}:Average", "--out", "o", *QUICK]
+    arguments = ["--models", f"gan,{OWN}:Average", "--out", "o", *QUICK]
     assert main(arguments) == 0
     assert "other code" not in capsys.readouterr().out
     monkeypatch.setattr(catalogue, "hash_program", lambda _: "other")
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "2 of 2 runs are finished already" in out
-    assert "vae: trained with other code; --force trains again\n" in out
-    assert "vae: trained with other code." in (here / "o/report.html").read_text()
+    assert "gan: trained with other code; --force trains again\n" in out
+    assert "gan: trained with other code." in (here / "o/report.html").read_text()
     assert main([*arguments, "--force"]) == 0
     assert "other code" not in capsys.readouterr().out
 
