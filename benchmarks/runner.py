@@ -426,7 +426,7 @@ def calibration_job(job: Job, name: str) -> Job:
     """Give a calibration row the spec of a run that is scored likewise, but not trained."""
     fields = {"contender": name, "family": CALIBRATION, "model": name, "model_version": ""}
     numbers = {"seed": 0, "images": 0, "batch": 0, "evaluations": 0, "shards": 1}
-    spec = job.spec.model_copy(update=fields | {"settings": {}} | numbers)
+    spec = job.spec.model_copy(update=fields | {"settings": {}, "sampler": None} | numbers)
     return replace(job, spec=spec)
 
 

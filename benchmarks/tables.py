@@ -19,7 +19,7 @@ from benchmarks.auditing.marks import MARK, UNMARKED, Marks, set_marks
 from benchmarks.catalogue import hash_model, list_metrics
 from benchmarks.records import CALIBRATION, Record, Results
 from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
-from benchmarks.traits import PAIRS, read_traits
+from benchmarks.traits import PAIRS, name_training, read_traits
 from benchmarks.wording import (
     escape_latex,
     escape_markdown,
@@ -267,6 +267,7 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
         sentences.append(
             f"{names} {starts} from held-out real source images, the others from noise."
         )
+    sentences += _shared_trainings(results.records)
     if calibrated:
         sentences.append(
             "real (training images) is the floor at this sample size, noise the ceiling."
@@ -274,6 +275,22 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
     if note := note_other_code(results.records):
         sentences.append(f"{note}.")
     return " ".join(sentences)
+
+
+def _shared_trainings(records: Sequence[Record]) -> list[str]:
+    """A sentence for each training with several rows: which they are, and how it was validated."""
+    rows: dict[str, dict[str, bool]] = {}
+    for record in records:
+        if isinstance(sampler := record.spec.get("sampler"), dict):
+            fields = (sampler.get("validation"), record.spec.get("settings"))
+            validation, settings = (f if isinstance(f, dict) else {} for f in fields)
+            own = rows.setdefault(name_training(record), {})
+            own[record.contender] = validation.items() <= settings.items()
+    return [
+        f"{join_words([plain(name) for name in names], NAMED)} are rows of one training; validation"
+        f" samples as {join_words([plain(name) for name, first in names.items() if first])} does."
+        for names in rows.values()
+    ]
 
 
 def note_other_code(records: Sequence[Record]) -> str:

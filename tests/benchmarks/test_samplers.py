@@ -46,6 +46,10 @@ def test_samplers_are_rows_of_one_training(here: Path) -> None:
     assert main(["two.toml", *QUICK, "--out", "o"]) == 0
     table = pd.read_csv(here / "o" / "table.csv", index_col="contender")
     assert table.index.tolist() == ["vae_prior", "vae_normal", "real", "noise"]
+    rows = (
+        "vae\\_prior and vae\\_normal are rows of one training; validation samples as vae\\_prior"
+    )
+    assert rows in (here / "o" / "table.md").read_text()
     records = read_records(here / "o")
     for seed in range(2):
         prior, normal = (records[f"vae_{name}-{seed}"] for name in ("prior", "normal"))
