@@ -35,6 +35,7 @@ class Entry:
         attribute: its name in that module.
         fields: for a model, the names of its hyper-parameters.
         sampling: those of them that concern sampling alone.
+        version: of a model, as its class has it.
         about: for a metric or an extractor, what its decorator says.
     """
 
@@ -43,6 +44,7 @@ class Entry:
     attribute: str
     fields: tuple[str, ...] = ()
     sampling: tuple[str, ...] = ()
+    version: int | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -64,7 +66,9 @@ def list_models() -> dict[str, Entry]:
             fields = tuple(dict.fromkeys(name for name, _ in lines))
             sampling = tuple(dict.fromkeys(name for name, call in lines if call == "sampling"))
             summary = (ast.get_docstring(node) or "").partition("\n")[0]
-            found[name.lower()] = Entry(summary, module, name, fields, sampling)
+            versions = (find_version(classes[a][1]) for a in ancestors if a in classes)
+            version = next(filter(None, versions), None)
+            found[name.lower()] = Entry(summary, module, name, fields, sampling, version)
     return dict(sorted(found.items()))
 
 
@@ -145,6 +149,15 @@ def annotated(node: ast.ClassDef) -> list[tuple[str, str | None]]:
         for line in node.body
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     ]
+
+
+def find_version(model: ast.ClassDef) -> int | None:
+    """Return the `version` that a model's class sets, None where it sets none."""
+    for line in model.body:
+        targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+        if [getattr(target, "id", None) for target in targets] == ["version"]:
+            return int(ast.literal_eval(line.value))  # type: ignore[attr-defined]
+    return None
 
 
 def check_model(reference: str) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benchmarks import latex
 from benchmarks.auditing.marks import MARK, UNMARKED, Marks, set_marks
-from benchmarks.catalogue import hash_model, list_metrics
+from benchmarks.catalogue import hash_model, list_metrics, list_models
 from benchmarks.records import CALIBRATION, Record, Results
 from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
 from benchmarks.traits import PAIRS, name_training, read_traits
@@ -294,13 +294,22 @@ def _shared_trainings(records: Sequence[Record]) -> list[str]:
 
 
 def note_other_code(records: Sequence[Record]) -> str:
-    """Name those whose models have been trained with other code than there is now, if any."""
-    models = {record.run: str(record.spec.get("model")) for record in records}
-    now = {model: hash_model(model) for model in set(models.values())}
+    """Name those whose models have been trained with other code than there is now, if any.
+
+    Records without a hash of that code tell it by the version of the model alone.
+    """
     runs = Counter(record.contender for record in records)
-    old = Counter(r.contender for r in records if r.code not in {None, now[models[r.run]]})
+    old = Counter(record.contender for record in records if _has_other_code(record))
     names = ", ".join(_of_all(name, count, runs[name]) for name, count in old.items())
     return f"{names}: trained with other code" if names else ""
+
+
+def _has_other_code(record: Record) -> bool:
+    model, version = (str(record.spec.get(key)) for key in ("model", "model_version"))
+    if record.code is not None:
+        return record.code != hash_model(model)
+    entry = list_models().get(model)
+    return entry is not None and record.family != CALIBRATION and version != str(entry.version)
 
 
 def _provenance(results: Results) -> str:

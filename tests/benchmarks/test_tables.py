@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
-from benchmarks.catalogue import hash_model
+from benchmarks.catalogue import hash_model, list_models
 from benchmarks.errors import BadInput
 from benchmarks.frames import load
 from benchmarks.latex import number, quantity
@@ -421,6 +421,8 @@ def test_what_was_trained_with_other_code_is_marked(tmp_path: Path) -> None:
     results = read_suite(write_suite(tmp_path / "suite"))
     for record in results.records:
         record.spec["model"] = record.contender
+        entry = list_models().get(record.contender)
+        record.spec["model_version"] = str(entry.version) if entry else ""
         record.code = None if record.contender == "autoencoder" else hash_model(record.contender)
     assert "other code" not in write_markdown(results).decode()
     for record in results.records:
@@ -431,6 +433,14 @@ def test_what_was_trained_with_other_code_is_marked(tmp_path: Path) -> None:
     shown = [write_markdown(results).decode().replace("\\", ""), write_latex(results).decode()]
     for text in (*shown, console.file.getvalue()):  # type: ignore[attr-defined]
         assert "gan (1 of 3 runs), vae: trained with other code." in text
+
+
+def test_records_without_a_hash_tell_other_code_by_the_models_version(tmp_path: Path) -> None:
+    results = read_suite(write_suite(tmp_path / "suite"))
+    for record in results.records:
+        record.spec |= {"model": record.contender, "model_version": "1"}
+    text = write_markdown(results).decode()
+    assert "autoencoder, vae: trained with other code." in text
 
 
 def test_where_nothing_collapsed_no_column_says_so(results: Results) -> None:
