@@ -41,6 +41,8 @@ OF_THE_DATA = ("source", "published")
 AUDITED = ("dataset", "image_size", "channels", "data_root", "extractor", "inception_weights")
 """Options of a comparison that an audit of its scores has too."""
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISION = "of training, on CPUs and GPUs; samples and scores are float32 (auto: bfloat16 on CUDA)"
 REQUIRE_AUDIT = (
     "rank nobody by a score whose audit (benchmarks.audit) failed for a fault it should see, or by "
     "one that was not audited; refuse where there is no audit"
@@ -127,7 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
     add = parser.add_argument_group("on which machine").add_argument
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
-    add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="of training")
+    add("--precision", default="auto", choices=PRECISIONS, help=PRECISION)
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
     add("--shards", type=whole, metavar="N", help="equal parts of a batch; see the README")

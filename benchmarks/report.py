@@ -156,7 +156,7 @@ def write_report(frames: "Frames") -> list[Path]:
         "table.csv": tidy.write_csv(frame),
         "table.md": tables.write_markdown(results, frame, frames.marks),
         "table.tex": tables.write_latex(results, frame, frames.marks),
-        "scores.csv": tidy.write_csv(scores),
+        "scores.csv": tidy.write_csv(scores[list(tidy.TIDY_COLUMNS)]),
         "costs.csv": tidy.write_csv(tidy.costs_frame(results.records)),
     }
     drawn = plots.render(frames)
