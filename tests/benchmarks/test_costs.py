@@ -15,6 +15,7 @@ from benchmarks.data import load_dataset
 from benchmarks.job import Job, Place
 from benchmarks.records import environment, read_history
 from benchmarks.runner import run
+from benchmarks.smoke import rehearse
 from benchmarks.suite import build_suite, plan_runs
 from models.game import Adam, GenerativeModel, Player, Recipe, Round
 
@@ -55,9 +56,12 @@ class Slow(GenerativeModel):
 def test_operations_of_a_matrix_product_are_two_for_every_product(updates: int) -> None:
     model = Slow(Slow.Config(updates=updates), (1, 8, 8))
     product = 2 * 4 * 64
-    assert costs.count_parameters(model) == 4 * 64
-    assert costs.count_sampling_flops(model) == product
+    images = torch.zeros(16, 1, 8, 8, dtype=torch.uint8)
+    counted = rehearse(model, 16, images, images)
+    assert counted.parameters == 4 * 64
+    assert counted.sampling_flops_per_image == product
     # Forwards, and backwards to the matrix alone.
+    assert counted.training_flops_per_step == updates * 16 * 2 * product
     assert costs.count_training_flops(model, batch=16) == updates * 16 * 2 * product
 
 

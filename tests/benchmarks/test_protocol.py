@@ -192,7 +192,7 @@ def test_translators_are_validated_from_training_sources(
 
 def test_scores_of_pairs_stand_under_their_names(evaluator: Evaluator) -> None:
     copies = evaluator.originals // 2
-    values = {s.metric: s.value for s in evaluator.score_pairs(evaluator.originals, copies, "half")}
+    values = {s.metric: s.value for s in evaluator.score_pairs(copies, "half")}
     pair = to_float(evaluator.originals), to_float(copies)
     mse = (pair[0] - pair[1]).square().flatten(1).mean(1)
     assert values["reconstruction_mse"] == pytest.approx(mse.mean().item(), rel=1e-5)
