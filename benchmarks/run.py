@@ -422,21 +422,23 @@ def share_training(
     Returns:
         The job to be scored; None where the training failed, whose record enters `made`.
     """
-    from benchmarks.continuation import adopt
-    from benchmarks.runner import Progress, leave_outcome, unfinished
+    from benchmarks.continuation import adopt, is_kept
+    from benchmarks.runner import Progress, describe_failure, leave_outcome, unfinished
 
     if job.afresh:  # the training has just been made afresh, by the first row
         shutil.rmtree(job.checkpoint, ignore_errors=True)
         job = replace(job, afresh=False)
     rows = [other for other in jobs if other.spec.training_key == job.spec.training_key]
-    if adopt(job, [row.folder for row in rows]):
-        return job
     records = [made[row.spec.name] for row in rows if row.spec.name in made]
     failed = [record for record in records if record.status in {"failed", "diverged"}]
-    if not failed:
-        return job
-    record = unfinished(job, failed[0].status, f"as {failed[0].run}: {failed[0].reason}")
-    leave_outcome(job, record, Progress(), b"")
+    try:
+        adopt(job, [row.folder for row in rows])
+        if not failed or is_kept(job):
+            return job
+        record = unfinished(job, failed[0].status, f"as {failed[0].run}: {failed[0].reason}")
+        leave_outcome(job, record, Progress(), b"")
+    except OSError as error:
+        record = unfinished(job, "failed", describe_failure(error))
     display.finish(record.run, record)
     made[record.run] = record
     return None

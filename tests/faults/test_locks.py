@@ -22,7 +22,7 @@ def test_a_folder_in_use_is_refused_until_its_holder_has_died(
     assert main([*QUICK, "--out", str(folder)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {folder} is in use by process {first.process.pid} on ")
-    assert "python -m benchmarks.run digits --models gan,vae" in error
+    assert "python -m benchmarks.run smoke --models autoencoder,vae" in error
     assert error.count("\n") == 1
     assert main(["--clean", str(folder)]) == 2
 
