@@ -25,7 +25,7 @@ from benchmarks.errors import BadInput
 from benchmarks.records import CALIBRATION, SCORED, Record, Results, Score
 from benchmarks.statistics import ALPHA, LOG_SCALE, SAME_RANGE, holm, paired, welch
 from benchmarks.tidy import HEADLINES, runs_by_contender, shown_extractor
-from benchmarks.traits import PAIRS, UPGRADES, read_traits
+from benchmarks.traits import PAIRS, find_protocol, read_traits
 
 EXACT = ("parameters", "training_flops_per_step", "sampling_flops_per_image")
 MEASURED = ("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds")
@@ -176,8 +176,8 @@ def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
     yield "extractor", score.extractor
     yield "samples", score.n
     yield "reference", score.reference
-    protocol = FITTED.sub("deviation chosen", score.protocol) if score.protocol else None
-    yield "protocol", UPGRADES.get(protocol or "", protocol)
+    protocol = find_protocol(record, score)
+    yield "protocol", FITTED.sub("deviation chosen", protocol) if protocol else None
     if score.metric in PAIRS:
         yield "code size", traits.code_size
     yield "checkpoint", score.checkpoint

@@ -122,7 +122,8 @@ def reconstruct(model: GenerativeModel, images: Tensor, rng: torch.Generator) ->
 
 def name_loss(model: GenerativeModel, player: Player) -> str:
     """Return what the loss of a player is called: `VAE.negative_elbo`."""
-    return f"{type(model).__name__}.{getattr(player.loss, '__name__', player.name)}"
+    name = getattr(player.loss, "__name__", "<lambda>")
+    return f"{type(model).__name__}.{player.name if name == '<lambda>' else name}"
 
 
 def describe(value: object) -> str:

@@ -170,7 +170,7 @@ def settle(findings: Sequence[Finding]) -> list[str]:
         return [f"Only {plain(names.pop())} has scores: there is nothing to choose it from."]
     audits = state_audit([finding.failures for finding in findings])
     if not any(finding.tested for finding in findings):
-        return [*_untested(findings), *audits, *refusals]
+        return [*_untested(findings), *audits, *refusals, *_reservations(findings, {})]
     uses = dict.fromkeys(finding.use for finding in findings)
     parts = {use: [f for f in findings if f.use == use] for use in uses}
     chosen = {use: _choose(part) for use, part in parts.items()}

@@ -41,7 +41,7 @@ from benchmarks.tidy import (
     scores_of,
     shown_extractor,
 )
-from benchmarks.traits import NO_ROUTE, UPGRADES, find_route, name_training, read_traits
+from benchmarks.traits import NO_ROUTE, find_protocol, find_route, name_training, read_traits
 
 CURVES, ALL_CURVES = 100, 1_000
 """Seeds of a contender, and runs in all, whose histories are read."""
@@ -327,7 +327,7 @@ def _score_cells(
     return {
         "metric": metric,
         "value": score.value if score else None,
-        "protocol": UPGRADES.get(score.protocol or "", score.protocol) if score else None,
+        "protocol": find_protocol(record, score) if record and score else None,
     }
 
 

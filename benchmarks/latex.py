@@ -26,7 +26,7 @@ HEAD = r"""% Alone, pdflatex makes a page of this. A paper takes it by \input, w
 \fi
 \par\begingroup
 \footnotesize\renewcommand{\arraystretch}{1.25}%
-\setlength{\tabcolsep}{4pt}\setlength{\parindent}{0pt}
+\setlength{\tabcolsep}{3.5pt}\setlength{\parindent}{0pt}
 \def\fit{\par\leavevmode
   \ifdim\wd0>\linewidth \ifdefined\resizebox \resizebox{\linewidth}{!}{\box0}\else\box0 \fi
   \else\box0 \fi\par\medskip}

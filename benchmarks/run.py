@@ -435,7 +435,8 @@ def share_training(
         adopt(job, [row.folder for row in rows])
         if not failed or is_kept(job):
             return job
-        record = unfinished(job, failed[0].status, f"as {failed[0].run}: {failed[0].reason}")
+        reason = f"its training failed in {failed[0].run}: {failed[0].reason}"
+        record = unfinished(job, failed[0].status, reason)
         leave_outcome(job, record, Progress(), b"")
     except OSError as error:
         record = unfinished(job, "failed", describe_failure(error))
@@ -569,7 +570,7 @@ def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
         command = shlex.join(["python", "-m", "benchmarks.run", *again])
         print(f"  alone, in the foreground: {command}", file=sys.stderr)
     lost = Counter(
-        f"{score.metric} by {score.extractor or 'pixels'} {score.note}"
+        f"{score.metric}{f' by {score.extractor}' if score.extractor else ''} {score.note}"
         for record in records
         for score in record.scores
         if score.failed

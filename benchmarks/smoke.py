@@ -86,6 +86,8 @@ def try_sampling(model: GenerativeModel, source: Tensor, train: Tensor) -> int:
     """
     try:
         return count_sampling(model, source)
+    except Enough:
+        raise
     except FAILURES:
         if type(model).finish is GenerativeModel.finish:
             raise

@@ -162,6 +162,7 @@ class RunSpec(BaseModel):
     shards: int = 1
     views: tuple[str, ...] = ()
     sampler: Sampler | None = None
+    loop: int = 1
 
     @property
     def name(self) -> str:
@@ -314,6 +315,7 @@ def validate_all(suite: Suite, place: str) -> None:
         validate(Contender, read_contender(name, table), place)
     rows = [name for contender in suite.contestants() for name in list_rows(contender)]
     for name in rows:
+        validate(Contender, {"name": name, "model": name, "settings": {}}, place)
         if rows.count(name) > 1:
             raise BadInput(f"{place}: two rows are called {name!r}; rename a contender or sampler")
 
@@ -331,7 +333,8 @@ def check_contender(name: str, settings: dict[str, Any], place: str) -> None:
     samplers = settings.get("samplers", {})
     if not isinstance(samplers, dict) or not all(isinstance(t, dict) for t in samplers.values()):
         raise BadInput(
-            f"{where}.samplers: write a table a sampler, e.g. [{where}.samplers.mixture]"
+            f"{where}.samplers: write one table per sampler, e.g. "
+            f"[contenders.{name}.samplers.mixture]"
         )
     if ":" not in model:
         entry = catalogue.list_models()[model]
@@ -408,6 +411,9 @@ def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, A
         if not chosen:
             raise BadInput(f"--set {text}: {unknown('contender', name, contenders)}")
         for one in chosen:
+            samplers = contenders[one].get("samplers")
+            if isinstance(samplers, dict) and any(key in s for s in samplers.values()):
+                raise BadInput(f"--set {text}: the samplers of {one} set {key}, each its own")
             contenders[one][key] = parse_value(value)
             check_contender(one, contenders[one], f"--set {text}")
     return {**table, "contenders": contenders}
@@ -589,6 +595,7 @@ def plan_runs(
         BadInput: a contender cannot work on this data, or there are not enough images.
     """
     from benchmarks.protocol import PROTOCOL
+    from benchmarks.training import LOOP
 
     models = resolve_all(suite.contestants(), data.shape, place)
     samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
@@ -619,6 +626,8 @@ def plan_runs(
             device=device,
             precision=precision,
             compile=compile_,
+            # Models that ship have versions instead, raised where the loop trains them otherwise.
+            loop=LOOP if compile_ or ":" in contender.model else 1,
             likelihood=suite.likelihood,
             views=tuple(view for view in dict.fromkeys(suite.views) if view != suite.extractor),
             **shared,

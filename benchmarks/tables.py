@@ -114,9 +114,9 @@ DIFFICULTY = (
 COST = (
     Column("parameters", "params", show_amount, "lower"),
     Column("training_flops_per_step", "FLOPs/step", show_amount, "lower"),
-    Column("sampling_flops_per_image", "FLOPs/image", show_amount, "lower"),
+    Column("sampling_flops_per_image", "FLOPs/img", show_amount, "lower"),
     Column("train_seconds", "train s", show_number, "lower"),
-    Column("images_per_second", "images/s", show_amount, "higher"),
+    Column("images_per_second", "img/s", show_amount, "higher"),
     Column("peak_memory_mb", "MB", show_number, "lower"),
     Column("tuned", "tuned", optional=True),
 )
@@ -299,15 +299,16 @@ def note_other_code(records: Sequence[Record]) -> str:
     Records without a hash of that code tell it by the version of the model alone.
     """
     runs = Counter(record.contender for record in records)
-    old = Counter(record.contender for record in records if _has_other_code(record))
+    now = {model: hash_model(model) for model in {str(r.spec.get("model")) for r in records}}
+    old = Counter(record.contender for record in records if _has_other_code(record, now))
     names = ", ".join(_of_all(name, count, runs[name]) for name, count in old.items())
     return f"{names}: trained with other code" if names else ""
 
 
-def _has_other_code(record: Record) -> bool:
+def _has_other_code(record: Record, now: dict[str, str | None]) -> bool:
     model, version = (str(record.spec.get(key)) for key in ("model", "model_version"))
     if record.code is not None:
-        return record.code != hash_model(model)
+        return record.code != now[model]
     entry = list_models().get(model)
     return entry is not None and record.family != CALIBRATION and version != str(entry.version)
 

@@ -19,6 +19,9 @@ from benchmarks.parallel import WHOLE, Shards
 from benchmarks.seeds import derive_seed
 from models.game import GenerativeModel, Player, Round
 
+LOOP = 2
+"""Raised whenever the loop trains the same model otherwise: 2 keeps strides and carries buffers."""
+
 EXPLODED = 1e8
 """A mean loss beyond this counts as diverged; sums over the pixels of large images stay below."""
 
@@ -191,8 +194,11 @@ class Opponent:
         """Load moments that were gathered before; a parameter without gradients has none."""
         for number, p in enumerate(self.player.parameters):
             for kind, value in select(moments, f"{self.player.name}.{number}.").items():
-                kept = in_layout_of(p, value) if value.shape == p.shape else value.to(p.device)
-                self.optimizer.state[p][kind] = kept
+                alike = value.new_empty(()) if kind == "step" else p
+                if value.shape != alike.shape:
+                    raise ValueError(f"{kind} of shape {[*value.shape]}, not {[*alike.shape]}")
+                own = in_layout_of(alike, value.to(p.device))
+                self.optimizer.state[p][kind] = own
 
     def mean_loss(self) -> float:
         """Give the mean loss since the last call, and start anew."""
@@ -256,7 +262,9 @@ def schedule_factor(name: str, progress: float) -> float:
 def seat(player: Player, clip: float | None) -> Opponent:
     """Give `player` the optimiser they ask for."""
     settings = player.optimizer
-    adam = torch.optim.Adam(player.parameters, lr=settings.lr, betas=settings.betas, fused=True)
+    # Fused Adam takes parameters to lie densely in memory, which views may not.
+    dense = all(torch.empty_like(p).stride() == p.stride() for p in player.parameters)
+    adam = torch.optim.Adam(player.parameters, lr=settings.lr, betas=settings.betas, fused=dense)
     return Opponent(player, adam, clip, torch.zeros((), device=player.parameters[0].device))
 
 

@@ -6,7 +6,7 @@ Reconstructions compare only by the same route, from codes of the same size.
 from typing import Any
 
 from benchmarks.catalogue import list_metrics
-from benchmarks.records import CALIBRATION, EXTERNAL, SCORED, ModelTraits, Record
+from benchmarks.records import CALIBRATION, EXTERNAL, SCORED, ModelTraits, Record, Score
 from benchmarks.wording import count
 
 PAIRS = frozenset(n for n, metric in list_metrics().items() if metric.about["inputs"] == "pairs")
@@ -25,6 +25,10 @@ UPGRADES = {
     "inversion": "search",
 }
 """The routes of reconstructions by their protocols in old records."""
+DENSITIES = {"normal": "from its prior", "mixture": "from a mixture fitted to codes"}
+"""How autoencoders of version 1 drew codes, by their `density`: `normal` was N(0, I)."""
+OLD_DENSITY = "from a density of codes"
+"""The protocol of their images."""
 TRANSLATED = "from held-out source images"
 """The protocol of a translator's images in old records."""
 VALUES = {
@@ -57,6 +61,15 @@ def find_route(record: Record) -> str | None:
     if words is None and record.model:
         words = NO_ROUTE if record.status in SCORED else record.model.reconstruction or NO_ROUTE
     return UPGRADES.get(words, words) if words else None
+
+
+def find_protocol(record: Record, score: Score) -> str | None:
+    """Find how the images of a score were made, in the words of today."""
+    settings = record.spec.get("settings")
+    density = settings.get("density") if isinstance(settings, dict) else None
+    if score.protocol == OLD_DENSITY and isinstance(density, str):
+        return DENSITIES.get(density, score.protocol)
+    return UPGRADES.get(score.protocol or "", score.protocol)
 
 
 def name_route(route: str) -> str:

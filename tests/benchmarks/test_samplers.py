@@ -99,7 +99,7 @@ def test_rows_of_a_training_that_failed_fail_with_it(
     records = read_records(here / "o")
     prior, normal = records["vae_prior-0"], records["vae_normal-0"]
     assert prior.status == normal.status == "diverged"
-    assert normal.reason == f"as {prior.run}: {prior.reason}"
+    assert normal.reason == f"its training failed in {prior.run}: {prior.reason}"
 
 
 def plan_vae(samplers: dict[str, dict[str, str]]) -> list[RunSpec]:
@@ -121,6 +121,13 @@ def test_seed_and_training_come_from_the_contender_and_its_first_sampler() -> No
     assert len({Job(spec, "test", place).seed for spec in (plain, *rows, *turned)}) == 1
 
 
+def test_what_every_sampler_sets_cannot_be_set_for_all(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["two.toml", *QUICK, "--set", "vae.density=mixture", "--out", "o"]) == 2
+    assert "the samplers of vae set density, each its own" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -131,7 +138,8 @@ def test_seed_and_training_come_from_the_contender_and_its_first_sampler() -> No
         ),
         ("[contenders.gan.samplers.a]\nr1 = 1.0", "a sampler sets nothing of this model"),
         ("[contenders.vae.samplers.a]\ndensity = 'best'", "samplers.a: density: Input should be"),
-        ("[contenders.vae]\nsamplers = 3", "contenders.vae.samplers: write a table"),
+        ("[contenders.vae]\nsamplers = 3", "contenders.vae.samplers: write one table per sampler"),
+        ("[contenders.vae.samplers.'../x']", "name: String should match pattern"),
         (
             "[contenders.vae.samplers.a]\n[contenders.vae_a]\nmodel = 'vae'",
             "two rows are called 'vae_a'",

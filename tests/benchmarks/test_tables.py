@@ -170,9 +170,9 @@ SCORES = {
 COSTS = {
     "params": ("parameters", 123_000, "123K"),
     "FLOPs/step": ("training_flops_per_step", 4.56e8, "456M"),
-    "FLOPs/image": ("sampling_flops_per_image", 7.89e6, "7.89M"),
+    "FLOPs/img": ("sampling_flops_per_image", 7.89e6, "7.89M"),
     "train s": ("train_seconds", 12.3, "12.3"),
-    "images/s": ("images_per_second", 4_560.0, "4.56K"),
+    "img/s": ("images_per_second", 4_560.0, "4.56K"),
     "MB": ("peak_memory_mb", 789.0, "789"),
 }
 """By the heading of a column, what stands under it, a value and how that is shown."""

@@ -12,7 +12,9 @@ from benchmarks.training import (
     EMA,
     Batches,
     Diverged,
+    Misfit,
     Plan,
+    State,
     Trained,
     evenly_spaced,
     schedule_factor,
@@ -162,6 +164,46 @@ def test_the_schedule_sets_the_steps() -> None:
     values = [a for name, _, a, _ in model.seen if name == "first"] + [model.a.item()]
     steps = [before - after for before, after in pairwise(values)]
     assert steps == pytest.approx([0.1, 0.075, 0.05, 0.025], rel=0.05)
+
+
+class View(Duel):
+    """Its first player's parameter is every other element of a tensor."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.base = torch.ones(8)
+        self.a = nn.Parameter(self.base[::2])
+
+    def players(self) -> list[Player]:
+        return [Player("first", [self.a], lambda play: self.a.sum(), Adam(0.1))]
+
+
+def test_parameters_that_are_views_take_plain_adams_steps() -> None:
+    model = View(View.Config())
+    fit(model, steps=1)
+    torch.testing.assert_close(model.a.detach(), torch.full((4,), 0.9))
+    assert torch.equal(model.base[1::2], torch.ones(4))
+
+
+def test_moments_of_another_shape_are_anothers() -> None:
+    states: list[State] = []
+
+    class Notes:
+        def due(self) -> bool:
+            return not states
+
+        def keep(self, state: State) -> None:
+            states.append(
+                State(state.step, {k: v.clone() for k, v in state.tensors.items()}, state.about)
+            )
+
+    arguments: dict[str, Any] = {"evaluate": lambda _: 1.0, "report": lambda *_: None}
+    plan = Plan(steps=3, batch=8, seed=0, evaluations=1)
+    train(duel(), IMAGES, None, plan, **arguments, keeper=Notes())
+    train(duel(), IMAGES, None, plan, **arguments, state=states[0])
+    states[0].tensors["moments.first.0.exp_avg"] = torch.zeros(2)
+    with pytest.raises(Misfit, match="exp_avg of shape"):
+        train(duel(), IMAGES, None, plan, **arguments, state=states[0])
 
 
 def test_clipping_bounds_the_gradients_norm() -> None:

@@ -21,7 +21,17 @@ def test_a_suite_survives_a_dozen_kills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    options = ["smoke", "--models", "autoencoder,vae", "--seeds", "1", "--steps", "500", "--jobs", "2"]
+    options = [
+        "smoke",
+        "--models",
+        "autoencoder,vae",
+        "--seeds",
+        "1",
+        "--steps",
+        "500",
+        "--jobs",
+        "2",
+    ]
     options += ["--extractor", "random", "--samples", "64"]
     summary = put_to_the_test(tmp_path, options, kills=12, every=0.2, drivers=0.2)
     with capsys.disabled():
