@@ -45,6 +45,7 @@ class CycleGAN(GenerativeModel):
         lr: float = Field(2e-4, gt=0)
         betas: tuple[float, float] = (0.5, 0.999)
 
+    version = 2
     uses_source: ClassVar[bool] = True
     generation: ClassVar[str] = "from held-out source images"
     reconstruction: ClassVar[str] = "cycle"
@@ -168,7 +169,6 @@ def translator(config: CycleGAN.Config, shape: Shape) -> nn.Module:
     body: dict[str, Any] = {"hidden": config.hidden, "width": config.width, "norm": "layer"}
     return nn.Sequential(
         encoder(config.backbone, shape, config.latent, activation=nn.ReLU, **body),
-        nn.ReLU(),
         decoder(config.backbone, config.latent, shape, **body),
     )
 
