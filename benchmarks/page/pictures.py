@@ -125,13 +125,24 @@ def _gallery(name: str, kind: Kind, frame: pd.DataFrame) -> Gallery:
     real = frame["family"] == CALIBRATION
     ranked = frame[~real].sort_values("mean_fid", kind="stable", na_position="last")
     best = frame.loc[ranked.index[:SHOWN].sort_values()]
-    chosen = pd.concat([frame[real], best]).to_dict("records")
+    chosen = _merge_alike(pd.concat([frame[real], best]).to_dict("records"))
     for row in filter(_has_tiles, chosen):
         row["tiles"] = row["tiles"][:, :COLUMNS] if kind.rows else row["tiles"]
     width = max(_width(row["tiles"], name) for row in chosen if _has_tiles(row))
     factor = max(1, round(kind.width / width))
     exhibits = [_exhibit(name, row, factor) for row in chosen]
     return Gallery(name, kind, exhibits, max(0, len(ranked) - SHOWN))
+
+
+def _merge_alike(rows: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """Show equal pictures once, under all names: rows of one training share some."""
+    merged: dict[bytes | int, dict[Any, Any]] = {}
+    for number, row in enumerate(rows):
+        first = merged.setdefault(row["tiles"].tobytes() if _has_tiles(row) else number, row)
+        if first is not row:
+            first["contender"] = f"{first['contender']} and {row['contender']}"
+            first["metric"] = first["metric"] if first["value"] == row["value"] else None
+    return list(merged.values())
 
 
 def _has_tiles(row: dict[Any, Any]) -> bool:

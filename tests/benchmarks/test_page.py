@@ -514,3 +514,13 @@ def test_further_extractors_have_a_table(folder: Path) -> None:
     for name, (own, other) in table.rows:
         assert own.text == show_number(means[name])
         assert other.text == show_number(2 * means[name])
+
+
+def test_pictures_that_rows_of_one_training_share_are_shown_once() -> None:
+    shared, own = np.zeros((1, 2, 4, 4, 3), np.uint8), np.ones((1, 2, 4, 4, 3), np.uint8)
+    columns = ("contender", "tiles", "metric", "value")
+    rows = [("a", shared, "fid", 1.0), ("b", own, "fid", 2.0), ("c", shared, "fid", 3.0)]
+    rows += [("d", None, None, None), ("e", None, None, None)]
+    merged = page_pictures._merge_alike([dict(zip(columns, row, strict=True)) for row in rows])
+    assert [row["contender"] for row in merged] == ["a and c", "b", "d", "e"]
+    assert [row["metric"] for row in merged] == [None, "fid", None, None]
