@@ -440,7 +440,10 @@ def test_records_without_a_hash_tell_other_code_by_the_models_version(tmp_path: 
     for record in results.records:
         record.spec |= {"model": record.contender, "model_version": "1"}
     text = write_markdown(results).decode()
-    assert "autoencoder, vae: trained with other code." in text
+    raised = {name for name, entry in list_models().items() if entry.version != 1}
+    assert {"autoencoder", "vae"} <= raised
+    assert all(re.search(rf"{name}[a-z, ]*: trained with other code", text) for name in raised)
+    assert not re.search(r"gan, [a-z, ]*: trained with other code", text.replace("cyclegan", ""))
 
 
 def test_where_nothing_collapsed_no_column_says_so(results: Results) -> None:

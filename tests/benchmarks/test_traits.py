@@ -13,13 +13,8 @@ from models.gan import GAN
 
 ROOT = Path(__file__).parents[2]
 OLD = {
-    "digits": {
-        "gan": (False, 100, "search"),
-        "autoencoder": (False, 16, "encoder"),
-        "vae": (False, 16, "encoder"),
-        "cyclegan": (True, 64, "cycle"),
-    },
-    "mnist": {"cyclegan": (True, 784, "cycle"), "gan_conv": (False, 32, "search")},
+    "likelihood": {"gan_10": (False, 10, "search"), "vae_10": (False, 10, "encoder")},
+    "mnist_cyclegan": {"cyclegan": (True, 784, "cycle")},
 }
 
 
