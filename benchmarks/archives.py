@@ -3,8 +3,7 @@
 import io
 import stat
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from pathlib import Path, PureWindowsPath
 
 from benchmarks.errors import BadInput, one_line
@@ -31,23 +30,27 @@ def inflate(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> io.BytesIO:
         return io.BytesIO(file.read(entry.file_size))
 
 
-@contextmanager
-def open_archive(place: Path) -> Iterator[zipfile.ZipFile]:
+def open_archive(place: Path) -> zipfile.ZipFile:
     """Open a zip archive of which every entry is harmless.
 
     Raises:
-        BadInput: it is damaged, or an entry leaves its folder, is a link, is encrypted or
-            compressed in an unusual way, or everything together inflates out of proportion.
+        BadInput: it is damaged, or an entry leaves its folder, is a link, is there twice, is
+            encrypted or compressed in an unusual way, or everything together inflates out of
+            proportion.
     """
     try:
         archive = zipfile.ZipFile(place)
     except Exception as error:  # a broken directory of entries makes zipfile raise anything
         raise BadInput(f"{place} is no readable archive: {one_line(error)}") from error
-    with archive:
+    try:
         for entry in archive.infolist():
             check_entry(place, entry)
+        check_twice(place, archive.namelist())
         check_proportion(place, sum(entry.file_size for entry in archive.infolist()))
-        yield archive
+    except BadInput:
+        archive.close()
+        raise
+    return archive
 
 
 def check_entry(place: Path, entry: zipfile.ZipInfo) -> None:
@@ -63,6 +66,13 @@ def check_entry(place: Path, entry: zipfile.ZipInfo) -> None:
     # Python inflates other methods without a bound.
     if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise BadInput(f"{name} is compressed in an unusual way; store or deflate it")
+
+
+def check_twice(place: Path, names: list[str]) -> None:
+    """Refuse an archive of which programs would read different contents."""
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise BadInput(f"{place} holds {name!r} {count} times; archive the images anew")
 
 
 def check_proportion(place: Path, inflated: int) -> None:
