@@ -15,16 +15,18 @@ PROPORTION, HARMLESS = 100, 64 * 2**20
 """An archive may inflate to so many times its size, or to so many bytes if that is more."""
 
 
-def inflate(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> io.BytesIO:
+def inflate(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int = LARGEST_FILE
+) -> io.BytesIO:
     """Read an entry, never more of it than it declares.
 
     Raises:
-        BadInput: it declares more than a picture needs.
+        BadInput: it declares more bytes than a picture needs, or than `most`.
     """
-    if entry.file_size > LARGEST_FILE:
+    if entry.file_size > most:
         raise BadInput(
             f"{archive.filename}:{entry.filename} inflates to {entry.file_size:,} bytes; "
-            f"a picture has at most {LARGEST_FILE:,}"
+            f"a picture has at most {most:,}"
         )
     with archive.open(entry) as file:
         return io.BytesIO(file.read(entry.file_size))

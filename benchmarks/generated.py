@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.archives import inflate, open_archive
 from benchmarks.data.dataset import CHUNK
 from benchmarks.data.decoding import open_header, open_picture
-from benchmarks.data.folder import SUFFIXES
+from benchmarks.data.files import picture_suffixes
 from benchmarks.data.pictures import LARGEST, SMALLEST
 from benchmarks.errors import BadInput, one_line, unknown
 from benchmarks.suite import FEWEST
@@ -88,7 +88,7 @@ def find_kind(place: Path) -> str:
     if not place.exists():
         raise BadInput(f"there is no {place}{suggest(place)}")
     kind = place.suffix.lower()
-    if kind in SUFFIXES:
+    if kind in picture_suffixes():
         raise BadInput(f"{place} is one picture; name the folder that holds all of them")
     if kind not in {*ARRAYS, ".zip"} or not place.is_file():
         raise BadInput(f"{place}: images are read from a folder or a .npy, .npz or .zip file")
@@ -150,13 +150,13 @@ def find_pictures(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [Path(parent, name) for name in names if is_picture(Path(name))]
     if not files:
-        raise BadInput(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
+        raise BadInput(f"{folder} has no images ({', '.join(sorted(picture_suffixes()))})")
     return sorted(files)
 
 
 def is_picture(path: Path) -> bool:
     """Tell by its name whether a file is a picture."""
-    return not path.name.startswith(".") and path.suffix.lower() in SUFFIXES
+    return not path.name.startswith(".") and path.suffix.lower() in picture_suffixes()
 
 
 def decode(pictures: Sequence[Picture], report: Report | None) -> np.ndarray:
@@ -228,7 +228,7 @@ def read_archive(place: Path, report: Report | None) -> np.ndarray:
     with open_archive(place) as archive:
         entries = sorted(filter(is_shown, archive.infolist()), key=lambda entry: entry.filename)
         if not entries:
-            raise BadInput(f"{place} has no images ({', '.join(sorted(SUFFIXES))})")
+            raise BadInput(f"{place} has no images ({', '.join(sorted(picture_suffixes()))})")
         pictures = [(f"{place}:{e.filename}", partial(inflate, archive, e)) for e in entries]
         return decode(pictures, report)
 

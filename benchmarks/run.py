@@ -219,6 +219,8 @@ def describe_plan(
         f"{data.source}, {len(data.source_train):,} training, {len(data.source_test):,} held out",
         highlight=False,
     )
+    if data.layout:
+        console.print(f"layout: {data.layout}", highlight=False, soft_wrap=True)
     table = Table("contender", "model", "steps", "batch", "parameters", *STAGES, box=None)
     stages = Counter((job.spec.contender, stage) for job, stage in find_stages(jobs))
     faults = []

@@ -348,6 +348,7 @@ def judge(
         training=known.training,
         pictures={name: picture for name, (picture, _) in made.pictures.items()} | known.pictures,
         scored=now if again else None,
+        layout=evaluator.data.layout,
     )
 
 
@@ -447,6 +448,7 @@ def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
         metrics=name_metrics(scores),
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
         environment=environment(),
+        layout=evaluator.data.layout,
     )
     leave_pictures(job.folder, made)
     write_record(job.folder, record)

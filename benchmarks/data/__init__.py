@@ -61,7 +61,8 @@ def list_datasets() -> dict[str, DatasetEntry]:
         for name, entry in DATASETS.items()
     ]
     summary = (
-        "your own images: any sizes and formats, class subfolders, train/ test/, trainA/ trainB/"
+        "your own images, a folder or a .zip: any sizes and formats, class subfolders or "
+        "dataset.json, train/ val/ test/, trainA/ trainB/"
     )
     entries.append(DatasetEntry("folder:PATH", summary, "edges", _sources("folder:PATH")))
     return {entry.name: entry for entry in entries}
@@ -113,15 +114,17 @@ def load_dataset(
     train, validation, test = (
         fit(split, image_size, channels) for split in (parts.train, parts.validation, parts.test)
     )
-    channels, _, image_size = train.images.shape[1:]
+    chosen, (channels, _, image_size) = channels, train.images.shape[1:]
     source = source or _default_source(name, raw)
-    hidden_pairs = None
+    hidden_pairs, remark = None, None
     if source in TRANSFORMS:
         hidden_pairs = fit(parts.source_test, image_size, channels)
         source_train = make_source(fit(parts.source_train, image_size, channels), source, "train")
         source_test = make_source(hidden_pairs, source, "test")
     else:
         other = _read_source(raw, source, data_root, download)
+        if other[0].images.shape[1] > channels and chosen is None:
+            remark = f"{source} becomes grey, as {name} is; --channels 3 keeps its colours"
         source_train, source_test = (fit(split, image_size, channels) for split in other)
     return Dataset(
         name=name,
@@ -136,14 +139,16 @@ def load_dataset(
         fingerprint=fingerprint(train, validation, test),
         source_fingerprint=fingerprint(source_train, source_test),
         truth=raw.truth,
+        layout="; ".join(filter(None, (raw.layout, remark))) or None,
     )
 
 
 def _check_names(name: str, source: str | None) -> None:
     if not name.startswith(FOLDER) and name not in DATASETS:
-        if os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises on names that are too long
+        # Path.is_dir raises on names that are too long
+        if os.path.isdir(name) or name.lower().endswith(".zip"):  # noqa: PTH112
             raise BadInput(
-                f"unknown data set {name!r}: for a folder of images write {FOLDER}{name}"
+                f"unknown data set {name!r}: for images of your own write {FOLDER}{name}"
             )
         raise BadInput(unknown("data set", name, list_datasets()))
     if source is not None and source not in _sources(name):
@@ -174,4 +179,4 @@ def _read_source(raw: Raw, source: str, root: Path, download: bool) -> tuple[Spl
         return cut_source(other.train, other.test, source)
     if raw.source is None:
         raise BadInput(f"source {source!r}: the folder has no trainA/ and trainB/")
-    return cut_source(*raw.source, source)
+    return cut_source(*raw.source, source, own=True)

@@ -4,11 +4,13 @@ Points of the plane are images too, float32 [N, 2, 1, 1] in [0, 1]; see `mixture
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 CHUNK = 1024  # images handled at a time, so that a memory-mapped set never lies in memory whole
+CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Raw:
         class_names: one name a label, or None.
         source: training and test images of a source domain that came along, or None.
         truth: the mixture that points were drawn from; None for images.
+        validation: the validation images, where they were chosen by whom made the set.
+        layout: of the user's own images, what was taken for what. They are in content order, and
+            no image is in two splits.
     """
 
     train: Split
@@ -61,6 +66,8 @@ class Raw:
     class_names: tuple[str, ...] | None = None
     source: tuple[Split, Split | None] | None = None
     truth: Truth | None = None
+    validation: Split | None = None
+    layout: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class Dataset:
         fingerprint: SHA-256 (hex) over the content of the target splits.
         source_fingerprint: SHA-256 (hex) over the content of the source splits.
         truth: the mixture that points were drawn from; None for images.
+        layout: what the user's own images were taken for, and what else was decided for them, in
+            one line; None where there is nothing to say.
     """
 
     name: str
@@ -97,6 +106,7 @@ class Dataset:
     fingerprint: str
     source_fingerprint: str
     truth: Truth | None = None
+    layout: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -105,13 +115,19 @@ class Dataset:
         return channels, height, width
 
 
+def slices(images: np.ndarray) -> Iterator[slice]:
+    """Cut the rows of an array into parts of at most `CHUNK` images and 64 MiB, or of one image."""
+    count = min(CHUNK, max(1, CHUNK_BYTES * len(images) // max(1, images.nbytes)))
+    return (slice(start, start + count) for start in range(0, len(images), count))
+
+
 def fingerprint(*splits: Split) -> str:
     """SHA-256 (hex) over the shapes, images and labels of `splits`, in their order."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(f"{split.images.shape} {split.labels is not None};".encode())
-        for start in range(0, len(split), CHUNK):
-            digest.update(np.ascontiguousarray(split.images[start : start + CHUNK]).data)
+        for rows in slices(split.images):
+            digest.update(np.ascontiguousarray(split.images[rows]).data)
         if split.labels is not None:
             digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
     return digest.hexdigest()

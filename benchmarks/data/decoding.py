@@ -1,165 +1,163 @@
 """From image files to a memory-mapped array, decoded once and kept in a cache."""
 
-import hashlib
-import json
 import os
+import re
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from platformdirs import user_cache_path
 
-from benchmarks.data.dataset import CHUNK
+from benchmarks.data.cache import (
+    Hashes,
+    digest,
+    in_threads,
+    open_array,
+    opened_cache,
+    reserve,
+    whole_file,
+    write_array,
+)
+from benchmarks.data.dataset import slices
+from benchmarks.data.files import FORMATS, Files, readable_formats
 from benchmarks.data.pictures import SMALLEST, fit_picture
-from benchmarks.data.splits import content_order
+from benchmarks.data.splits import content_keys
 from benchmarks.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
 
-VERSION = 1  # of what follows; a new one makes every cached array be decoded anew
+VERSION = 2  # of what follows; a new one makes every cached array be decoded anew
 LARGEST_DEFAULT = 64
+NAMED = 20
+"""Broken files that a message names."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What pictures are, whatever they are called: Pillow runs a program to read some other formats."""
+DEEP = re.compile("(RGB|RGBA|RGBX|CMYK|LA);16([BLN])")
+"""How Pillow calls 16-bit colours: their bands and the order of their bytes, N as on this machine.
+"""
+
+OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 Part = tuple[np.ndarray, np.ndarray]
 
 
-def cache_folder() -> Path:
-    """Folder of decoded images: below `$BENCHMARKS_CACHE`, or else the user's cache folder."""
-    chosen = os.environ.get("BENCHMARKS_CACHE")
-    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / "decoded"
-
-
 def decode(
-    place: Path, parts: Sequence[Sequence[Path]], image_size: int | None, channels: int | None
+    files: Files,
+    domain: str,
+    parts: Sequence[Sequence[str]],
+    image_size: int | None,
+    channels: int | None,
 ) -> list[Part]:
-    """Decode files, or take them from the cache if none has changed since.
+    """Decode pictures, or take them from the cache if their content is what it was.
 
     Args:
-        place: the folder they belong to.
-        parts: the files of each split.
+        files: what they belong to.
+        domain: what they are called among all parts of the place.
+        parts: the names of each split's pictures. One whose pixels are those of a picture in an
+            earlier part is left out.
         image_size: side in pixels; None for the common size, see `common_size`.
         channels: 1 or 3; None for 1 where all pictures are grey and 3 otherwise.
 
     Returns:
         For each part the images, a read-only memory map [N, C, S, S] in content order, and that
-        order, int64 [N]: the place in `parts` of each image.
+        order, int64 [N]: the place in the part of each image.
 
     Raises:
         BadInput: broken files, named; a cache folder that cannot be written.
     """
-    path = cache_folder() / _cache_name(place, parts, image_size, channels)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        arrays = _load(path) or _build(path, parts, image_size, channels)
-    except OSError as error:
-        raise BadInput(
-            f"decoded images cannot be kept in {path.parent} ({error.strerror or error}): "
-            "choose another folder by the variable BENCHMARKS_CACHE"
-        ) from error
-    borders = np.cumsum([len(part) for part in parts])[:-1]
-    return list(zip(*(np.split(array, borders) for array in arrays), strict=True))
+    place = digest([str(files.place.resolve()), domain])
+    request = digest([VERSION, place, image_size, channels])
+    with opened_cache() as folder:
+        hashes = Hashes(folder / f"{place}.json")
+        state = [list_hashes(files, part, hashes) for part in parts]
+        path = folder / f"{request}-{digest(state)}.npy"
+        images, order = open_array(path), open_array(_order_path(path))
+        if images is None or order is None:
+            _build(path, files, parts, image_size, channels)
+            images, order = (np.load(p, mmap_mode="r") for p in (path, _order_path(path)))
+        hashes.save()
+    starts = np.cumsum([0, *map(len, parts)])
+    rows = pairwise(np.count_nonzero(order < start) for start in starts)
+    return [(images[a:b], order[a:b] - start) for (a, b), start in zip(rows, starts, strict=False)]
 
 
-def _cache_name(
-    place: Path, parts: Sequence[Sequence[Path]], image_size: int | None, channels: int | None
-) -> str:
-    """Name the cache file by the place and request, and by the state of the files."""
-    request = [VERSION, str(place.resolve()), image_size, channels]
-    state = []
-    for part in parts:
-        status = [(file, file.stat() if file.exists() else file.lstat()) for file in part]
-        state.append([(os.path.relpath(f, place), s.st_size, s.st_mtime_ns) for f, s in status])
-    return f"{_digest(request)}-{_digest([request, state])}.npy"
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
+def list_hashes(files: Files, names: Sequence[str], hashes: Hashes) -> list[object]:
+    """Return what the content of pictures is known by: their hashes, or that of the archive."""
+    if files.archive is not None:
+        return [*hashes.find([files.place]), *names]
+    return list[object](hashes.find([files.place / name for name in names]))
 
 
 def _order_path(path: Path) -> Path:
     return path.with_suffix(".order.npy")
 
 
-def _load(path: Path) -> Part | None:
-    """Open cached arrays; None where there are none or they are damaged."""
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-        return images, np.load(_order_path(path), allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
-        return None
-
-
 def _build(
-    path: Path, parts: Sequence[Sequence[Path]], image_size: int | None, channels: int | None
-) -> Part:
+    path: Path,
+    files: Files,
+    parts: Sequence[Sequence[str]],
+    image_size: int | None,
+    channels: int | None,
+) -> None:
     """Decode all files, then write the arrays whole, the images last."""
-    files = [file for part in parts for file in part]
-    size = image_size or common_size(files)
+    names = [name for part in parts for name in part]
+    size = image_size or common_size(files, names)
     with tempfile.TemporaryFile(dir=path.parent) as file:
-        shape = (len(files), channels or 3, size, size)
+        shape = (len(names), channels or 3, size, size)
         scratch = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
-        grey = _fill(scratch, files)
+        reserve(file.fileno())
+        grey = _fill(scratch, files, names)
         images = scratch[:, :1] if channels is None and grey else scratch
-        pieces = np.split(images, np.cumsum([len(part) for part in parts])[:-1])
-        orders = [content_order(piece) for piece in pieces]
-        with _whole(_order_path(path)) as beside:
-            np.save(beside, np.concatenate(orders))
-        with _whole(path) as beside:
-            _write_in_order(beside, pieces, orders)
+        order = arrange(content_keys(images), list(map(len, parts)))
+        with whole_file(_order_path(path)) as beside:
+            np.save(beside, order)
+
+        def write(final: np.ndarray) -> None:
+            for rows in slices(final):
+                final[rows] = images[order[rows]]
+
+        write_array(path, (len(order), *images.shape[1:]), write)
     _remove_outdated(path)
-    return np.load(path, mmap_mode="r", allow_pickle=False), np.concatenate(orders)
 
 
-def _write_in_order(path: Path, pieces: Sequence[np.ndarray], orders: Sequence[np.ndarray]) -> None:
-    shape = (sum(map(len, pieces)), *pieces[0].shape[1:])
-    final = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    row = 0
-    for piece, order in zip(pieces, orders, strict=True):
-        for start in range(0, len(order), CHUNK):
-            chosen = order[start : start + CHUNK]
-            final[row : row + len(chosen)] = piece[chosen]
-            row += len(chosen)
-    final.flush()
+def arrange(keys: Sequence[bytes], counts: Sequence[int]) -> np.ndarray:
+    """Bring each part into the order of its keys, without what an earlier part has already.
 
+    Args:
+        keys: of the images of all parts, one part after the other.
+        counts: how many belong to each.
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a file to write beside `path`, and move it there when it is complete."""
-    handle, name = tempfile.mkstemp(suffix=".npy", dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    Returns:
+        int64 [M], the positions in `keys` of those that stay.
+    """
+    seen, order = set[bytes](), list[int]()
+    for start, stop in pairwise([0, *np.cumsum(counts).tolist()]):
+        kept = [row for row in range(start, stop) if keys[row] not in seen]
+        order += sorted(kept, key=keys.__getitem__)
+        seen.update(keys[start:stop])
+    return np.array(order, dtype=np.int64)
 
 
 def _remove_outdated(path: Path) -> None:
-    """Remove what was decoded from earlier states of the same folder."""
+    """Remove what was decoded from earlier states of the same place."""
     for other in path.parent.glob(f"{path.name.split('-')[0]}-*"):
-        if other not in (path, _order_path(path)):
+        if not other.name.startswith(path.stem):
             with suppress(OSError):  # another process may have it open
                 other.unlink()
 
 
-def common_size(files: Sequence[Path]) -> int:
+def common_size(files: Files, names: Sequence[str]) -> int:
     """The side of the pictures where all are square, equal and at most 64 pixels wide; else 64."""
     sizes = set()
-    for file in files:
+    for name in names:
         # a broken file is named when it is decoded
         quiet = warnings.catch_warnings(action="ignore")
-        with suppress(Exception), quiet, open_header(file) as picture:
+        with suppress(Exception), quiet, open_header(files.open(name)) as picture:
             sizes.add(picture.size)
         if len(sizes) > 1:
             break
@@ -167,47 +165,59 @@ def common_size(files: Sequence[Path]) -> int:
     return width if SMALLEST <= width == height <= LARGEST_DEFAULT else LARGEST_DEFAULT
 
 
-def _fill(images: np.ndarray, files: Sequence[Path]) -> bool:
+def _fill(images: np.ndarray, files: Files, names: Sequence[str]) -> bool:
     """Decode files into uint8 [N, C, S, S]; tell whether all of them are grey.
 
     Raises:
         BadInput: some files are broken.
     """
 
-    def attempt(file: Path) -> np.ndarray | str:
+    def attempt(name: str) -> np.ndarray | str:
         try:
-            return fit_picture(open_picture(file), images.shape[2], images.shape[1])
-        except (ValueError, MemoryError) as error:
-            return f"{file} ({one_line(error)})"
+            return fit_picture(open_picture(files.open(name)), images.shape[2], images.shape[1])
+        except Exception as error:  # noqa: BLE001 - zipfile raises anything on a broken entry
+            return f"{files.describe(name)} ({one_line(error)})"
 
     grey, broken = True, []
-    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for index, result in enumerate(pool.map(attempt, files)):
+    with warnings.catch_warnings(action="ignore"):
+        for index, result in enumerate(in_threads(attempt, names)):
             if isinstance(result, str):
                 broken.append(result)
             else:
                 images[index] = result
                 grey = grey and bool((result == result[:1]).all())
     if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-        named = ", ".join(broken[:3])
-        raise BadInput(f"images that cannot be read: {named}{more}; repair or remove them")
+        raise BadInput(describe_broken(broken))
     return grey
+
+
+def describe_broken(files: Sequence[str]) -> str:
+    """Return in one line which pictures cannot be read, each with its reason, the first 20."""
+    count = "1 image cannot" if len(files) == 1 else f"{len(files):,} images cannot"
+    more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
+    return f"{count} be read: {', '.join(files[:NAMED])}{more}; repair or remove what is broken"
 
 
 def open_header(source: Path | BinaryIO) -> "Image.Image":
     """Open a picture, decoding nothing but its header.
 
     Raises:
-        ValueError: it is no regular file (a pipe would be waited for), or larger than Pillow's
-            limit of pixels, of which a few compressed bytes can claim billions.
+        ValueError: it is no regular file (a pipe would be waited for), empty or no picture, or
+            larger than Pillow's limit of pixels, of which a few compressed bytes can claim
+            billions.
         Exception: anything else that Pillow raises on a broken file.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(source, Path) and not source.is_file():
         raise ValueError("there is no such file")
-    picture = Image.open(source, formats=FORMATS)
+    size = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
+    if size == 0:
+        raise ValueError("an empty file")
+    try:
+        picture = Image.open(source, formats=readable_formats())
+    except UnidentifiedImageError as error:
+        raise ValueError(f"its content is none of {', '.join(FORMATS)}") from error
     pixels, most = picture.width * picture.height, Image.MAX_IMAGE_PIXELS
     if most and pixels > most:
         picture.close()
@@ -218,8 +228,8 @@ def open_header(source: Path | BinaryIO) -> "Image.Image":
 def open_picture(source: Path | BinaryIO) -> "Image.Image":
     """Read the first frame of an image file as 8-bit grey (L) or colour (RGB).
 
-    EXIF orientation is applied, 16-bit grey is scaled to 8 bits, and what is transparent is laid on
-    white.
+    EXIF orientation is applied, 16-bit levels are rounded to 8 bits, and what is transparent is
+    laid on white.
 
     Raises:
         ValueError: it cannot be read, or its levels have no known white (floating point, or over
@@ -235,9 +245,10 @@ def _open_picture(source: Path | BinaryIO) -> "Image.Image":
     from PIL import Image, ImageOps
 
     with open_header(source) as file:
+        _round_colours(file, source)
         picture = ImageOps.exif_transpose(file)
     if picture.mode.startswith("I"):
-        return _scale_to_8_bits(picture)
+        return _round_grey(picture)
     if picture.mode == "F":
         raise ValueError("floating-point levels have no known white")
     if picture.has_transparency_data:
@@ -247,11 +258,43 @@ def _open_picture(source: Path | BinaryIO) -> "Image.Image":
     return picture if picture.mode == "L" else picture.convert("RGB")
 
 
-def _scale_to_8_bits(picture: "Image.Image") -> "Image.Image":
-    """Scale 16-bit grey, which Pillow holds in mode I;16 or, read from PGM, in I."""
+def _round_grey(picture: "Image.Image") -> "Image.Image":
+    """Round 16-bit grey, which Pillow holds in mode I;16 or, read from PGM, in I."""
     from PIL import Image
 
     levels = np.asarray(picture)
     if levels.min() < 0 or levels.max() > 65535:
         raise ValueError("more than 16 bits a pixel")
     return Image.fromarray(np.rint(levels / 257).astype(np.uint8))
+
+
+def _round_colours(file: Any, source: Path | BinaryIO) -> None:
+    """Round 16-bit colours in place, of which Pillow reads nothing but the high byte.
+
+    The low one is what it reads where it takes the two to come in the other order.
+    """
+    deep = DEEP.fullmatch(str(_raw_mode(file.tile[0]))) if file.tile else None
+    if deep is None:
+        return
+    bands, order = deep.groups()
+    # Grey and transparency are four bytes, of which it has no reader in the other order.
+    mode = "RGBA" if bands == "LA" else f"{bands};16{OTHER_ORDER[order]}"
+    with open_header(source) as other:
+        other.tile = [_read_as(tile, mode) for tile in other.tile]  # type: ignore[attr-defined]
+        low = np.asarray(other)
+    low = low[..., [1, 1, 1, 3]] if bands == "LA" else low
+    levels = np.asarray(file).astype(np.uint16) << 8 | low
+    file.frombytes(np.rint(levels / 257).astype(np.uint8).tobytes())
+    if isinstance(clear := file.info.get("transparency"), tuple):
+        file.info["transparency"] = tuple(round(level / 257) for level in clear)
+
+
+def _raw_mode(tile: tuple[Any, ...]) -> object:
+    """Return how Pillow's decoder of a part of a picture reads its bytes."""
+    return tile[3][0] if isinstance(tile[3], tuple | list) and tile[3] else tile[3]
+
+
+def _read_as(tile: Any, mode: str) -> Any:
+    """Return a part of a picture that is read otherwise: Pillow's named tuple, or a plain one."""
+    args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
+    return getattr(tile, "_make", tuple)([*tile[:3], args])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from benchmarks.archives import inflate, open_archive
+from benchmarks.archives import HARMLESS, inflate, open_archive
 from benchmarks.errors import BadInput
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -63,6 +63,14 @@ class Files:
         if self.archive is None:
             return self.place / name
         return inflate(self.archive, self.archive.getinfo(name))
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file that is no picture; None where there is none."""
+        if self.archive is None:
+            path = self.place / name
+            return path.read_bytes() if path.is_file() else None
+        entry = self.archive.NameToInfo.get(name)
+        return inflate(self.archive, entry, HARMLESS).read() if entry else None
 
     def describe(self, name: str) -> str:
         """Return what a file is called in messages, e.g. "pictures/a.png" or "set.zip:a.png"."""

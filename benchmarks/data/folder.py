@@ -1,62 +1,116 @@
-"""The user's own images: which files of a folder are what."""
+"""The user's own images: which files of a folder or an archive are what."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from benchmarks.data.dataset import Raw, Split
 from benchmarks.data.decoding import decode
+from benchmarks.data.files import Files, list_files
+from benchmarks.data.pictures import fit
 from benchmarks.data.splits import FEWEST_SOURCE, FEWEST_TEST, FEWEST_TRAIN, check_enough
-from benchmarks.errors import BadInput, one_line
+from benchmarks.errors import BadInput, describe_error, one_line
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
-SUFFIXES |= {".tif", ".tiff", ".webp"}
+Purpose = Literal["train", "validation", "test"]
+Place = tuple[str, Purpose]
+"""A domain ("" where there is one alone, else "a" or "b") and a split of it."""
+
+ALL: tuple[Purpose, ...] = ("train", "validation", "test")
+WORDS: dict[Purpose, str] = {"train": "training", "validation": "validation", "test": "testing"}
+
+NAMES: dict[str, Purpose] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+PLACES: dict[str, Place] = {
+    name + domain: (domain, split) for name, split in NAMES.items() for domain in ("", "a", "b")
+}
+"""What folders of these names hold, in whatever case they are written."""
+
+LABELS = "dataset.json"
+"""Where the tools of StyleGAN and EDM keep labels: {"labels": [[name, class], …] or null}."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Image files of one split and the folder they lie in, at any depth."""
+    """Pictures of one split by their names, and the folder they lie in, e.g. "train/" or ""."""
 
-    folder: Path
-    files: list[Path]
+    folder: str
+    names: list[str]
+
+
+Domain = dict[Purpose, Part]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was read of a domain: its class names, remarks, and how many files of labels it has."""
+
+    splits: dict[Purpose, Split]
+    class_names: tuple[str, ...] | None
+    remarks: list[str]
+    label_files: int
 
 
 def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
-    """Read a folder of images.
+    """Read the images of a folder or a zip archive.
 
-    Three layouts are known: `trainB/` and perhaps `testB/` with the source domain in `trainA/` and
-    perhaps `testA/` (as in Zhu et al. 2017); `train/` and perhaps `test/`; or images
-    alone. In the first two, whatever lies beside these folders is not read. Subfolders that hold
-    all images are classes, if there are at least two; where test images lie in none, no image has
-    a label. Hidden files and files without an image's suffix are skipped.
+    Split folders are called train, val, valid, validation or test, in any case; with A or B behind
+    they hold the source or the target domain (as in Zhu et al. 2017). Validation images stand for
+    test images where there are none. A folder without split folders holds images alone, and what
+    has nothing but one folder is read as that one.
+
+    Classes are those of a file `dataset.json`, as the tools of StyleGAN and EDM write it, or else
+    the subfolders that hold all images of a split, if there are at least two; where test images lie
+    in none, no image has a label. Hidden files and files without a picture's suffix are skipped.
 
     Args:
-        path: the folder, "~" allowed.
-        image_size: side in pixels; by default the images' own where they are all square, equal and
-            at most 64 pixels wide, and 64 otherwise.
-        channels: 1 or 3; by default 1 where every target image is grey.
+        path: the folder or archive, "~" allowed.
+        image_size: side in pixels; by default the target images' own where they are all square,
+            equal and at most 64 pixels wide, and 64 otherwise.
+        channels: 1 or 3; by default 1 where every image of both domains is grey.
 
     Raises:
-        BadInput: no such folder, no or too few images, broken images.
+        BadInput: no such place, two readings of it, no or too few images, broken images.
     """
-    root = _find(path)
-    folders = {entry.name for entry in root.iterdir() if entry.is_dir()}
-    if folders & {"trainA", "trainB", "testA", "testB"}:
-        target, source = (_parts(root, folders, f"train{x}", f"test{x}") for x in "BA")
-    elif folders & {"train", "test"}:
-        target, source = _parts(root, folders, "train", "test"), []
-    else:
-        target, source = [_part(root)], []
-    _check_counts(target, FEWEST_TRAIN)
-    _check_counts(source, FEWEST_SOURCE)
-    train, test, class_names = _decode(target, image_size, channels)
-    _, channels, image_size, _ = train.images.shape
-    pair = _decode(source, image_size, channels)[:2] if source else None
-    return Raw(train, test, class_names, pair)
+    files = list_files(_find(path))
+    domains = find_domains(files)
+    target, source = domains.get("b") or domains[""], domains.get("a")
+    _check_counts(files, target, FEWEST_TRAIN)
+    _check_counts(files, source or {}, FEWEST_SOURCE)
+    found = _decode(files, "target", target, image_size, channels)
+    remarks = [describe_parts(target, ALL), *found.remarks]
+    splits, pair, label_files = found.splits, None, found.label_files
+    check_enough(len(splits["train"]), FEWEST_TRAIN, f"{files.place}: training images of its own")
+    if source:
+        unused = source.pop("validation", None)
+        other = _decode(files, "source", source, splits["train"].images.shape[2], channels)
+        remarks += [f"source: {describe_parts(source, ('train', 'test'))}", *other.remarks]
+        remarks += [f"{unused.folder} is not used"] if unused else []
+        pair = other.splits["train"], other.splits.get("test")
+        colours = {split.images.shape[1] for split in (*splits.values(), pair[0])}
+        remarks += ["grey images of one domain are taken as colour"] if len(colours) > 1 else []
+        splits = {purpose: fit(split, None, max(colours)) for purpose, split in splits.items()}
+        label_files += other.label_files
+    others = replace(files, left_out=files.left_out - Counter({".json": label_files}))
+    remarks += [f"files left out: {others.describe_left_out()}"] if others.left_out else []
+    return Raw(
+        splits["train"],
+        splits.get("test"),
+        found.class_names,
+        pair,
+        validation=splits.get("validation"),
+        layout="; ".join(remarks),
+    )
 
 
 def _find(path: str) -> Path:
@@ -66,78 +120,155 @@ def _find(path: str) -> Path:
         root = Path(path).expanduser()
     except RuntimeError as error:  # a "~user" that there is not
         raise BadInput(f"folder:{path}: {one_line(error)}") from error
-    if root.is_dir():
+    if root.is_dir() or (root.is_file() and root.suffix.lower() == ".zip"):
         return root
     if root.exists():
-        raise BadInput(f"{root} is a file; give the folder that holds the images")
+        raise BadInput(f"{root} is a file; give the folder or the .zip that holds the images")
     absent, parent = root.name, root.parent
     while not parent.is_dir():
         absent, parent = parent.name, parent.parent
-    near = get_close_matches(absent, [p.name for p in parent.iterdir() if p.is_dir()], n=1)
+    kept = [p.name for p in parent.iterdir() if p.is_dir() or p.suffix.lower() == ".zip"]
+    near = get_close_matches(absent, kept, n=1)
     hint = f"did you mean {parent / near[0]}?" if near else f"{parent} has no {absent!r}"
     raise BadInput(f"no folder {root}: {hint}")
 
 
-def _parts(root: Path, folders: set[str], train: str, test: str) -> list[Part]:
-    if train not in folders:
-        raise BadInput(f"{root} has {', '.join(sorted(folders))}, but no {train}/")
-    return [_part(root / name) for name in (train, test) if name in folders]
+def find_domains(files: Files) -> dict[str, Domain]:
+    """Tell by the names of folders which pictures are of which domain and split.
+
+    Returns:
+        Domain "", or "a" (source) and "b" (target), each with a training split.
+
+    Raises:
+        BadInput: there are other images beside split folders, two folders for one split, or no
+            training split.
+    """
+    root = _find_root(files)
+    tops = defaultdict[str, list[str]](list)
+    for name in files.names:
+        top, slash, _ = name.removeprefix(root).partition("/")
+        tops[top + slash if slash else ""].append(name)
+    held = {top: PLACES[top[:-1].lower()] for top in tops if top[:-1].lower() in PLACES}
+    if not held:
+        return {"": {"train": Part(root, list(files.names))}}
+    if others := sorted(tops.keys() - held.keys()):
+        raise BadInput(
+            f"{files.place} has {_list(sorted(held))}, and images beside: {_list(others)}; move "
+            f"them into a split folder (a class cat: {min(held)}cat/), or out of {files.place}"
+        )
+    domains = defaultdict[str, Domain](dict)
+    for top, (domain, purpose) in sorted(held.items()):
+        if purpose in domains[domain]:
+            earlier = domains[domain][purpose].folder.removeprefix(root)
+            raise BadInput(f"{files.place} has {earlier} and {top} for one split; keep one of them")
+        domains[domain][purpose] = Part(root + top, tops[top])
+    wanted = ("",) if set(domains) == {""} else ("a", "b")
+    for domain in (*wanted, *domains.keys() - set(wanted)):
+        if domain not in wanted or "train" not in domains[domain]:
+            lacking = f"no train{domain.upper()}/" if domain in wanted else "no single layout"
+            raise BadInput(f"{files.place} has {_list(sorted(held))}, but {lacking}")
+    for parts in domains.values():
+        if "validation" in parts and "test" not in parts:
+            parts["test"] = parts.pop("validation")
+    return domains
 
 
-def _part(folder: Path) -> Part:
-    """Find the image files below a folder; links are followed, but none twice."""
-
-    def refuse(error: OSError) -> None:
-        raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from error
-
-    files, seen = [], {folder.resolve()}
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        real = {name: Path(parent, name).resolve() for name in folders if not name.startswith(".")}
-        folders[:] = [name for name in sorted(real) if real[name] not in seen]
-        seen.update(real.values())
-        files += [Path(parent, name) for name in names if _is_image(name)]
-    if not files:
-        raise BadInput(f"{folder} has no images ({', '.join(sorted(SUFFIXES))})")
-    return Part(folder, sorted(files))
+def _find_root(files: Files) -> str:
+    """Return the folder that all pictures lie in, as where a folder was archived with its name."""
+    root = ""
+    while files.read(root + LABELS) is None:
+        tops = {name.removeprefix(root).partition("/")[:2] for name in files.names}
+        top, slash = tops.pop()
+        if tops or not slash or top.lower() in PLACES:
+            break
+        root += top + slash
+    return root
 
 
-def _check_counts(parts: Sequence[Part], fewest_train: int) -> None:
-    for part, fewest in zip(parts, (fewest_train, FEWEST_TEST), strict=False):
-        check_enough(len(part.files), fewest, f"{part.folder}: images")
+def _list(names: Iterable[str]) -> str:
+    """Name the first of many; "" stands for images that lie in no folder."""
+    shown = [name or "some in no folder" for name in names]
+    return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+def describe_parts(domain: Domain, splits: Sequence[Purpose]) -> str:
+    """Say in words what each split folder is taken for; `splits` are all that the domain needs."""
+    own = [WORDS[split] for split in splits if split == "train" or split not in domain]
+    words = WORDS | {"train": " and ".join(", ".join(own).rsplit(", ", 1))}
+    parts = [(domain[split].folder, words[split]) for split in splits if split in domain]
+    return ", ".join(f"{folder or 'all images'} for {word}" for folder, word in parts)
+
+
+def _check_counts(files: Files, domain: Domain, fewest_train: int) -> None:
+    for purpose, part in domain.items():
+        fewest = fewest_train if purpose == "train" else FEWEST_TEST
+        check_enough(len(part.names), fewest, f"{files.describe(part.folder)}: images")
 
 
 def _decode(
-    parts: Sequence[Part], image_size: int | None, channels: int | None
-) -> tuple[Split, Split | None, tuple[str, ...] | None]:
-    """Decode the training and perhaps the test images of a domain."""
-    class_names = _class_names(parts)
-    decoded = decode(parts[0].folder, [part.files for part in parts], image_size, channels)
-    splits = []
-    for part, (images, order) in zip(parts, decoded, strict=True):
-        labels = _labels(part, class_names)[order] if class_names else None
-        splits.append(Split(images, labels))
-    return splits[0], splits[1] if len(splits) > 1 else None, class_names
+    files: Files, name: str, domain: Domain, image_size: int | None, channels: int | None
+) -> Decoded:
+    """Decode a domain; a picture of several splits stays in the test or else validation split."""
+    purposes = [purpose for purpose in reversed(ALL) if purpose in domain]
+    parts = [domain[purpose] for purpose in purposes]
+    labels = [_read_labels(files, part) for part in parts]
+    classes = list(map(_find_classes, parts, labels))
+    class_names = _name_classes(files, parts, classes)
+    decoded = decode(files, name, [part.names for part in parts], image_size, channels)
+    label_files = sum(found is not None for found in labels)
+    how = f"classes by {LABELS}" if label_files else "classes"
+    remarks = [f"{len(class_names)} {how}: {_list(class_names)}" if class_names else "no classes"]
+    number = {key: label for label, key in enumerate(class_names or ())}
+    splits = {}
+    for purpose, part, own, (images, order) in zip(purposes, parts, classes, decoded, strict=True):
+        known = np.array([number[key] for key in own])[order] if class_names and own else None
+        splits[purpose] = Split(images, known)
+        if twice := len(part.names) - len(order):
+            remarks.append(f"{twice:,} of {part.folder} left out: they stand in other splits too")
+    return Decoded(splits, class_names, remarks, label_files)
 
 
-def _class_names(parts: Sequence[Part]) -> tuple[str, ...] | None:
-    """Name the classes, or return None where some image lies in no class folder."""
-    tops = [[file.relative_to(part.folder).parts for file in part.files] for part in parts]
-    if any(len(inner) == 1 for part in tops for inner in part):
+def _read_labels(files: Files, part: Part) -> list[str] | None:
+    """Return the class of every picture by a file of labels, [] without any; None without a file.
+
+    Raises:
+        BadInput: it lacks a picture, or is not such a file.
+    """
+    content = files.read(part.folder + LABELS)
+    if content is None:
         return None
-    names, *others = [{inner[0] for inner in part} for part in tops]
-    for other in others:
-        if strange := sorted(other - names):
-            raise BadInput(
-                f"{parts[1].folder} has the class {strange[0]!r}, the training images no"
-            )
-    return tuple(sorted(names)) if len(names) > 1 else None
+    try:
+        labels = dict(json.loads(content)["labels"] or {})
+        inner = (name.removeprefix(part.folder) for name in part.names)
+        return [f"{labels[name]:d}" for name in inner] if labels else []
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(
+            f"{files.describe(part.folder + LABELS)} ({describe_error(error)}): it needs a class "
+            'number for every picture, {"labels": [["00000/img00000000.png", 3], …]}, or '
+            '{"labels": null}'
+        ) from error
 
 
-def _labels(part: Part, class_names: tuple[str, ...]) -> np.ndarray:
-    index = {name: label for label, name in enumerate(class_names)}
-    tops = [file.relative_to(part.folder).parts[0] for file in part.files]
-    return np.array([index[top] for top in tops], dtype=np.int64)
+def _find_classes(part: Part, labels: list[str] | None) -> list[str] | None:
+    """Return the class of every picture, by its label or else its subfolder; None without any."""
+    if labels is not None:
+        return labels or None
+    inner = [name.removeprefix(part.folder) for name in part.names]
+    tops = [name.partition("/")[0] for name in inner]
+    return None if set(tops) & set(inner) else tops
+
+
+def _name_classes(
+    files: Files, parts: Sequence[Part], classes: Sequence[list[str] | None]
+) -> tuple[str, ...] | None:
+    """Name the classes of the last part, the training images; None where some images have none."""
+    known = [set(own) for own in classes if own]
+    if len(known) < len(parts):
+        return None
+    for part, names in zip(parts, known, strict=True):
+        if strange := sorted(names - known[-1]):
+            folder = files.describe(part.folder)
+            raise BadInput(f"{folder} has the class {strange[0]!r}, the training images no")
+    numbers = all(name.isdecimal() for name in known[-1])
+    ordered = sorted(known[-1], key=int) if numbers else sorted(known[-1])
+    return tuple(ordered) if len(ordered) > 1 else None

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.data.cache import allocate
 from benchmarks.data.dataset import Split
 from benchmarks.errors import BadInput
 
@@ -46,7 +47,9 @@ def fit(split: Split, image_size: int | None, channels: int | None) -> Split:
     shape = (channels or split.images.shape[1], *(image_size or s for s in split.images.shape[2:]))
     if split.images.shape[1:] == shape:
         return split
-    images = np.empty((len(split), *shape), dtype=np.uint8)
+    if split.images.shape[1] == 1 and split.images.shape[2:] == shape[1:]:
+        return Split(np.broadcast_to(split.images, (len(split), *shape)), split.labels)
+    images = allocate((len(split), *shape))
     for index, image in enumerate(split.images):
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         images[index] = fit_picture(Image.fromarray(pixels), shape[1], shape[0])

@@ -8,7 +8,8 @@ import hashlib
 
 import numpy as np
 
-from benchmarks.data.dataset import CHUNK, Split, fingerprint
+from benchmarks.data.cache import derive
+from benchmarks.data.dataset import Split, fingerprint, slices
 from benchmarks.data.registry import TRANSFORMS, transform
 
 
@@ -75,8 +76,9 @@ def make_source(targets: Split, name: str, purpose: str) -> Split:
     """
     seed = hashlib.sha256(f"{name}/{purpose}/{fingerprint(targets)}".encode()).digest()
     rng = np.random.Generator(np.random.PCG64(int.from_bytes(seed)))
-    images = np.empty_like(targets.images, order="C", subok=False)
-    for start in range(0, len(targets), CHUNK):
-        chunk = slice(start, start + CHUNK)
-        images[chunk] = TRANSFORMS[name](np.asarray(targets.images[chunk]), rng)
-    return Split(images, targets.labels)
+
+    def fill(images: np.ndarray) -> None:
+        for rows in slices(images):
+            images[rows] = TRANSFORMS[name](np.asarray(targets.images[rows]), rng)
+
+    return Split(derive(targets.images, seed.hex(), fill), targets.labels)

@@ -24,8 +24,19 @@ class Cut:
     test: Split
 
 
+def content_keys(images: np.ndarray) -> list[bytes]:
+    """Return for each of the images [N, ...] the SHA-256 of a fixed seed and its bytes."""
+    seeded = hashlib.sha256(SEED)
+    keys = []
+    for image in images:
+        key = seeded.copy()
+        key.update(np.ascontiguousarray(image).data)
+        keys.append(key.digest())
+    return keys
+
+
 def content_order(images: np.ndarray) -> np.ndarray:
-    """Order images [N, ...] by SHA-256 of a fixed seed and each image's bytes.
+    """Order images [N, ...] by their keys.
 
     The order is as good as random, depends on no library's random numbers and not on how the images
     came, and copies of one image stand side by side, so that they land in one split (but for those
@@ -34,12 +45,7 @@ def content_order(images: np.ndarray) -> np.ndarray:
     Returns:
         int64 [N], a permutation.
     """
-    seeded = hashlib.sha256(SEED)
-    keys = []
-    for image in images:
-        key = seeded.copy()
-        key.update(np.ascontiguousarray(image).data)
-        keys.append(key.digest())
+    keys = content_keys(images)
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
 
 
@@ -49,44 +55,78 @@ def shuffle(split: Split) -> Split:
     return split if np.array_equal(order, np.arange(len(order))) else split[order]
 
 
-def portion(split: Split, *weights: int) -> list[Split]:
-    """Cut a split into consecutive parts whose sizes are as `weights`, by integer arithmetic."""
-    borders = [len(split) * sum(weights[:i]) // sum(weights) for i in range(len(weights) + 1)]
+def portion(split: Split, *weights: int, apart: bool = False) -> list[Split]:
+    """Cut a split into consecutive parts whose sizes are as `weights`, by integer arithmetic.
+
+    Args:
+        split: what is cut.
+        weights: of the parts.
+        apart: whether copies of one image, which stand side by side, all go to the earlier part.
+    """
+    even = [len(split) * sum(weights[:i]) // sum(weights) for i in range(len(weights) + 1)]
+    borders = [0]
+    for start, stop in pairwise(even):
+        border = min(borders[-1] + stop - start, len(split))
+        borders.append(find_end(split.images, border) if apart else border)
     return [split[start:stop] for start, stop in pairwise(borders)]
+
+
+def find_end(images: np.ndarray, border: int) -> int:
+    """Return the first border from here on that has no copies of one image on both sides."""
+    while 0 < border < len(images) and np.array_equal(images[border], images[border - 1]):
+        border += 1
+    return border
 
 
 def cut(raw: Raw, name: str) -> Cut:
     """Cut a target domain.
 
     With an official test split that one is `test`, and of every 12 training images 7 are `train`,
-    1 `validation`, 2 `source_train` and 2 `source_test`. Without one, of every 18 images these get
-    7, 1, 2 and 4, and `test` 4.
+    1 `validation`, 2 `source_train` and 2 `source_test`; with validation images too, it is 7, 2 and
+    2 of 11. Without a test split, of every 18 images these get 7, 1, 2 and 4, and `test` 4.
 
     Raises:
-        BadInput: there are too few images.
+        BadInput: there are too few images, or too many copies of one.
     """
     check_enough(len(raw.train), FEWEST_TRAIN, f"{name}: training images")
-    pool = shuffle(raw.train)
+    own = raw.layout is not None
+    pool = raw.train if own else shuffle(raw.train)
     if raw.test is None:
-        train, validation, source_train, source_test, test = portion(pool, 7, 1, 2, 4, 4)
-        return Cut(train, validation, source_train, source_test, test)
-    check_enough(len(raw.test), FEWEST_TEST, f"{name}: test images")
-    train, validation, source_train, source_test = portion(pool, 7, 1, 2, 2)
-    return Cut(train, validation, source_train, source_test, shuffle(raw.test))
+        train, validation, source_train, source_test, test = portion(pool, 7, 1, 2, 4, 4, apart=own)
+    else:
+        check_enough(len(raw.test), FEWEST_TEST, f"{name}: test images")
+        test = raw.test if own else shuffle(raw.test)
+        if raw.validation is None:
+            train, validation, source_train, source_test = portion(pool, 7, 1, 2, 2, apart=own)
+        else:
+            validation = raw.validation
+            train, source_train, source_test = portion(pool, 7, 2, 2, apart=own)
+    if not all(map(len, (train, validation, source_train, source_test, test))):
+        raise BadInput(f"{name}: most images are copies of one; remove all of these but one")
+    return Cut(train, validation, source_train, source_test, test)
 
 
-def cut_source(train: Split, test: Split | None, name: str) -> tuple[Split, Split]:
+def cut_source(
+    train: Split, test: Split | None, name: str, *, own: bool = False
+) -> tuple[Split, Split]:
     """Prepare another data set as a source domain; one without test images gives half of its own.
+
+    Args:
+        train: its training images.
+        test: its test images, or None.
+        name: of the source.
+        own: whether they are the user's own, which are in order already.
 
     Raises:
         BadInput: there are too few images.
     """
     check_enough(len(train), FEWEST_SOURCE, f"source {name}: training images")
+    train = train if own else shuffle(train)
     if test is None:
-        first, second = portion(shuffle(train), 1, 1)
+        first, second = portion(train, 1, 1, apart=own)
         return first, second
     check_enough(len(test), FEWEST_TEST, f"source {name}: test images")
-    return shuffle(train), shuffle(test)
+    return train, test if own else shuffle(test)
 
 
 def check_enough(count: int, fewest: int, what: str) -> None:

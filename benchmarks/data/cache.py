@@ -1,0 +1,180 @@
+"""The cache of decoded images: hashes of files, and arrays too large for the memory."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from math import prod
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from benchmarks.errors import BadInput
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+IN_MEMORY = 256 * 2**20
+"""Bytes of the largest array that is held in memory; a larger one is a mapped file."""
+
+AHEAD = 1024
+"""Files that are read in threads before their results are taken."""
+
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a file that changes gets another time, on any file system."""
+
+
+def cache_folder() -> Path:
+    """Folder of decoded images: below `$BENCHMARKS_CACHE`, or else the user's cache folder."""
+    chosen = os.environ.get("BENCHMARKS_CACHE")
+    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / "decoded"
+
+
+@contextmanager
+def opened_cache() -> Iterator[Path]:
+    """Make the cache folder, and turn what goes wrong in it into one line."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise BadInput(
+            f"decoded images cannot be kept in {folder} ({error.strerror or error}): "
+            "choose another folder by the variable BENCHMARKS_CACHE"
+        ) from error
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a file to write beside `path`, and move it there when it is complete."""
+    handle, name = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def reserve(descriptor: int) -> None:
+    """Allocate a file on the disk: writing into a hole of a mapped one kills where it is full."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, max(1, os.fstat(descriptor).st_size))
+
+
+def allocate(shape: tuple[int, ...], dtype: np.dtype | type = np.uint8) -> np.ndarray:
+    """Return an array to be filled: in memory, or if it is large in a file that ends with it."""
+    if prod(shape) * np.dtype(dtype).itemsize <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with opened_cache() as folder, tempfile.TemporaryFile(dir=folder) as file:
+        array = np.memmap(file, dtype, "w+", shape=shape)
+        reserve(file.fileno())
+        return array
+
+
+def open_array(path: Path) -> np.ndarray | None:
+    """Map a .npy file into memory, read-only; None where it is missing or damaged."""
+    with suppress(FileNotFoundError, ValueError, EOFError):
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+    return None
+
+
+def write_array(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
+    """Write uint8 [*shape] to a .npy file without holding it, whole or not at all."""
+    with whole_file(path) as beside:
+        array = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
+        with beside.open("rb+") as file:
+            reserve(file.fileno())
+        fill(array)
+        array.flush()
+
+
+def derive(origin: np.ndarray, key: str, fill: Callable[[np.ndarray], None]) -> np.ndarray:
+    """Make an array of the shape of `origin`, uint8, from its content.
+
+    Args:
+        origin: what it is made from. Where that is a file of the cache and large, the result is
+            another one that belongs to it, made once.
+        key: names it among all that are made from that file.
+        fill: writes the content.
+    """
+    source = getattr(origin, "filename", None)
+    if origin.nbytes <= IN_MEMORY or source is None:
+        array = allocate(origin.shape, origin.dtype)
+        fill(array)
+        return array
+    path = Path(source).with_suffix(f".{digest(key)}.npy")
+    with opened_cache():
+        made = open_array(path)
+        if made is None:
+            write_array(path, origin.shape, fill)
+            made = np.load(path, mmap_mode="r", allow_pickle=False)
+    return made
+
+
+def digest(value: object) -> str:
+    """Return 24 hex digits of the SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
+
+
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Apply a function to items, never to many more of them than have been taken."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(items), AHEAD):
+            yield from pool.map(function, items[start : start + AHEAD])
+
+
+class Hashes:
+    """SHA-256 of files, remembered by size, mtime and ctime in a file of the cache.
+
+    What has changed within the last moment is not remembered: it might change once more unseen.
+
+    Args:
+        path: where they are remembered.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, list[object]] = {}
+        with suppress(OSError, ValueError, TypeError):
+            self.known = dict(json.loads(path.read_bytes()))
+        self.found: dict[str, list[object]] = {}
+
+    def find(self, files: Sequence[Path]) -> list[str]:
+        """Return the hash (hex) of every file; "" of one that is not there or cannot be read."""
+        names, hashes = list(map(str, files)), []
+        for name, (*state, content) in zip(names, in_threads(self._find, names), strict=True):
+            hashes.append(str(content))
+            if state and max(map(int, state[1:])) < time.time_ns() - SETTLED:
+                self.found[name] = [*state, content]
+        return hashes
+
+    def _find(self, file: str) -> tuple[int | str, ...]:
+        try:
+            if not os.path.isfile(file):  # noqa: PTH113 - a pipe would be waited for
+                return ("",)
+            status = os.stat(file)  # noqa: PTH116 - of a hundred thousand files
+            state = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            *known, content = self.known.get(file, [""])
+            if tuple(known) == state:
+                return *state, str(content)
+            with open(file, "rb") as opened:  # noqa: PTH123
+                return *state, hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError:
+            return ("",)
+
+    def save(self) -> None:
+        """Remember what was found, and nothing else."""
+        if self.found != self.known:
+            with whole_file(self.path) as beside:
+                beside.write_text(json.dumps(self.found))
