@@ -26,7 +26,7 @@ def quantise(images: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
     which are kept as float32, are not rounded.
     """
     clamped = images.clamp(0, 1)
-    return clamped.mul(255).round().to(torch.uint8) if dtype == torch.uint8 else clamped.to(dtype)
+    return clamped.mul_(255).round_().to(torch.uint8) if dtype == torch.uint8 else clamped.to(dtype)
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """The one evaluation protocol: from a trained model to its scores, the same for every family."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.contract import ContractError, check_images, find_fault, is_finite, reconstruct
 from benchmarks.data import Dataset, Truth
+from benchmarks.data.cache import allocate
 from benchmarks.errors import FAILURES
 from benchmarks.images import draw_points, encode_tiles, quantise, to_float
 from benchmarks.parallel import WHOLE, Shards
@@ -40,6 +43,9 @@ FINISH = 5_000
 
 SELECTION = 40
 """Validation images by which the deviation is chosen that a decoder is observed with."""
+
+FLOATS = 2**27
+"""Pixels of generated images that are held as floats at a time, in half a GiB."""
 
 GRID, PAIRS = 8, 10
 """Rows and columns of a picture of samples; columns of a picture of reconstructions."""
@@ -79,6 +85,14 @@ class Generated:
     features: Features
     reconstructions: Tensor | None
     pictures: dict[str, Drawn]
+
+
+class Block(NamedTuple):
+    """Some of the images that a model has generated, or what is wrong with them."""
+
+    images: Tensor
+    finite: bool = True
+    fault: str | None = None
 
 
 class Evaluator:
@@ -160,18 +174,14 @@ class Evaluator:
         """
         shards.share_model(model)
         blocks = [self.draw_block(model, n, seed, source, shards, s) for s in shards.own]
-        if not shards.agree(all(map(is_finite, blocks))):
+        if not shards.agree(all(block.finite for block in blocks)):
             raise Diverged("the generated images are not finite")
-        method, rows = f"{type(model).__name__}.sample", (shards.rows(n, s) for s in shards.own)
-        found = [
-            find_fault(block, method, part.stop - part.start, model.shape)
-            for block, part in zip(blocks, rows, strict=True)
-        ]
-        fault = next(filter(None, found), None)
+        fault = next((block.fault for block in blocks if block.fault), None)
         if not shards.agree(fault is None):
             # Of another process's images that one says what is wrong, see `Team.call`.
+            method = f"{type(model).__name__}.sample"
             raise ContractError(fault) if fault else RuntimeError(f"{method}: see another process")
-        return [quantise(images, self.test.dtype).cpu() for images in blocks]
+        return [block.images for block in blocks]
 
     def draw_block(
         self,
@@ -181,14 +191,22 @@ class Evaluator:
         source: Tensor,
         shards: Shards,
         shard: int,
-    ) -> Tensor:
-        """Generate one shard of n images, float32."""
+    ) -> Block:
+        """Generate one shard of n images, so many at a time that their floats fit into memory."""
         rows = shards.rows(n, shard)
         if shards.count > 1:  # for a model of the user's that draws from the global generator
             torch.manual_seed(shards.seed(shard, seed, "draw"))
         rng = torch.Generator(model.device).manual_seed(shards.seed(shard, seed, "sample"))
-        starts = to_float(source[rows].to(model.device)) if model.uses_source else None
-        return model.sample(rows.stop - rows.start, rng, starts)
+        images = allocate_like(self.test, rows.stop - rows.start)
+        for part in pieces(len(images), model.shape):
+            own, count = source[rows][part], part.stop - part.start
+            starts = to_float(own.to(model.device)) if model.uses_source else None
+            made = model.sample(count, rng, starts)
+            fault = find_fault(made, f"{type(model).__name__}.sample", count, model.shape)
+            if fault:
+                return Block(images, is_finite(made), fault)
+            images[part] = quantise(made, images.dtype)
+        return Block(images)
 
     def make(
         self, model: GenerativeModel, seed: int, shards: Shards = WHOLE
@@ -245,11 +263,13 @@ class Evaluator:
         scores += self.score_views(made.samples, model.generation)
         scores += self.score_pairs(made.reconstructions, model.reconstruction)
         if model.uses_source and self.data.hidden_pairs is not None:
-            truth = as_tensor(self.data.hidden_pairs.images)[: len(made.samples)]
-            pair = to_float(truth), to_float(made.samples)
-            error, words = score_images(METRICS["reconstruction_mse"], pair)
-            n, protocol = len(truth), "translation of known pairs"
-            scores.append(self.entry("paired_mse", n, protocol, error, words))
+            n, protocol = len(made.samples), "translation of known pairs"
+            pair = as_tensor(self.data.hidden_pairs.images)[:n], made.samples
+            errors = [
+                METRICS["reconstruction_mse"](*(to_float(images[part]) for images in pair))
+                for part in pieces(n, model.shape)
+            ]
+            scores.append(self.entry("paired_mse", n, protocol, mean_interval(torch.cat(errors))))
         return scores
 
     def score_views(self, images: Tensor, protocol: str) -> list[Score]:
@@ -359,7 +379,7 @@ class Evaluator:
     def calibrate(self) -> dict[str, Generated]:
         """Make the calibration rows: `real` training images, and uniform `noise`."""
         rng = torch.Generator().manual_seed(derive_seed("noise", *self.test.shape[1:]))
-        noise = draw_uniform((self.samples, *self.test.shape[1:]), self.test.dtype, rng)
+        noise = draw_uniform(allocate_like(self.test, self.samples), rng)
         n = len(self.originals)
         unrelated = noise[torch.arange(n) % len(noise)]
         real = self.train[: self.samples]
@@ -410,11 +430,23 @@ def seeded(seed: int, purpose: str, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(derive_seed(seed, purpose))
 
 
-def draw_uniform(shape: tuple[int, ...], dtype: torch.dtype, rng: torch.Generator) -> Tensor:
-    """Draw noise: every value that a pixel can have is as likely as any other."""
-    if dtype == torch.uint8:
-        return torch.randint(0, 256, shape, generator=rng, dtype=dtype)
-    return torch.rand(shape, generator=rng, dtype=dtype)
+def draw_uniform(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Fill a tensor with noise: every value that a pixel can have is as likely as any other."""
+    if images.dtype == torch.uint8:
+        return torch.randint(0, 256, images.shape, generator=rng, dtype=images.dtype, out=images)
+    return torch.rand(images.shape, generator=rng, dtype=images.dtype, out=images)
+
+
+def allocate_like(images: Tensor, count: int) -> Tensor:
+    """Return a tensor for `count` images of the same form, in a file if it is large."""
+    return torch.from_numpy(allocate((count, *images.shape[1:]), images[:0].numpy().dtype))
+
+
+def pieces(count: int, shape: Sequence[int]) -> Iterator[slice]:
+    """Cut `count` images into parts of at most `FLOATS` values, in whole blocks of `draw_noise`."""
+    most = max(1, FLOATS // math.prod(shape))
+    step = most - most % 256 or most
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def draw_samples(images: Tensor, truth: Truth | None = None) -> Drawn:

@@ -333,7 +333,7 @@ class Results:
         return self.folder / "runs" / record.run
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: beside it first, flushed to the disk, then renamed.
 
     Raises:

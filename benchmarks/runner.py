@@ -591,7 +591,7 @@ def leave_images(folder: Path, made: Generated) -> None:
     leave_pictures(folder, made)
     archive = io.BytesIO()
     np.savez_compressed(archive, images=made.samples.numpy())
-    write_atomically(folder / "samples.npz", archive.getvalue())
+    write_atomically(folder / "samples.npz", archive.getbuffer())
 
 
 def leave_pictures(folder: Path, made: Generated) -> None:

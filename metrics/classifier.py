@@ -171,8 +171,10 @@ def _standardise(network: Network, images: Tensor) -> None:
     """Set the mean and deviation of each channel from its histogram, exactly and in any memory."""
     levels = torch.arange(256, dtype=torch.float64, device=images.device) / 255
     for channel in range(images.shape[1]):
-        share = images[:, channel].flatten().bincount(minlength=256).double()
-        share = share / share.sum()
+        counts = torch.zeros(256, dtype=torch.int64, device=images.device)
+        for part in images.split(1024):
+            counts += part[:, channel].flatten().bincount(minlength=256)
+        share = counts / counts.sum(dtype=torch.float64)
         mean = (share * levels).sum()
         network.mean[0, channel] = mean
         deviation = (share * (levels - mean).square()).sum().sqrt()

@@ -31,7 +31,7 @@ class Network(nn.Module):
         """Return features, and None for logits."""
         x = images.float() / 127.5 - 1
         for layer, weight in enumerate(self.weights):
-            x = F.relu(F.conv2d(x, weight, stride=min(layer, 1) + 1, padding=1))
+            x = F.conv2d(x, weight, stride=min(layer, 1) + 1, padding=1).relu_()
         return F.adaptive_avg_pool2d(x, 2).flatten(1), None
 
 

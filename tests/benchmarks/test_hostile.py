@@ -373,7 +373,7 @@ def test_suites_with_odd_values(folder: Path, table: dict[str, Any]) -> None:
 def test_plans_of_suites_with_odd_values(folder: Path, table: dict[str, Any]) -> None:
     path = write_toml(folder / "a.toml", table)
     line = [str(path), "--dry-run", "--device", "cpu", "--data-root", str(folder / "data")]
-    with pytest.MonkeyPatch.context() as patch, nothing_else_written(cache):
+    with pytest.MonkeyPatch.context() as patch, nothing_else_written(cache_folder()):
         patch.setattr("benchmarks.data.downloads._download", lambda *_: None)
         said = io.StringIO()
         patch.setattr(sys, "stderr", said)

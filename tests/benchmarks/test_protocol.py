@@ -203,3 +203,24 @@ def test_scores_of_pairs_stand_under_their_names(evaluator: Evaluator) -> None:
 def test_images_that_are_no_numbers_count_as_diverged(evaluator: Evaluator) -> None:
     with pytest.raises(Diverged, match="not finite"):
         evaluator.validate(Overflowing(Overflowing.Config(), (1, 8, 8)), 0)
+
+
+@pytest.mark.parametrize("kind", [GAN, Translating])
+def test_many_samples_are_generated_in_parts(data: Dataset, monkeypatch, kind) -> None:
+    """Codes come in blocks, and sources by their number, so that the parts are those of a whole."""
+    model = kind(kind.Config(), (1, 8, 8)).eval()
+    evaluator = Evaluator(data, RandomExtractor(1), samples=300, reconstructions=20)
+    whole = evaluator.generate(model, 0).samples
+    translated = {s.metric: s.value for s in evaluator.score(evaluator.generate(model, 0), model)}
+    counts, sample = list[int](), model.sample
+    monkeypatch.setattr("benchmarks.protocol.FLOATS", 64 * 256)
+    monkeypatch.setattr("benchmarks.data.cache.IN_MEMORY", 0)
+    monkeypatch.setattr(model, "sample", lambda n, *rest: counts.append(n) or sample(n, *rest))
+    made = evaluator.generate(model, 0)
+    assert counts == [256, 44]
+    assert torch.equal(made.samples, whole)
+    again = {s.metric: s.value for s in evaluator.score(made, model)}
+    assert again.get("paired_mse") == translated.get("paired_mse")
+    rng = torch.Generator().manual_seed(derive_seed("noise", 1, 8, 8))
+    noise = torch.randint(0, 256, (300, 1, 8, 8), generator=rng, dtype=torch.uint8)
+    assert torch.equal(evaluator.calibrate()["noise"].samples, noise)
