@@ -77,6 +77,7 @@ from benchmarks.training import (
     snapshot,
     train,
 )
+from benchmarks.wording import escape_csv
 from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
@@ -602,9 +603,9 @@ def write_csv(rows: list[dict[str, float]]) -> bytes:
     """Write rows as CSV, a column for every key that any of them has."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(escape_csv, columns))
+    writer.writerows([row.get(name) for name in columns] for row in rows)
     return text.getvalue().encode()
 
 
