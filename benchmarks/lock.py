@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, printable
 from benchmarks.records import check_links
 
 
@@ -59,6 +59,6 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
 def read_name(path: Path) -> str | None:
     """Give the name of the lock's holder, None where nobody has written it."""
     try:
-        return " ".join(path.read_text(encoding="utf-8", errors="replace").split())[:300] or None
+        return printable(path.read_text(encoding="utf-8", errors="replace"))[:300] or None
     except OSError:
         return None

@@ -497,7 +497,7 @@ def read_sealed(path: Path, schema: type[Model]) -> Model:
 
 
 def seal(fields: JsonValue) -> str:
-    """Give the SHA-256 of JSON's content, however it is laid out."""
+    """Return the SHA-256 of JSON's content, however laid out: it shows damage, not forgery."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
