@@ -140,7 +140,7 @@ def scores_of(record: Record, extractor: str | None) -> dict[str, Score]:
 def write_csv(frame: pd.DataFrame) -> bytes:
     """CSV with the shortest digits that give back every float, LF line ends, and no formulas."""
     texts = {
-        name: pd.Series(map(_write_cell, column), frame.index, dtype=object)
+        str(name): pd.Series(map(_write_cell, column), frame.index, dtype=object)
         for name, column in frame.select_dtypes(exclude="number").items()
     }
     shown = frame.assign(**texts).rename(columns=_write_cell)
