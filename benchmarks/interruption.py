@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP = getattr(signal, "SIGHUP", None)
+"""What a closed terminal sends, where there is such a signal."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
 
 class Interrupted(BaseException):
@@ -25,7 +28,12 @@ class _Wish:
         self.in_hand = 0
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """Take note of a signal; the first waits for what is in hand, the second does not."""
+        """Take note of a signal; the first waits for what is in hand, the second does not.
+
+        A second hangup is none: a shell passes on to its jobs what the system sends them too.
+        """
+        if number == HANGUP and self.number is not None:
+            return
         again, self.number = self.number is not None, number
         if again or not self.in_hand:
             raise Interrupted(number)
@@ -36,12 +44,17 @@ _wish = _Wish()
 
 @contextmanager
 def interruptible(*signals: signal.Signals) -> Iterator[None]:
-    """Let these signals raise `Interrupted` within, as soon as nothing is in hand."""
+    """Let these signals raise `Interrupted` within, as soon as nothing is in hand.
+
+    A hangup that is ignored, as under `nohup`, stays so.
+    """
     _wish.number = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _wish.note) for number in signals or SIGNALS}
+    ignored = {HANGUP} if HANGUP and signal.getsignal(HANGUP) is signal.SIG_IGN else set()
+    chosen = [number for number in signals or SIGNALS if number not in ignored]
+    before = {number: signal.signal(number, _wish.note) for number in chosen}
     try:
         yield
     finally:

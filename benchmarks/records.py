@@ -38,7 +38,7 @@ from pydantic import (
     model_validator,
 )
 
-from benchmarks.errors import BadInput, one_line
+from benchmarks.errors import BadInput, naming, one_line
 from benchmarks.interruption import in_hand
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         if shutil.disk_usage(path.parent).free < len(content) + RESERVE * (len(content) > RESERVE):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         try:
-            with beside.open("xb") as file:
+            with naming(path), beside.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

@@ -480,17 +480,23 @@ def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[J
 def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
     """Find what is finished, and what is to do: to train, to go on with, or only to score."""
     from benchmarks.continuation import (
+        FILM,
         find_finished,
+        find_lost,
         find_missing,
         is_kept,
         set_aside_damaged,
     )
     from benchmarks.records import read_record
 
-    finished, todo, stale = {}, [], 0
+    finished, todo, stale, mended, gone = {}, [], 0, 0, []
     for job in jobs:
         record = None if job.afresh else find_finished(job)
-        if record is not None and not (find_missing(record) and is_kept(job)):
+        lost = find_lost(job, record) if record else []
+        again = [file for file in lost if file != FILM] if is_kept(job) else []
+        mended += bool(again)
+        gone += [f"{job.folder / file}" for file in lost if file not in again]
+        if record and not again and not (find_missing(record) and is_kept(job)):
             finished[record.run] = record
             stale += bool(find_missing(record))
             continue
@@ -504,6 +510,13 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             f"{stale} of them lack newer scores and have no checkpoint to score; --force trains "
             "them again",
             highlight=False,
+        )
+    if mended:
+        console.print(f"{mended} have lost files, which their checkpoints give back")
+    if gone:
+        warn(
+            "finished runs lack what only training gives back; --force trains them again: "
+            f"{', '.join(gone[:3])}{f' and {len(gone) - 3} more' if len(gone) > 3 else ''}"
         )
     return finished, todo
 

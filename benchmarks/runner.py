@@ -27,6 +27,7 @@ from benchmarks.continuation import (
     FILM,
     Keeper,
     find_finished,
+    find_lost,
     find_missing,
     find_state,
     find_trained,
@@ -408,8 +409,9 @@ def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
         evaluator: by which they are.
     """
     jobs = [calibration_job(job, name) for name in PROTOCOLS]
-    kept = [None if job.afresh else find_finished(job) for job in jobs]
-    records = [record for record in kept if record and not find_missing(record)]
+    kept = [(job, find_finished(job)) for job in jobs if not job.afresh]
+    whole = [(j, r) for j, r in kept if r and not find_missing(r) and not find_lost(j, r)]
+    records = [record for _, record in whole]
     if len(records) == len(jobs):
         return records
     try:

@@ -96,6 +96,23 @@ def test_names_of_strangers_are_no_formulas_and_steer_nothing(
     assert not [c for c in cells if re.search(r"(^|;)\s*[=+@-]", c) and not re.fullmatch(number, c)]
 
 
+def test_a_read_only_folder_is_told_before_it_is_read(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    access = os.access
+    closed = suite / "plots"
+    closed.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    monkeypatch.setattr("benchmarks.report.read_frames", None)
+    for options in ([], ["--paper"], ["--plots", "scores"], ["--tensorboard"]):
+        assert main([str(suite), *options]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {closed} is read-only: copy {suite} to where")
+        assert error.count("\n") == 1
+    monkeypatch.undo()
+    assert main([str(suite), "--terminal"]) == 0
+
+
 def test_runs_without_a_record_are_summed_up_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

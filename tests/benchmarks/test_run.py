@@ -1,5 +1,6 @@
 """The command as a user meets it."""
 
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -297,6 +299,52 @@ def test_finished_runs_are_kept_until_forced(
     assert main([*arguments, "--force"]) == 0
     assert record.stat().st_mtime_ns > first
     assert all(path.stat().st_mtime_ns > before for path, before in calibration.items())
+
+
+def test_lost_files_of_a_finished_run_are_made_again_or_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--models", f"{OWN}:Average", "--out", "o", *QUICK]
+    assert main(command) == 0
+    (folder,) = Path("o/runs").glob("average-*")
+    (real,) = Path("o/runs").glob("real-*/samples.png")
+    files = {path: path.read_bytes() for path in (*folder.glob("*.*"), real)}
+    lost = [path for path in files if path.name not in {"record.json", "evolution.png"}]
+    for path in lost:
+        path.unlink()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 have lost files, which their checkpoints give back" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in lost} == {path: files[path] for path in lost}
+
+    gone = [folder / "evolution.png"]
+    data = [folder / "history.csv", folder / "samples.npz"]
+    training = [*data, *(folder / "checkpoint").iterdir()]
+    for words in ("evolution.png\n", f"evolution.png, {data[0]}, {data[1]}\n"):
+        for path in gone:
+            path.unlink()
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert "1 of 1 runs are finished already" in out
+        assert f"--force trains them again: {folder}/{words}" in out
+        gone = training
+
+
+@pytest.mark.parametrize("command", ["run", "score", "audit"])
+def test_a_cache_in_an_unwritable_home_names_the_variable(
+    command: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(here / "a-file"))
+    for name in ("BENCHMARKS_CACHE", "BENCHMARKS_DATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (99, 8, 8), np.uint8))
+    words = {"run": ["smoke"], "audit": ["smoke"], "score": ["images.npz", "--dataset", "digits"]}
+    module = importlib.import_module(f"benchmarks.{command}")
+    assert module.main([*words[command], "--out", "o"]) == 2
+    error = capsys.readouterr().err
+    assert f"{here}/a-file/.cache/generative-benchmarks/extractors (Not a directory)" in error
+    assert "choose another folder by the variable BENCHMARKS_CACHE" in error
+    assert error.count("\n") == 1
 
 
 def test_changed_code_of_the_users_own_trains_anew_and_says_so(
