@@ -69,9 +69,10 @@ def speak() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-            if stream.isatty() and not isinstance(stream, Lasting):
+            if stream.isatty() and not isinstance(getattr(stream.buffer, "raw", None), Terminal):
                 raw = io.BufferedWriter(Terminal(stream.fileno(), "w", closefd=False))
-                setattr(sys, name, Lasting(raw, stream.encoding, "replace", line_buffering=True))
+                lasting = io.TextIOWrapper(raw, stream.encoding, "replace", line_buffering=True)
+                setattr(sys, name, lasting)
 
 
 @contextmanager
@@ -84,10 +85,6 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-class Lasting(io.TextIOWrapper):
-    """Text on a `Terminal`."""
-
-
 class Terminal(io.FileIO):
     """A terminal that may go while it is written on, as a closed session's does."""
 
@@ -98,4 +95,4 @@ class Terminal(io.FileIO):
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            return len(memoryview(data).cast("B"))
+            return len(data)
