@@ -18,6 +18,7 @@ from benchmarks.errors import (
     BadInput,
     OwnFailure,
     describe_error,
+    printable,
     speak,
     unknown,
 )
@@ -573,7 +574,7 @@ def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
     """Name what did not go well and how to repeat it, and give the exit code."""
     bad = [record for record in records if record.status != "ok"]
     for record in bad:
-        print(f"{record.run} {record.status}: {record.reason}", file=sys.stderr)
+        print(printable(f"{record.run} {record.status}: {record.reason}"), file=sys.stderr)
         trouble = folder / "runs" / record.run / "traceback.txt"
         if trouble.exists():
             print(f"  traceback: {trouble}", file=sys.stderr)
@@ -589,7 +590,7 @@ def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
         if score.failed
     )
     for line, count in lost.items():
-        print(f"{line} (missing in {count:,} records)", file=sys.stderr)
+        print(printable(f"{line} (missing in {count:,} records)"), file=sys.stderr)
     return 1 if bad or lost else 0
 
 

@@ -20,7 +20,8 @@ from PIL import Image
 from benchmarks import catalogue
 from benchmarks.plots import PLOTS
 from benchmarks.protocol import Evaluator
-from benchmarks.run import main
+from benchmarks.records import Record, Score
+from benchmarks.run import conclude, main
 from metrics import EXTRACTORS, INTERVALS, METRICS
 
 OWN = Path(__file__).with_name("own_models.py")
@@ -125,7 +126,8 @@ def test_answers_do_not_wait_for_torch(here: Path) -> None:
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
-from benchmarks.run import main
+from benchmarks.records import Record, Score
+from benchmarks.run import conclude, main
 
 for line in ("--list", "--help", "digitz", "--models gna", "--set vae.betta=1", "--seeds 0"):
     try:
@@ -633,3 +635,23 @@ def is_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_reasons_and_notes_of_records_steer_no_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sign = "\x1b]0;title\x07\u202e"
+    score = Score(metric="fid", value=None, n=1, reference="test", note=f"failed: {sign}")
+    record = Record(
+        run="vae-s0-1a2b3c4d",
+        suite="s",
+        dataset="d",
+        contender="vae",
+        family="vae",
+        seed=0,
+        status="failed",
+        reason=sign,
+        scores=[score],
+    )
+    assert conclude([record], tmp_path, []) == 1
+    assert capsys.readouterr().err.replace("\n", "").isprintable()
