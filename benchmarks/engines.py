@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 
 from benchmarks.display import Display
 from benchmarks.errors import speak
-from benchmarks.interruption import SIGNALS, Interrupted, give_way, interruptible
+from benchmarks.interruption import Interrupted, give_way, interruptible, signals_held
 from benchmarks.job import Job
 from benchmarks.messages import Drawn, Message, relay
 from benchmarks.parallel import check_team
@@ -215,22 +215,6 @@ class Worker:
         self.release()
         self.process.join()
         self.line.close()
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Start processes which Ctrl-C in the terminal, or its end, does not reach, and lose none now.
-
-    A new process inherits that the signal is held; this one gets it when the process has started.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*SIGNALS} - {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 HANGUP = getattr(signal, "SIGHUP", None)
@@ -54,6 +55,9 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
         return
     ignored = {HANGUP} if HANGUP and signal.getsignal(HANGUP) is signal.SIG_IGN else set()
     chosen = [number for number in signals or SIGNALS if number not in ignored]
+    if HANGUP:
+        with signals_held():
+            resource_tracker.ensure_running()  # or else a hangup would end it
     before = {number: signal.signal(number, _wish.note) for number in chosen}
     try:
         yield
@@ -61,6 +65,22 @@ def interruptible(*signals: signal.Signals) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _wish.number = None
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Start processes which Ctrl-C in the terminal, or its end, does not reach, and lose none now.
+
+    A new process inherits that the signal is held; this one gets it when the process has started.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*SIGNALS} - {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

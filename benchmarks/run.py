@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 1 where a run diverged, collapsed or failed, a score is missing because its metric or
         extractor failed, or the results could not be written; 2 where the input is wrong; 130 after
-        Ctrl-C, 143 after SIGTERM.
+        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     argv = sys.argv[1:] if argv is None else argv
     if count_processes() > 1 and os.environ["RANK"] != "0":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -91,6 +92,20 @@ def test_what_is_printed_on_a_terminal_that_is_gone_is_lost(
     assert os.read(leader, 99).decode() == "é on a terminal\r\n"
     os.close(leader)
     print("lost")
+
+
+def test_a_hangup_leaves_the_tracker_of_shared_resources_alone() -> None:
+    code = """
+import os, signal, time
+from multiprocessing.resource_tracker import _resource_tracker as tracker
+from benchmarks.interruption import interruptible
+with interruptible():
+    os.kill(tracker._pid, signal.SIGHUP)
+    time.sleep(0.5)
+    print(os.waitpid(tracker._pid, os.WNOHANG))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("(0, 0)\n", "")
 
 
 def test_who_has_something_in_hand_may_give_way_earlier() -> None:
