@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0; 1 where the audit could not be written or was ended; 2 where the input is wrong; 130
-        after Ctrl-C, 143 after SIGTERM.
+        after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     speak()
     argv = sys.argv[1:] if argv is None else argv

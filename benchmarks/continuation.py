@@ -20,6 +20,7 @@ from benchmarks.interruption import give_way, is_wanted
 from benchmarks.job import Job, Tell
 from benchmarks.messages import Noticed, Saved
 from benchmarks.records import (
+    CALIBRATION,
     Picture,
     Record,
     TrainedRecord,
@@ -81,9 +82,21 @@ def find_missing(record: Record) -> list[str]:
     return sorted(METRICS.keys() - set(record.metrics)) if record.scores else []
 
 
+def find_lost(job: Job, record: Record) -> list[str]:
+    """List the files that a finished run has written and that are not there any more."""
+    files = [picture.file for picture in record.pictures.values()]
+    if record.family != CALIBRATION and files:
+        files.append("history.csv")
+    if record.training:
+        files.append("samples.npz")
+    return [file for file in files if not (job.folder / file).exists()]
+
+
 def is_kept(job: Job) -> bool:
     """Tell whether a run's trained model is still there to be scored."""
-    return find_key(job.checkpoint / "training.json") == job.spec.training_key
+    return find_key(job.checkpoint / "training.json") == job.spec.training_key and all(
+        (job.checkpoint / weights_file(name)).exists() for name in WEIGHTS
+    )
 
 
 def is_begun(job: Job, folder: Path | None = None) -> bool:

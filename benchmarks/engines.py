@@ -13,7 +13,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from benchmarks.display import Display
-from benchmarks.interruption import Interrupted, give_way, interruptible
+from benchmarks.errors import speak
+from benchmarks.interruption import Interrupted, give_way, interruptible, signals_held
 from benchmarks.job import Job
 from benchmarks.messages import Drawn, Message, relay
 from benchmarks.parallel import check_team
@@ -217,22 +218,6 @@ class Worker:
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Start processes which Ctrl-C in the terminal does not reach, and lose none that comes now.
-
-    A new process inherits that the signal is held; this one gets it when the process has started.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
 def one_gpu(number: int) -> Iterator[None]:
     """Start processes that see one of several GPUs, in turn."""
     gpus = visible_gpus()
@@ -253,6 +238,7 @@ def one_gpu(number: int) -> Iterator[None]:
 def work(line: Connection) -> None:
     """Carry out the jobs that come over the line, in a process of its own, until it is cut."""
     leave_with_parent()
+    speak()
 
     def send(message: "Message | Record") -> None:
         try:

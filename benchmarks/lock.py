@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks.errors import BadInput
+from benchmarks.errors import BadInput, naming, printable
 from benchmarks.records import check_links
 
 
@@ -49,7 +49,8 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
                 torn.unlink(missing_ok=True)
         since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
         text = f"process {os.getpid()} on {socket.gethostname()} since {since}"
-        name.write_text(f"{text} ({shlex.join(command)})\n", encoding="utf-8", errors="replace")
+        with naming(folder):
+            name.write_text(f"{text} ({shlex.join(command)})\n", "utf-8", errors="replace")
         yield dead
     finally:
         name.unlink(missing_ok=True)
@@ -59,6 +60,6 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
 def read_name(path: Path) -> str | None:
     """Give the name of the lock's holder, None where nobody has written it."""
     try:
-        return " ".join(path.read_text(encoding="utf-8", errors="replace").split())[:300] or None
+        return printable(path.read_text(encoding="utf-8", errors="replace"))[:300] or None
     except OSError:
         return None

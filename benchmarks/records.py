@@ -38,7 +38,7 @@ from pydantic import (
     model_validator,
 )
 
-from benchmarks.errors import BadInput, one_line
+from benchmarks.errors import BadInput, naming, one_line
 from benchmarks.interruption import in_hand
 
 if TYPE_CHECKING:
@@ -345,7 +345,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         if shutil.disk_usage(path.parent).free < len(content) + RESERVE * (len(content) > RESERVE):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         try:
-            with beside.open("xb") as file:
+            with naming(path), beside.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -499,7 +499,7 @@ def read_sealed(path: Path, schema: type[Model]) -> Model:
 
 
 def seal(fields: JsonValue) -> str:
-    """Give the SHA-256 of JSON's content, however it is laid out."""
+    """Return the SHA-256 of JSON's content, however laid out: it shows damage, not forgery."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import os
 import sys
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
@@ -296,6 +297,8 @@ def obey(options: argparse.Namespace) -> int:
         write, required = not options.terminal, options.require_audit
         return compare_suites(options.folders, options.out, write=write, require_audit=required)
     (folder,) = options.folders
+    if not options.terminal:
+        check_writable(folder)
     if not (options.terminal or options.plots is not None or options.paper or options.tensorboard):
         publish(folder, require_audit=options.require_audit)
         return 0
@@ -310,6 +313,20 @@ def obey(options: argparse.Namespace) -> int:
         elif options.plots is not None or options.paper:
             print_paths(console, write_chosen(frames, options.plots, paper=options.paper))
     return 0
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a suite's folder that cannot be written, before anything is read.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    for place in (folder, folder / "plots", folder / PAPER):
+        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise BadInput(
+                f"{place} is read-only: copy {folder} to where its report can be written, or print "
+                "its table alone by --terminal"
+            )
 
 
 def write_events(console: "Console", folder: Path) -> None:

@@ -18,6 +18,7 @@ from benchmarks.errors import (
     BadInput,
     OwnFailure,
     describe_error,
+    printable,
     speak,
     unknown,
 )
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 1 where a run diverged, collapsed or failed, a score is missing because its metric or
         extractor failed, or the results could not be written; 2 where the input is wrong; 130 after
-        Ctrl-C, 143 after SIGTERM.
+        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
     argv = sys.argv[1:] if argv is None else argv
     if count_processes() > 1 and os.environ["RANK"] != "0":
@@ -482,17 +483,23 @@ def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[J
 def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
     """Find what is finished, and what is to do: to train, to go on with, or only to score."""
     from benchmarks.continuation import (
+        FILM,
         find_finished,
+        find_lost,
         find_missing,
         is_kept,
         set_aside_damaged,
     )
     from benchmarks.records import read_record
 
-    finished, todo, stale = {}, [], 0
+    finished, todo, stale, mended, gone = {}, [], 0, 0, []
     for job in jobs:
         record = None if job.afresh else find_finished(job)
-        if record is not None and not (find_missing(record) and is_kept(job)):
+        lost = find_lost(job, record) if record else []
+        again = [file for file in lost if file != FILM] if is_kept(job) else []
+        mended += bool(again)
+        gone += [f"{job.folder / file}" for file in lost if file not in again]
+        if record and not again and not (find_missing(record) and is_kept(job)):
             finished[record.run] = record
             stale += bool(find_missing(record))
             continue
@@ -506,6 +513,13 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             f"{stale} of them lack newer scores and have no checkpoint to score; --force trains "
             "them again",
             highlight=False,
+        )
+    if mended:
+        console.print(f"{mended} have lost files, which their checkpoints give back")
+    if gone:
+        warn(
+            "finished runs lack what only training gives back; --force trains them again: "
+            f"{', '.join(gone[:3])}{f' and {len(gone) - 3} more' if len(gone) > 3 else ''}"
         )
     return finished, todo
 
@@ -562,7 +576,7 @@ def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
     """Name what did not go well and how to repeat it, and give the exit code."""
     bad = [record for record in records if record.status != "ok"]
     for record in bad:
-        print(f"{record.run} {record.status}: {record.reason}", file=sys.stderr)
+        print(printable(f"{record.run} {record.status}: {record.reason}"), file=sys.stderr)
         trouble = folder / "runs" / record.run / "traceback.txt"
         if trouble.exists():
             print(f"  traceback: {trouble}", file=sys.stderr)
@@ -578,7 +592,7 @@ def conclude(records: "list[Record]", folder: Path, argv: list[str]) -> int:
         if score.failed
     )
     for line, count in lost.items():
-        print(f"{line} (missing in {count:,} records)", file=sys.stderr)
+        print(printable(f"{line} (missing in {count:,} records)"), file=sys.stderr)
     return 1 if bad or lost else 0
 
 

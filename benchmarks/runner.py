@@ -27,6 +27,7 @@ from benchmarks.continuation import (
     FILM,
     Keeper,
     find_finished,
+    find_lost,
     find_missing,
     find_state,
     find_trained,
@@ -77,6 +78,7 @@ from benchmarks.training import (
     snapshot,
     train,
 )
+from benchmarks.wording import escape_csv
 from metrics import METRICS, Extractor, Material, build_extractor
 from models.game import GenerativeModel
 
@@ -408,8 +410,9 @@ def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
         evaluator: by which they are.
     """
     jobs = [calibration_job(job, name) for name in PROTOCOLS]
-    kept = [None if job.afresh else find_finished(job) for job in jobs]
-    records = [record for record in kept if record and not find_missing(record)]
+    kept = [(job, find_finished(job)) for job in jobs if not job.afresh]
+    whole = [(j, r) for j, r in kept if r and not find_missing(r) and not find_lost(j, r)]
+    records = [record for _, record in whole]
     if len(records) == len(jobs):
         return records
     try:
@@ -604,9 +607,9 @@ def write_csv(rows: list[dict[str, float]]) -> bytes:
     """Write rows as CSV, a column for every key that any of them has."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(escape_csv, columns))
+    writer.writerows([row.get(name) for name in columns] for row in rows)
     return text.getvalue().encode()
 
 

@@ -12,6 +12,7 @@ from benchmarks.catalogue import list_metrics
 from benchmarks.records import CALIBRATION, SCORED, Record, Results, Score
 from benchmarks.statistics import Interval, interval_over_seeds, last_over_best, spread
 from benchmarks.traits import find_route, name_training, read_traits
+from benchmarks.wording import escape_csv
 
 TIDY_COLUMNS = (
     *("suite", "dataset", "contender", "family", "seed", "status"),
@@ -137,8 +138,17 @@ def scores_of(record: Record, extractor: str | None) -> dict[str, Score]:
 
 
 def write_csv(frame: pd.DataFrame) -> bytes:
-    """CSV with the shortest digits that give back every float, and LF line ends."""
-    return frame.to_csv(index=False, lineterminator="\n").encode()
+    """CSV with the shortest digits that give back every float, LF line ends, and no formulas."""
+    texts = {
+        str(name): pd.Series(map(_write_cell, column), frame.index, dtype=object)
+        for name, column in frame.select_dtypes(exclude="number").items()
+    }
+    shown = frame.assign(**texts).rename(columns=_write_cell)
+    return shown.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _write_cell(value: Any) -> Any:
+    return escape_csv(value) if isinstance(value, str) else value
 
 
 def _identity(r: Record) -> tuple[Any, ...]:

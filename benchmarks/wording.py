@@ -32,6 +32,9 @@ LATEX = {
     "…": r"\ldots{}",
 }
 
+FORMULA = re.compile(r"(?:^|(?<=;))(?!-?[\d.]+(?:e[-+]?\d+)?$)(?=\s*[=+\-@＝＋－＠])")
+"""Where a spreadsheet would see the beginning of a formula in a cell."""
+
 
 def show_number(value: float) -> str:
     """Three significant digits, with separators of thousands: 0.0123, 12.3, 1,234."""
@@ -62,10 +65,17 @@ def show_duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes // 60 % 24} h"
 
 
+def visible(text: str, keep: str = "") -> str:
+    """Replace the signs that cannot be seen, such as those that turn the direction of writing."""
+    if text.isprintable():
+        return text
+    signs = (c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(signs)
+
+
 def plain(text: str) -> str:
     """Put a text into one line of characters that can be seen, none of which steers a terminal."""
-    words = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+    return visible(" ".join(text.split()))
 
 
 def shorten(name: str, width: int) -> str:
@@ -86,6 +96,15 @@ def escape_latex(text: str) -> str:
     """Make a text stand for itself in LaTeX."""
     composed = unicodedata.normalize("NFC", plain(text))
     return "".join(LATEX.get(sign, sign) for sign in composed)
+
+
+def escape_csv(text: str) -> str:
+    """Make a text stand for itself in a cell of CSV, which a spreadsheet opens.
+
+    An apostrophe goes before what it would take for a formula, as OWASP's "CSV Injection" advises,
+    also behind a semicolon, at which it may cut; numbers stay numbers.
+    """
+    return visible(FORMULA.sub("'", text))
 
 
 def show_p(p: float) -> str:

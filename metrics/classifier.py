@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import tempfile
 from pathlib import Path
 
 import torch
@@ -237,8 +238,8 @@ def load_or_train_classifier(
         device: as for `train_classifier`.
 
     Raises:
-        ValueError: as `train_classifier`.
-        OSError: where the folder cannot be written.
+        ValueError: as `train_classifier`, and where the folder cannot be written; the latter is
+            found before training, but for a disk that is full.
     """
     kind = torch.device(device).type
     threads = torch.get_num_threads() if kind == "cpu" else 0
@@ -250,8 +251,16 @@ def load_or_train_classifier(
             return ClassifierExtractor.load(path, device)
         except ValueError as problem:
             log.warning("%s; training it again", problem)
-    trained = train_classifier(images, labels, classes=classes, seed=seed, device=device)
-    trained.save(path)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            trained = train_classifier(images, labels, classes=classes, seed=seed, device=device)
+        trained.save(path)
+    except OSError as problem:
+        raise ValueError(
+            f"its weights cannot be kept in {cache} ({problem.strerror or problem}): choose "
+            "another folder by the variable BENCHMARKS_CACHE"
+        ) from problem
     return trained
 
 

@@ -5,12 +5,14 @@ An extractor is a decorated function in a module of this package that builds one
 
 import hashlib
 import logging
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -209,8 +211,21 @@ def cached_features(extractor: "Extractor", images: Tensor, key: str, folder: Pa
     try:
         save_tensors(path, tensors, text)
     except OSError as problem:
-        log.warning("cannot keep features in %s (%s)", folder, problem)
+        warn_once(
+            f"features cannot be kept in {folder} ({problem.strerror or problem}) and are computed "
+            "each time: choose another folder by the variable BENCHMARKS_CACHE"
+        )
     return found
+
+
+@cache
+def warn_once(line: str) -> None:
+    """Log a warning, the first time and in the process that the user has started alone.
+
+    Its workers meet with the same.
+    """
+    if multiprocessing.parent_process() is None:
+        log.warning(line)
 
 
 def environment(device: torch.device) -> tuple[str, str, int]:

@@ -1,7 +1,7 @@
 """The extractor `inception`: the network of the FID and Inception Score papers."""
 
+import hashlib
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from metrics.features import Extractor, Material, extractor
+from metrics.features import Extractor, Material, extractor, warn_once
 
 RECIPE = (
     "inception 1: 8 bits of [0, 255]; resized to 299 pixels as TensorFlow 1 does, without "
     "anti-aliasing; grey repeated to RGB; (x - 128) / 128; 2048 features of the last pool, logits "
     "without bias"
 )
+
+WEIGHTS = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""SHA-256 of the published file of weights, as stated by snap-research/discoscene,
+models/inception_model.py; its first eight digits are in the file's own name."""
 
 LAYERS = ("2048", "logits_unbiased")
 SIDE = 299
@@ -137,6 +141,8 @@ class InceptionExtractor(Extractor):
         compile: bool = False,  # noqa: A002
     ) -> None:
         network = _construct(_download() if weights is None else _read(weights), weights)
+        if weights and (difference := _compare(weights)):
+            warn_once(f"{difference}; FID by it is no paper's")
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         super().__init__(
             "inception",
@@ -154,15 +160,31 @@ class InceptionExtractor(Extractor):
 def _download() -> Any:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
+    path = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
     try:
-        return torch.hub.load_state_dict_from_url(
-            URL_INCEPTION_V3, map_location="cpu", progress=False, weights_only=True
-        )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as problem:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), WEIGHTS, progress=False)
+    except (OSError, RuntimeError) as problem:
         raise ValueError(
             f"cannot download the Inception weights from {URL_INCEPTION_V3} "
             f"({_line(problem)}): fetch that file elsewhere and pass --inception-weights FILE"
         ) from problem
+    if difference := _compare(path):
+        raise ValueError(f"{difference}; delete it to have it downloaded again")
+    return _read(path)
+
+
+def _compare(path: Path) -> str | None:
+    """Return in a line how a file differs from the published weights, None where it does not."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found == WEIGHTS:
+        return None
+    return (
+        f"{path} is not the published file of Inception's weights: its SHA256 is {found}, not "
+        f"{WEIGHTS}"
+    )
 
 
 def _read(path: Path) -> Any:

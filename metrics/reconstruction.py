@@ -1,5 +1,6 @@
 """How near reconstructions come to their originals, image by image."""
 
+import math
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,9 @@ BATCH = 64
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 """The file of torchvision's AlexNet weights in torch's hub folder; it holds tensors alone."""
+
+ROUNDING = 1e-3
+"""How far a value may lie outside [0, 1]: rounding noise."""
 
 LPIPS_SIDE = 31
 """The smallest side that AlexNet's strides and poolings leave anything of."""
@@ -46,7 +50,7 @@ def reconstruction_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
         reconstructions: images of the same shape and range.
 
     Raises:
-        ValueError: where the shapes differ or the images are not float or not finite.
+        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     _check(originals, reconstructions)
     return (originals - reconstructions).square().flatten(1).mean(dim=1, dtype=torch.float64)
@@ -71,7 +75,7 @@ def mae(originals: Tensor, reconstructions: Tensor) -> Tensor:
         reconstructions: images of the same shape and range.
 
     Raises:
-        ValueError: where the shapes differ or the images are not float or not finite.
+        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     _check(originals, reconstructions)
     return (originals - reconstructions).abs().flatten(1).mean(dim=1, dtype=torch.float64)
@@ -99,7 +103,7 @@ def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
         reconstructions: images of the same shape and range.
 
     Raises:
-        ValueError: where the shapes differ or the images are not float or not finite.
+        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     return -10 * reconstruction_mse(originals, reconstructions).log10()
 
@@ -130,7 +134,7 @@ def ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
 
     Raises:
         NotApplicable: where the images are smaller than that.
-        ValueError: where the shapes differ or the images are not float or not finite.
+        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     _check(originals, reconstructions)
     side = min(originals.shape[2:])
@@ -182,7 +186,7 @@ def ms_ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
 
     Raises:
         NotApplicable: where the images are smaller than that.
-        ValueError: where the shapes differ or the images are not float or not finite.
+        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     _check(originals, reconstructions)
     side, fewest = min(originals.shape[2:]), WINDOW * 2 ** (len(SCALES) - 1)
@@ -232,7 +236,7 @@ def lpips(originals: Tensor, reconstructions: Tensor) -> Tensor:
     Raises:
         NotApplicable: where the images are smaller or of other channels, or AlexNet's weights are
             not there.
-        ValueError: where the shapes differ or the images are not float or not finite.
+        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     _check(originals, reconstructions)
     channels, *sides = originals.shape[1:]
@@ -293,5 +297,17 @@ def _check(originals: Tensor, reconstructions: Tensor) -> None:
         )
     if not (originals.is_floating_point() and reconstructions.is_floating_point()):
         raise ValueError("originals and reconstructions must be float images in [0, 1]")
-    if not (originals.isfinite().all() and reconstructions.isfinite().all()):
-        raise ValueError("originals and reconstructions must be free of NaN and infinite values")
+    for name, images in (("originals", originals), ("reconstructions", reconstructions)):
+        if images.numel():
+            _check_range(name, images)
+
+
+def _check_range(name: str, images: Tensor) -> None:
+    low, high = (end.item() for end in images.detach().aminmax())  # NaN where any value is
+    if not math.isfinite(low + high):
+        raise ValueError(f"{name} must be free of NaN and infinite values, and lie in [0, 1]")
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"{name} have values from {low:.4g} to {high:.4g}; they must lie in [0, 1]: scale "
+            "[-1, 1] by (x + 1) / 2, and 8 bits by x / 255"
+        )

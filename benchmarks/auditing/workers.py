@@ -31,6 +31,7 @@ from benchmarks.auditing.measurements import (
 )
 from benchmarks.auditing.own import enter_extractor, enter_metric
 from benchmarks.catalogue import is_own
+from benchmarks.interruption import SIGNALS
 from metrics import Extractor, Features, Material, build_extractor
 
 BANK = "bank.safetensors"
@@ -161,7 +162,8 @@ _session: Session
 def _open(design: Design, places: dict[str, range], source: Source, folder: Path) -> None:
     """Take up a session from the file that another process has left."""
     global _session  # noqa: PLW0603 - what a process of a pool keeps from one call to the next
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    for number in {*SIGNALS} - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     threadpool_limits(1)

@@ -1,9 +1,13 @@
 """The published data sets that torchvision reads and, where they are missing, downloads."""
 
+import gzip
+import hashlib
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,138 @@ DIGITS = tuple("0123456789")
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 THINGS = ("airplane", "automobile", *ANIMALS, "ship", "truck")
 SILENCE = 30  # seconds after which a server that says nothing counts as lost
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file as it is published; checksums are SHA-256, or MD5 where that is all there is, in hex.
+
+    Attributes:
+        file: its place below the data root.
+        url: where it is downloaded from.
+        checksum: of the file, with the public source that states it.
+        parts: what it is unpacked to and read as, each with its checksum and that one's source; an
+            empty checksum where nobody states one. Without parts it is read itself.
+    """
+
+    file: str
+    url: str
+    checksum: tuple[str, str]
+    parts: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+VISION = "pytorch/vision, torchvision/prototype/datasets/_builtin/{}.py, commit 01c11a05"
+CIFAR = "pytorch/vision, torchvision/datasets/cifar.py"
+UNPACKED = "EntroMorphic/sstt, Makefile"
+
+IDX = (
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+)
+"""The files of MNIST and its kin, in the order of their checksums below."""
+
+
+def _idx(kind: str, url: str, packed: str, unpacked: str = "") -> tuple[Published, ...]:
+    """List the files of a data set in MNIST's form with their checksums, packed and unpacked."""
+    return tuple(
+        Published(
+            f"{kind}/raw/{name}.gz",
+            f"{url}{name}.gz",
+            (checksum, VISION.format("mnist")),
+            {f"{kind}/raw/{name}": (of_content, UNPACKED)},
+        )
+        for name, checksum, of_content in zip_longest(
+            IDX, packed.split(), unpacked.split(), fillvalue=""
+        )
+    )
+
+
+def _plain(url: str, module: str, checksums: dict[str, str]) -> tuple[Published, ...]:
+    """List files that are read as they are."""
+    source = VISION.format(module)
+    return tuple(Published(name, f"{url}{name}", (c, source)) for name, c in checksums.items())
+
+
+FILES = {
+    "MNIST": _idx(
+        "MNIST",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        """
+        440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609
+        3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c
+        8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6
+        f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6
+        """,
+        """
+        ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db
+        65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5
+        0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7
+        ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2
+        """,
+    ),
+    "FashionMNIST": _idx(
+        "FashionMNIST",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        """
+        3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84
+        a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845
+        346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073
+        67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5
+        """,
+        """
+        c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888
+        bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9
+        5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b
+        0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34
+        """,
+    ),
+    "KMNIST": _idx(
+        "KMNIST",
+        "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        """
+        51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4
+        e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17
+        edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5
+        20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c
+        """,
+    ),
+    "USPS": _plain(
+        "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",
+        "usps",
+        {
+            "usps.bz2": "3771e9dd6ba685185f89867b6e249233dd74652389f263963b3b741e994b034f",
+            "usps.t.bz2": "a9c0164e797d60142a50604917f0baa604f326e9a689698763793fa5d12ffc4e",
+        },
+    ),
+    "CIFAR10": (
+        Published(
+            "cifar-10-python.tar.gz",
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            (
+                "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+                VISION.format("cifar"),
+            ),
+            {
+                "cifar-10-batches-py/data_batch_1": ("c99cafc152244af753f735de768cd75f", CIFAR),
+                "cifar-10-batches-py/data_batch_2": ("d4bba439e000b95fd0a9bffe97cbabec", CIFAR),
+                "cifar-10-batches-py/data_batch_3": ("54ebc095f3ab1f0389bbae665268c751", CIFAR),
+                "cifar-10-batches-py/data_batch_4": ("634d18415352ddfa80567beed471001a", CIFAR),
+                "cifar-10-batches-py/data_batch_5": ("482c414d41f54cd18b22e5b47cb7c3cb", CIFAR),
+                "cifar-10-batches-py/test_batch": ("40351d587109b95175f43aff81a1287e", CIFAR),
+                "cifar-10-batches-py/batches.meta": ("5ff9c542aee3614f3951f8cda6e48888", CIFAR),
+            },
+        ),
+    ),
+    "SVHN": _plain(
+        "https://ufldl.stanford.edu/housenumbers/",
+        "svhn",
+        {
+            "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+        },
+    ),
+}
+"""The published files by the name of the data set's class in `torchvision.datasets`."""
 
 
 @dataset(
@@ -95,27 +231,68 @@ def read(kind: str, root: Path, download: bool, files: str, class_names: tuple[s
         class_names: one name a label.
 
     Raises:
-        BadInput: the files are absent or damaged and could not be downloaded.
+        BadInput: the files are not the published ones, or absent and could not be downloaded.
     """
     try:
-        try:
-            train, test = _open(kind, root)
-        except Exception:
-            if not download:
-                raise
-            _download(kind, root)
-            train, test = _open(kind, root)
-    except Exception as error:  # files cut short or altered make torchvision raise anything
+        for published in FILES[kind]:
+            if download and not all((root / part).exists() for part in _list_parts(published)):
+                _download(published, root)
+            _check(published, root)
+        train, test = _open(kind, root)
+    except BadInput:
+        raise
+    except Exception as error:  # torchvision raises anything
         reason = " ".join(str(error).split()) or type(error).__name__
         attempt = "read or downloaded" if download else "read"
         raise BadInput(
-            f"{kind} could not be {attempt} ({reason}): put {files} into {root} "
-            "or give the folder that has them as data root"
+            f"{kind} could not be {attempt} ({reason}): put {files} into {root}, or name the "
+            "folder that has them by --data-root or the variable BENCHMARKS_DATA"
         ) from error
     return Raw(train, test, class_names)
 
 
-def _open(kind: str, root: Path, *, download: bool = False) -> tuple[Split, Split]:
+def _list_parts(published: Published) -> dict[str, tuple[str, str]]:
+    """Return what is read of a published file, with its checksums."""
+    return published.parts or {published.file: published.checksum}
+
+
+def _check(published: Published, root: Path) -> None:
+    """Check what is read of a published file, as far as it is there.
+
+    What nobody states a checksum of is compared with the archive that it is from, where that is
+    there too.
+
+    Raises:
+        BadInput: it is not what was published.
+    """
+    archive = root / published.file
+    for part, (checksum, source) in _list_parts(published).items():
+        if checksum and (root / part).exists():
+            _compare(root / part, checksum, source)
+        elif (root / part).exists() and archive.exists():
+            _compare(archive, *published.checksum)
+            with gzip.open(archive) as content:
+                _compare(root / part, _digest(content, "sha256"), str(archive))
+
+
+def _compare(path: Path, checksum: str, source: str, name: str = "") -> None:
+    kind = "md5" if len(checksum) == 32 else "sha256"
+    with path.open("rb") as file:
+        found = _digest(file, kind)
+    if found != checksum:
+        remedy = "fetch the published one" if name else "delete it to have it downloaded again"
+        raise BadInput(
+            f"{name or path} is not the published file: its {kind.upper()} is {found}, not "
+            f"{checksum} (source: {source}); {remedy}, or name a folder that has it by "
+            "--data-root or the variable BENCHMARKS_DATA"
+        )
+
+
+def _digest(file: Any, kind: str) -> str:
+    return hashlib.file_digest(file, kind).hexdigest()
+
+
+def _open(kind: str, root: Path) -> tuple[Split, Split]:
     from torchvision import datasets
 
     # CIFAR-10 alone is unpickled, after its checksum has shown it to be what was published. What
@@ -123,9 +300,9 @@ def _open(kind: str, root: Path, *, download: bool = False) -> tuple[Split, Spli
     unpickled = {"_check_legacy_exist": lambda _: False}
     make: Callable[..., Any] = type(kind, (getattr(datasets, kind),), unpickled)
     if kind == "SVHN":
-        parts = [make(root, split=split, download=download) for split in ("train", "test")]
+        parts = [make(root, split=split) for split in ("train", "test")]
     else:
-        parts = [make(root, train=train, download=download) for train in (True, False)]
+        parts = [make(root, train=train) for train in (True, False)]
     train, test = (_convert(part) for part in parts)
     return train, test
 
@@ -143,11 +320,24 @@ def _convert(part: Any) -> Split:
     return Split(np.ascontiguousarray(images), labels)
 
 
-def _download(kind: str, root: Path) -> None:
-    """Download beside the place of the files and move each there when all are whole."""
+def _download(published: Published, root: Path) -> None:
+    """Download a file beside its place, check and unpack it, and move all there when it is whole.
+
+    An archive that is there already is not downloaded again.
+    """
+    from torch.hub import download_url_to_file
+    from torchvision.datasets.utils import extract_archive
+
     root.mkdir(parents=True, exist_ok=True)
     with _impatience(), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder:
-        _open(kind, Path(folder), download=True)
+        fresh, archive = Path(folder, published.file), root / published.file
+        fresh.parent.mkdir(parents=True, exist_ok=True)
+        if not archive.exists():
+            archive = fresh
+            download_url_to_file(published.url, str(fresh))
+        _compare(archive, *published.checksum, name=published.url if archive == fresh else "")
+        if published.parts:
+            extract_archive(archive, fresh.parent)
         for file in sorted(Path(folder).rglob("*")):
             target = root / file.relative_to(folder)
             if file.is_dir():

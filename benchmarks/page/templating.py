@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmarks.page.text import visible
+from benchmarks.wording import visible
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -19,7 +19,7 @@ def make_environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=lambda value: visible(value, "\n") if type(value) is str else value,
     )
 
 

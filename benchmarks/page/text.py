@@ -34,13 +34,6 @@ def span(values: Iterable[float], noun: str) -> str | None:
     return f"{found[0]:,} to {count(found[-1], noun)}" if len(found) > 1 else count(found[0], noun)
 
 
-def visible(text: str) -> str:
-    """Replace the signs that cannot be seen, such as those that turn the direction of writing."""
-    if text.replace("\n", "").isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def show_name(name: str) -> str:
     """A contender's name as it is shown."""
     return shorten(plain(name), LONGEST)

@@ -2,11 +2,18 @@
 
 import bz2
 import gzip
+import hashlib
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +24,7 @@ from benchmarks.data import (
     Dataset,
     Split,
     default_data_root,
+    downloads,
     list_datasets,
     load_dataset,
     registry,
@@ -26,6 +34,7 @@ from benchmarks.data.pictures import fit
 from benchmarks.data.sources import make_source
 from benchmarks.data.splits import content_order, cut
 from benchmarks.errors import BadInput
+from benchmarks.run import main
 
 PARTS = ("train", "validation", "source_train", "source_test", "test")
 NOWHERE = Path("/nonexistent")
@@ -67,6 +76,41 @@ def write_mnist(root: Path, folder: str = "MNIST") -> tuple[np.ndarray, np.ndarr
     write_idx(raw / "t10k-images-idx3-ubyte", test)
     write_idx(raw / "t10k-labels-idx1-ubyte", np.arange(20) % 10)
     return train, test
+
+
+def publish(patch: pytest.MonkeyPatch, kind: str, root: Path, url: str = "") -> None:
+    """Let the files below `root` be those that are published, packed below `url` where there is."""
+    files = []
+    for known in downloads.FILES[kind]:
+        parts = {name: (sha256(root / name), "a test") for name in known.parts}
+        packed = (sha256(root / known.file), "a test") if (root / known.file).exists() else ("", "")
+        files.append(downloads.Published(known.file, f"{url}/{known.file}", packed, parts))
+    patch.setitem(downloads.FILES, kind, tuple(files))
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Serve the folder `server` by HTTP, and give its address."""
+    folder = tmp_path / "server"
+    handler = partial(QuietHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def pack(root: Path, folder: str) -> None:
+    for file in (root / folder / "raw").glob("*-ubyte"):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
 
 
 def test_import_brings_no_heavy_library() -> None:
@@ -251,8 +295,9 @@ def test_blend_covers_images_larger_than_the_photographs() -> None:
     assert make_source(black, "blend", "test").images.std() > 1
 
 
-def test_another_data_set_as_the_source(tmp_path) -> None:
+def test_another_data_set_as_the_source(tmp_path, monkeypatch) -> None:
     published, _ = write_mnist(tmp_path)
+    publish(monkeypatch, "MNIST", tmp_path)
     data = load_dataset("digits", data_root=tmp_path, source="mnist", download=False)
     assert data.source == "mnist"
     assert data.hidden_pairs is None
@@ -262,8 +307,9 @@ def test_another_data_set_as_the_source(tmp_path) -> None:
     np.testing.assert_allclose(np.sort(means), np.sort(published.mean(axis=(1, 2))), atol=4)
 
 
-def test_a_source_without_test_images_gives_half(tmp_path) -> None:
+def test_a_source_without_test_images_gives_half(tmp_path, monkeypatch) -> None:
     write_mnist(tmp_path)
+    publish(monkeypatch, "MNIST", tmp_path)
     data = load_dataset("mnist", data_root=tmp_path, source="digits", download=False)
     assert (len(data.source_train), len(data.source_test)) == (898, 899)
     assert not contents(data.source_train) & contents(data.source_test)
@@ -337,8 +383,11 @@ def test_default_data_root_follows_the_variable(monkeypatch, tmp_path) -> None:
         ("kmnist", "KMNIST", "o"),
     ],
 )
-def test_idx_files_are_read_from_a_read_only_folder(tmp_path, name, folder, first) -> None:
+def test_idx_files_are_read_from_a_read_only_folder(
+    tmp_path, monkeypatch, name, folder, first
+) -> None:
     train, test = write_mnist(tmp_path, folder)
+    publish(monkeypatch, folder, tmp_path)
     before = sorted(tmp_path.rglob("*"))
     for path in (*before, tmp_path):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -368,7 +417,7 @@ def test_full_mnist() -> None:
     assert data.fingerprint == "1ecb2ff8ce22a58f01a49df182058c5b05e9be755709b4f9edc50415ea37461d"
 
 
-def test_usps_is_read(tmp_path) -> None:
+def test_usps_is_read(tmp_path, monkeypatch) -> None:
     for name, count in (("usps.bz2", 48), ("usps.t.bz2", 12)):
         rows = []
         for i in range(count):
@@ -377,6 +426,7 @@ def test_usps_is_read(tmp_path) -> None:
             values = " ".join(f"{k + 1}:{v}" for k, v in enumerate(pixels))
             rows.append(f"{i % 10 + 1} {values} \n")
         (tmp_path / name).write_bytes(bz2.compress("".join(rows).encode()))
+    publish(monkeypatch, "USPS", tmp_path)
     data = load_dataset("usps", data_root=tmp_path, download=False)
     assert (data.shape, sizes(data)) == ((1, 16, 16), [28, 4, 8, 8, 12])
     brightest = data.test.images.reshape(12, -1).argmax(axis=1)
@@ -397,6 +447,7 @@ def test_svhn_is_read(tmp_path, monkeypatch) -> None:
         scipy.io.savemat(file, {"X": pixels, "y": np.where(labels == 0, 10, labels)})
         split_list[name] = ["", file.name, utils.calculate_md5(file)]
     monkeypatch.setattr(SVHN, "split_list", split_list)
+    publish(monkeypatch, "SVHN", tmp_path)
     data = load_dataset("svhn", data_root=tmp_path, download=False)
     assert (data.shape, sizes(data)) == ((3, 32, 32), [28, 4, 8, 8, 12])
     assert (data.test.images[:, 2, 0, 0] % 10).tolist() == data.test.labels.tolist()
@@ -424,6 +475,7 @@ def test_cifar10_is_read(tmp_path, monkeypatch) -> None:
     )
     monkeypatch.setattr(CIFAR10, "test_list", [write("test_batch", batch(12))])
     monkeypatch.setattr(CIFAR10, "meta", {"filename": meta, "key": "label_names", "md5": md5})
+    publish(monkeypatch, "CIFAR10", tmp_path)
     data = load_dataset("cifar10", data_root=tmp_path, channels=1, download=False)
     assert (data.shape, sizes(data)) == ((1, 32, 32), [28, 4, 8, 8, 12])
     colour = load_dataset("cifar10", data_root=tmp_path, download=False)
@@ -441,30 +493,99 @@ def test_absent_files_are_one_clear_line(tmp_path, name) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failed_download_is_one_clear_line_and_leaves_nothing(tmp_path, monkeypatch) -> None:
-    from torchvision.datasets import MNIST
-
-    monkeypatch.setattr(MNIST, "mirrors", [(tmp_path / "absent").as_uri() + "/"])
+def test_a_failed_download_is_one_clear_line_and_leaves_nothing(
+    tmp_path, monkeypatch, server
+) -> None:
+    publish(monkeypatch, "MNIST", tmp_path / "absent", server)
     with pytest.raises(BadInput, match=r"MNIST could not be read or downloaded .*MNIST/raw"):
         load_dataset("mnist", data_root=tmp_path / "data")
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_a_download_replaces_damaged_files(tmp_path, monkeypatch) -> None:
-    from torchvision.datasets import MNIST, utils
-
-    train, _ = write_mnist(tmp_path / "server")
-    resources = []
-    for file in sorted((tmp_path / "server" / "MNIST" / "raw").iterdir()):
-        packed = tmp_path / f"{file.name}.gz"
-        packed.write_bytes(gzip.compress(file.read_bytes()))
-        resources.append((packed.name, utils.calculate_md5(packed)))
-    monkeypatch.setattr(MNIST, "mirrors", [tmp_path.as_uri() + "/"])
-    monkeypatch.setattr(MNIST, "resources", resources)
-    monkeypatch.setattr(utils, "_urlretrieve", lambda url, file: shutil.copy(url[7:], file))
-    write_mnist(tmp_path / "data")
-    damaged = tmp_path / "data" / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    damaged.write_bytes(damaged.read_bytes()[:1000])
-    data = load_dataset("mnist", data_root=tmp_path / "data")
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")],
+)
+def test_missing_files_are_downloaded_and_checked(
+    tmp_path, monkeypatch, server, name, folder
+) -> None:
+    train, _ = write_mnist(tmp_path / "server", folder)
+    pack(tmp_path / "server", folder)
+    publish(monkeypatch, folder, tmp_path / "server", server)
+    data = load_dataset(name, data_root=tmp_path / "data")
     assert contents(data.train) < {image.tobytes() for image in train}
     assert not list((tmp_path / "data").glob(".download-*"))
+    shutil.rmtree(tmp_path / "server")
+    for file in (tmp_path / "data").rglob("*-ubyte"):
+        file.unlink()
+    again = load_dataset(name, data_root=tmp_path / "data")  # from the archives that are there
+    assert again.fingerprint == data.fingerprint
+
+
+def test_a_download_that_differs_is_one_clear_line_and_leaves_nothing(
+    tmp_path, monkeypatch, server, capsys
+) -> None:
+    write_mnist(tmp_path / "server")
+    pack(tmp_path / "server", "MNIST")
+    publish(monkeypatch, "MNIST", tmp_path / "server", server)
+    (forged,) = (tmp_path / "server").rglob("train-images*.gz")
+    right = sha256(forged)
+    forged.write_bytes(gzip.compress(b"something else"))
+    assert main(["mnist", "--dry-run", "--data-root", str(tmp_path / "data")]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: {server}/MNIST/raw/train-images-idx3-ubyte.gz is not the publ")
+    assert f"its SHA256 is {sha256(forged)}, not {right} (source: a test)" in line
+    assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_a_file_that_is_there_and_differs_is_refused_and_stays(
+    tmp_path, monkeypatch, server, download
+) -> None:
+    for root in ("server", "data"):
+        write_mnist(tmp_path / root)
+    pack(tmp_path / "server", "MNIST")
+    publish(monkeypatch, "MNIST", tmp_path / "server", server)
+    damaged = tmp_path / "data/MNIST/raw/t10k-images-idx3-ubyte"
+    right = sha256(damaged)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.raises(BadInput) as caught:
+        load_dataset("mnist", data_root=tmp_path / "data", download=download)
+    words = f"{damaged} is not the published file: its SHA256 is {sha256(damaged)}, not {right}"
+    assert str(caught.value).startswith(words)
+    assert "delete it to have it downloaded again" in str(caught.value)
+    if download:
+        damaged.unlink()
+        load_dataset("mnist", data_root=tmp_path / "data")
+        assert sha256(damaged) == right
+
+
+def test_a_file_without_a_stated_checksum_is_held_to_its_archive(tmp_path, monkeypatch) -> None:
+    write_mnist(tmp_path, "KMNIST")
+    pack(tmp_path, "KMNIST")
+    publish(monkeypatch, "KMNIST", tmp_path)
+    files = [
+        replace(file, parts=dict.fromkeys(file.parts, ("", "")))
+        for file in downloads.FILES["KMNIST"]
+    ]
+    monkeypatch.setitem(downloads.FILES, "KMNIST", tuple(files))
+    load_dataset("kmnist", data_root=tmp_path, download=False)
+    labels = tmp_path / "KMNIST/raw/train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\1")
+    with pytest.raises(BadInput, match=r"train-labels-idx1-ubyte is not .*ubyte\.gz\)"):
+        load_dataset("kmnist", data_root=tmp_path, download=False)
+
+
+def test_all_is_downloaded_by_https_and_every_checksum_has_a_source() -> None:
+    for published in (file for files in downloads.FILES.values() for file in files):
+        assert published.url.startswith("https://")
+        assert re.fullmatch("[0-9a-f]{64}", published.checksum[0])
+        for checksum, source in (published.checksum, *published.parts.values()):
+            assert re.fullmatch("|[0-9a-f]{32}|[0-9a-f]{64}", checksum)
+            assert source
+
+
+def test_an_unwritable_data_root_names_the_variable(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="variable BENCHMARKS_DATA"):
+        load_dataset("mnist", data_root=tmp_path / "file" / "data")

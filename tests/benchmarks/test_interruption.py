@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from benchmarks.errors import speak
 from benchmarks.interruption import Interrupted, give_way, in_hand, interruptible, is_wanted
 from benchmarks.records import write_atomically
 
@@ -16,7 +19,7 @@ def interrupt(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_interrupts_at_once_with_its_number(number: int) -> None:
     with pytest.raises(Interrupted) as raised, interruptible():
         interrupt(number)
@@ -52,6 +55,57 @@ def test_a_second_signal_does_not_wait() -> None:
     with pytest.raises(Interrupted), interruptible(), in_hand():
         work()
     assert done == ["noted"]
+
+
+def test_a_second_hangup_is_the_first_passed_on() -> None:
+    done = []
+
+    def work() -> None:
+        interrupt(signal.SIGHUP)
+        interrupt(signal.SIGHUP)
+        done.append("noted")
+
+    with pytest.raises(Interrupted), interruptible(), in_hand():
+        work()
+    assert done == ["noted"]
+
+
+def test_an_ignored_hangup_stays_ignored_as_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            interrupt(signal.SIGHUP)
+            assert not is_wanted()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_is_printed_on_a_terminal_that_is_gone_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leader, follower = os.openpty()
+    original = os.fdopen(follower, "w", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", original)
+    speak()
+    print("é on a terminal")
+    assert os.read(leader, 99).decode() == "é on a terminal\r\n"
+    os.close(leader)
+    print("lost")
+
+
+def test_a_hangup_leaves_the_tracker_of_shared_resources_alone() -> None:
+    code = """
+import os, signal, time
+from multiprocessing.resource_tracker import _resource_tracker as tracker
+from benchmarks.interruption import interruptible
+with interruptible():
+    os.kill(tracker._pid, signal.SIGHUP)
+    time.sleep(0.5)
+    print(os.waitpid(tracker._pid, os.WNOHANG))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("(0, 0)\n", "")
 
 
 def test_who_has_something_in_hand_may_give_way_earlier() -> None:

@@ -1,5 +1,6 @@
 """One command at a time in a results folder."""
 
+import errno
 import os
 import re
 import subprocess
@@ -107,3 +108,19 @@ def test_a_strange_name_is_one_short_line(
     (tmp_path / ".holder").write_bytes(content)
     with hold(tmp_path, COMMAND) as dead:
         assert dead == expected
+
+
+def test_a_full_disk_and_a_strangers_holder_are_told_harmlessly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".holder").write_text("process 1\x1b[31m\u202e of another")
+    with hold(tmp_path, COMMAND) as dead:
+        assert dead == "process 1?[31m? of another"
+
+    def fail(*_: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    full = re.escape(f"No space left on device: '{tmp_path}'")
+    with pytest.raises(OSError, match=full), hold(tmp_path, COMMAND):
+        pytest.fail("it is held")

@@ -164,6 +164,16 @@ def test_a_disk_that_is_nearly_full_is_left_to_small_files(
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
+def test_a_disk_that_fills_up_while_a_file_is_written_is_named(tmp_path: Path, monkeypatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=re.escape(f"No space left on device: '{tmp_path}/file'")):
+        write_atomically(tmp_path / "file", b"x")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_without_an_index_names_the_nearest_that_has_one(suite: Path) -> None:
     with pytest.raises(BadInput, match=re.escape(f"did you mean {suite}?")):
         read_suite(suite.parent / "siute")

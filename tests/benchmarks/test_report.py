@@ -1,4 +1,6 @@
+import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from synthetic import write_suite
 
 from benchmarks.errors import BadInput
 from benchmarks.plots import PLOTS, draw_samples
-from benchmarks.records import read_record, read_suite, write_record
+from benchmarks.records import read_index, read_record, read_suite, write_index, write_record
 from benchmarks.report import build_report, load, main
 from benchmarks.tables import write_latex
 
@@ -49,6 +51,66 @@ def test_the_command_prints_the_table_and_the_paths(
     assert "vae-s0-1a2b3c4d" in err
     assert "Traceback" not in err
     assert "vae-s0-1a2b3c4d" in (suite / "report.html").read_text()
+
+
+STRANGE = {
+    "gan": '=HYPERLINK("http://x.example","y")',
+    "vae": "\t@SUM(1);=2\x1b]0;title\x07\u202egnp\u2066",
+}
+
+
+def make_strange(folder: Path) -> Path:
+    """Write a suite whose names are formulas and steer terminals and the direction of writing."""
+    write_suite(folder, (("gan", "gan"), ("vae", "vae")), seeds=2)
+    names = {"suite": f"-1+1|{folder.name}", "dataset": f"\r+{folder.name}"}
+    for path in (folder / "runs").iterdir():
+        record = read_record(path)
+        own = {key: getattr(record, key) for key in ("contender", "family")}
+        own = {key: STRANGE.get(name, name) for key, name in own.items()}
+        scores = [s.model_copy(update={"reference": STRANGE["vae"]}) for s in record.scores]
+        write_record(path, record.model_copy(update={**names, **own, "scores": scores}))
+    index = read_index(folder)
+    entries = [e.model_copy(update={"name": STRANGE[e.name]}) for e in index.contenders]
+    names |= {"contenders": entries, "command": STRANGE["vae"]}
+    write_index(folder, index.model_copy(update=names))
+    return folder
+
+
+def test_names_of_strangers_are_no_formulas_and_steer_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(make_strange(tmp_path / name)) for name in ("one", "two")]
+    assert main(folders[:1]) == 0
+    assert main(folders) == 0
+    assert main(["--compare", *folders, "--out", str(tmp_path / "changes")]) == 2
+    printed = "".join(capsys.readouterr())
+    files = [path for path in tmp_path.rglob("*") if path.suffix in {".csv", ".md", ".tex"}]
+    texts = [path.read_text() for path in (*files, *tmp_path.rglob("report.html"))]
+    for text in (printed, *texts):
+        assert text.replace("\n", "").isprintable()
+    tables = [path for path in files if path.suffix == ".csv" and "runs" not in path.parts]
+    assert len(tables) == 7
+    cells = [cell for path in tables for row in csv.reader(path.open()) for cell in row]
+    assert "'" + STRANGE["gan"] in cells
+    number = r"-?[\d.]+(e[+-]?\d+)?"
+    assert not [c for c in cells if re.search(r"(^|;)\s*[=+@-]", c) and not re.fullmatch(number, c)]
+
+
+def test_a_read_only_folder_is_told_before_it_is_read(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    access = os.access
+    closed = suite / "plots"
+    closed.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    monkeypatch.setattr("benchmarks.report.read_frames", None)
+    for options in ([], ["--paper"], ["--plots", "scores"], ["--tensorboard"]):
+        assert main([str(suite), *options]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: {closed} is read-only: copy {suite} to where")
+        assert error.count("\n") == 1
+    monkeypatch.undo()
+    assert main([str(suite), "--terminal"]) == 0
 
 
 def test_runs_without_a_record_are_summed_up_in_one_line(
@@ -152,7 +214,7 @@ def test_results_compared_with_themselves_are_the_same(
     suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = list_files(suite)
-    assert main(["--compare", str(suite), str(suite), "--out", str(tmp_path / "changes")]) == 0
+    assert main(["--compare", str(suite), str(suite), "--out", str(tmp_path / "changes")]) == 2
     assert "gan" in capsys.readouterr().out
     assert list_files(suite) == before
     names = {"changes.csv", "changes.md", "differences.csv"}

@@ -1,5 +1,6 @@
 """The command as a user meets it."""
 
+import importlib
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from PIL import Image
 from benchmarks import catalogue
 from benchmarks.plots import PLOTS
 from benchmarks.protocol import Evaluator
-from benchmarks.run import main
+from benchmarks.records import Record, Score
+from benchmarks.run import conclude, main
 from metrics import EXTRACTORS, INTERVALS, METRICS
 
 OWN = Path(__file__).with_name("own_models.py")
@@ -124,7 +126,8 @@ def test_answers_do_not_wait_for_torch(here: Path) -> None:
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
-from benchmarks.run import main
+from benchmarks.records import Record, Score
+from benchmarks.run import conclude, main
 
 for line in ("--list", "--help", "digitz", "--models gna", "--set vae.betta=1", "--seeds 0"):
     try:
@@ -316,6 +319,52 @@ def test_finished_runs_are_kept_until_forced(
     assert main([*arguments, "--force"]) == 0
     assert record.stat().st_mtime_ns > first
     assert all(path.stat().st_mtime_ns > before for path, before in calibration.items())
+
+
+def test_lost_files_of_a_finished_run_are_made_again_or_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--models", f"{OWN}:Average", "--out", "o", *QUICK]
+    assert main(command) == 0
+    (folder,) = Path("o/runs").glob("average-*")
+    (real,) = Path("o/runs").glob("real-*/samples.png")
+    files = {path: path.read_bytes() for path in (*folder.glob("*.*"), real)}
+    lost = [path for path in files if path.name not in {"record.json", "evolution.png"}]
+    for path in lost:
+        path.unlink()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 have lost files, which their checkpoints give back" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in lost} == {path: files[path] for path in lost}
+
+    gone = [folder / "evolution.png"]
+    data = [folder / "history.csv", folder / "samples.npz"]
+    training = [*data, *(folder / "checkpoint").iterdir()]
+    for words in ("evolution.png\n", f"evolution.png, {data[0]}, {data[1]}\n"):
+        for path in gone:
+            path.unlink()
+        assert main(command) == 0
+        out = capsys.readouterr().out
+        assert "1 of 1 runs are finished already" in out
+        assert f"--force trains them again: {folder}/{words}" in out
+        gone = training
+
+
+@pytest.mark.parametrize("command", ["run", "score", "audit"])
+def test_a_cache_in_an_unwritable_home_names_the_variable(
+    command: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(here / "a-file"))
+    for name in ("BENCHMARKS_CACHE", "BENCHMARKS_DATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    np.savez("images.npz", images=np.random.default_rng(0).integers(0, 256, (99, 8, 8), np.uint8))
+    words = {"run": ["smoke"], "audit": ["smoke"], "score": ["images.npz", "--dataset", "digits"]}
+    module = importlib.import_module(f"benchmarks.{command}")
+    assert module.main([*words[command], "--out", "o"]) == 2
+    error = capsys.readouterr().err
+    assert f"{here}/a-file/.cache/generative-benchmarks/extractors (Not a directory)" in error
+    assert "choose another folder by the variable BENCHMARKS_CACHE" in error
+    assert error.count("\n") == 1
 
 
 def test_changed_code_of_the_users_own_trains_anew_and_says_so(
@@ -604,3 +653,23 @@ def is_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_reasons_and_notes_of_records_steer_no_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sign = "\x1b]0;title\x07\u202e"
+    score = Score(metric="fid", value=None, n=1, reference="test", note=f"failed: {sign}")
+    record = Record(
+        run="vae-s0-1a2b3c4d",
+        suite="s",
+        dataset="d",
+        contender="vae",
+        family="vae",
+        seed=0,
+        status="failed",
+        reason=sign,
+        scores=[score],
+    )
+    assert conclude([record], tmp_path, []) == 1
+    assert capsys.readouterr().err.replace("\n", "").isprintable()

@@ -102,6 +102,27 @@ def test_scores_have_a_row_each_and_failed_runs_one(results: Results) -> None:
     assert set(costs_frame(results.records)["metric"]) >= {"parameters", "train_seconds"}
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        (" \t@x", "' \N{REPLACEMENT CHARACTER}@x"),
+        ("\r-x", "'\N{REPLACEMENT CHARACTER}-x"),
+        ("a;+x", "a;'+x"),
+        ("＝x", "'＝x"),
+        ("a\u202eb\x1b", "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"),
+        ("-0.3", "-0.3"),
+        ("-1e-05", "-1e-05"),
+        ("-1+1", "'-1+1"),
+        ("fid@random@1a2b, 95 % = a", "fid@random@1a2b, 95 % = a"),
+    ],
+)
+def test_a_cell_is_no_formula_and_hides_nothing(cell: str, shown: str) -> None:
+    table = write_csv(pd.DataFrame({cell: [cell, None], "x": [-0.3, 2], "n": [1, None]}))
+    rows = list(csv.reader(io.StringIO(table.decode())))
+    assert rows == [[shown, "x", "n"], [shown, "-0.3", "1.0"], ["", "2.0", ""]]
+
+
 def test_csv_gives_every_float_back(results: Results) -> None:
     frame = scores_frame(results.records)
     content = write_csv(frame)

@@ -1,12 +1,15 @@
 """Commands that train for long enough to be disturbed, and what they leave."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from kills import is_empty, take_stock, wait_for
@@ -63,6 +66,36 @@ class Command:
             raise
         wait_for(lambda: is_empty(self.process.pid), PATIENCE)
         return self.process.returncode, out, error
+
+
+class Session(Command):
+    """The same in a terminal of its own, which can be closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.terminal, theirs = os.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.run", *QUICK, "--out", str(folder)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            text=True,
+            start_new_session=True,
+            preexec_fn=partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        )
+        os.close(theirs)
+        os.set_blocking(self.terminal, False)
+
+    def is_training(self) -> bool:
+        """Tell whether both runs have been trained in part; what is printed meanwhile is read."""
+        with suppress(BlockingIOError):
+            os.read(self.terminal, 2**16)
+        return super().is_training()
+
+    def close(self) -> None:
+        """Close the terminal, as the end of an SSH session does."""
+        os.close(self.terminal)
 
 
 class Disk:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from functools import partial
 
 from commands import Command, Disk, retry
@@ -17,7 +19,7 @@ def test_a_full_disk_stops_the_command_which_goes_on_when_there_is_room(
     fill(disk)
     code, _, error = command.end()
     assert code == 1
-    assert error.startswith("error: [Errno 28] No space left on device: ")
+    assert error.startswith(f"error: [Errno 28] No space left on device: '{folder}")
     assert error.count("\n") == 1
     assert not check_files(folder), "nothing is left half-written"
     assert [stand.stage for stand in take_stock(folder).values()] == ["training"] * 2
@@ -58,3 +60,13 @@ def test_a_folder_that_becomes_read_only_fails_its_runs_which_go_on_when_it_is_w
     code, _, error = Command(folder).end()
     assert (code, error) == (0, "")
     assert (folder / "scores.csv").read_bytes() == scores
+
+
+def test_a_report_on_a_read_only_disk_says_so_first(disk: Disk) -> None:
+    folder = disk.path / "suite"
+    folder.mkdir()
+    disk.do(f"mount -o remount,ro {disk.place}")
+    command = [sys.executable, "-m", "benchmarks.report", str(folder)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(f"error: {folder} is read-only: copy {folder} to where")

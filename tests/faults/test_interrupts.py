@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
-from commands import PATIENCE, Command
+from commands import PATIENCE, Command, Session
 from kills import check_files, find_workers, take_stock, wait_for
 
 from benchmarks import engines
@@ -19,7 +19,8 @@ LAST_WORDS = "interrupted; the same command goes on with the runs not finished\n
 
 
 @pytest.mark.parametrize(
-    ("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)]
+    ("number", "whole_group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)],
 )
 def test_what_is_interrupted_goes_on_to_the_same_scores(
     tmp_path: Path, scores: bytes, number: int, whole_group: bool
@@ -39,6 +40,21 @@ def test_what_is_interrupted_goes_on_to_the_same_scores(
     assert {stand.stage for stand in stands.values()} == {"training"}
     # A run that was just writing down a step when it was asked has nothing newer to write.
     assert all(stand.step >= earlier[run].step for run, stand in stands.items())
+    assert not check_files(folder), "nothing is left half-written"
+
+    code, out, error = Command(folder).end()
+    assert (code, error) == (0, "")
+    assert "has died" not in out
+    assert (folder / "scores.csv").read_bytes() == scores
+
+
+def test_a_closed_terminal_ends_a_command_in_good_order(tmp_path: Path, scores: bytes) -> None:
+    folder = tmp_path / "results"
+    session = Session(folder)
+    session.await_training()
+    session.close()
+    assert session.end()[0] == 128 + signal.SIGHUP
+    assert {stand.stage for stand in take_stock(folder).values()} == {"training"}
     assert not check_files(folder), "nothing is left half-written"
 
     code, out, error = Command(folder).end()

@@ -142,6 +142,17 @@ def test_damaged_cache_is_noticed_and_redone(short, tmp_path, caplog, damage):
     assert str(path) in caplog.text
 
 
+def test_a_cache_that_cannot_be_written_is_named_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "train_classifier", None)
+    (tmp_path / "file").touch()
+    images, labels = few()
+    words = r"cannot be kept in .*file/cache \(.*\): choose .* variable BENCHMARKS_CACHE"
+    with pytest.raises(ValueError, match=words):
+        load_or_train_classifier(
+            images, labels, classes=3, key="a", cache=tmp_path / "file" / "cache"
+        )
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "classes", "words"),
     [

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import logging
+import os
 
 import pytest
 import torch
@@ -116,9 +118,23 @@ def test_features_of_another_key_are_not_taken_for_these(tmp_path, images, caplo
 
 def test_a_folder_that_cannot_be_written_costs_a_warning(tmp_path, images, caplog):
     (tmp_path / "file").write_text("in the way")
-    found = cached_features(Counting(), images, "key", tmp_path / "file" / "cache")
-    assert torch.equal(found.features, RandomExtractor(3)(images).features)
-    assert "cannot keep features" in caplog.text
+    for key in ("one", "another"):
+        found = cached_features(Counting(), images, key, tmp_path / "file" / "cache")
+        assert torch.equal(found.features, RandomExtractor(3)(images).features)
+    (line,) = caplog.messages
+    assert f"cannot be kept in {tmp_path / 'file' / 'cache'} (Not a directory)" in line
+    assert "BENCHMARKS_CACHE" in line
+
+
+def test_a_full_disk_costs_one_warning_however_many_sets(tmp_path, images, caplog, monkeypatch):
+    def fail(path, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("metrics.features.save_tensors", fail)
+    for key in ("one", "another"):
+        cached_features(Counting(), images, key, tmp_path)
+    (line,) = caplog.messages
+    assert f"cannot be kept in {tmp_path} (No space left on device)" in line
 
 
 def test_a_family_is_built_by_its_members_names(monkeypatch, tmp_path, images):

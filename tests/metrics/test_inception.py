@@ -1,18 +1,22 @@
+import hashlib
 import pickle
 import warnings
-from urllib.error import URLError
 
 import pytest
 import torch
 import torch_fidelity
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity import feature_extractor_inceptionv3
+from torch_fidelity.feature_extractor_inceptionv3 import (
+    URL_INCEPTION_V3,
+    FeatureExtractorInceptionV3,
+)
 from torch_fidelity.interpolate_compat_tensorflow import (
     interpolate_bilinear_2d_like_tensorflow1x,
 )
 
-from metrics import InceptionExtractor, frechet_distance, inception_score
+from metrics import InceptionExtractor, frechet_distance, inception, inception_score
 from metrics.features import digest
-from metrics.inception import RECIPE, resize
+from metrics.inception import RECIPE, WEIGHTS, resize
 
 ALIVE = 6
 COUNT = 10
@@ -198,24 +202,57 @@ def test_wrong_weights_are_one_line(tmp_path, content, words):
     assert str(path) in str(caught.value)
 
 
-def test_failed_download_says_what_to_do(monkeypatch):
-    def fail(*_, **options):
-        assert options["weights_only"] is True
-        raise URLError("no route")
+@pytest.fixture
+def hub(tmp_path, monkeypatch, weights):
+    """Let torch's hub folder be empty, and the published weights be `weights`, at a file URL."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(feature_extractor_inceptionv3, "URL_INCEPTION_V3", weights.as_uri())
+    monkeypatch.setattr(inception, "WEIGHTS", sha256(weights))
+    return tmp_path / "hub" / "checkpoints" / weights.name
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
-    with pytest.raises(ValueError, match=r"no route.*--inception-weights") as caught:
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_failed_download_says_what_to_do(hub, monkeypatch):
+    absent = "file:///nowhere/inception.pth"
+    monkeypatch.setattr(feature_extractor_inceptionv3, "URL_INCEPTION_V3", absent)
+    with pytest.raises(ValueError, match=r"nowhere/inception.pth.*--inception-weights") as caught:
         InceptionExtractor()
     assert "\n" not in str(caught.value)
 
 
-def test_download_is_of_the_published_file(monkeypatch, weights, extractor):
-    asked = []
-
-    def load(url, **_):
-        asked.append(url)
-        return torch.load(weights, weights_only=True)
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", load)
+def test_download_is_checked_and_kept(hub, weights, extractor):
+    assert URL_INCEPTION_V3.startswith("https://github.com/toshas/torch-fidelity/releases/")
+    assert WEIGHTS[:8] in URL_INCEPTION_V3
     assert InceptionExtractor().hash == extractor.hash
-    assert asked[0].startswith("https://github.com/toshas/torch-fidelity/releases/")
+    assert hub.read_bytes() == weights.read_bytes()
+
+
+def test_a_download_that_differs_is_refused_and_not_kept(hub, weights, monkeypatch):
+    monkeypatch.setattr(inception, "WEIGHTS", 64 * "0")
+    with pytest.raises(ValueError, match=f'expected "{64 * "0"}", got "{sha256(weights)}"'):
+        InceptionExtractor()
+    assert not list(hub.parent.iterdir())
+
+
+def test_weights_that_are_there_and_differ_are_refused(hub, weights):
+    hub.parent.mkdir(parents=True)
+    hub.write_bytes(weights.read_bytes() + b"x")
+    words = f"{hub} is not the published .* is {sha256(hub)}, not {sha256(weights)}; delete it"
+    with pytest.raises(ValueError, match=words):
+        InceptionExtractor()
+
+
+def test_other_weights_of_ones_own_are_said_to_differ_once(hub, weights, tmp_path, caplog):
+    InceptionExtractor(weights)
+    assert not caplog.messages
+    own = tmp_path / "own.pth"
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: tensor.clone() for name, tensor in state.items()}, own)
+    own.write_bytes(own.read_bytes() + b"x")
+    for _ in range(2):
+        InceptionExtractor(own)
+    (line,) = caplog.messages
+    assert line.startswith(f"{own} is not the published file of Inception's weights: its SHA256")

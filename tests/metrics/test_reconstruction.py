@@ -14,7 +14,7 @@ from torchmetrics.functional.image import (
 
 from metrics import mean_interval, psnr, reconstruction_mse, ssim
 from metrics.reconstruction import ALEXNET, SCALES, lpips, mae, ms_ssim
-from metrics.score import NotApplicable
+from metrics.score import METRICS, NotApplicable
 
 
 def pairs(side: int = 28, channels: int = 1, n: int = 6) -> tuple[Tensor, Tensor]:
@@ -109,6 +109,30 @@ def test_what_cannot_be_compared_is_an_error(score):
     reconstructions[0, 0, 0, 0] = math.nan
     with pytest.raises(ValueError, match="free of NaN"):
         score(originals, reconstructions)
+
+
+@pytest.mark.parametrize("score", [m for m in METRICS.values() if m.metadata.inputs == "pairs"])
+@pytest.mark.parametrize(
+    ("scale", "shift", "found"), [(2, -1, "from -1 to 1"), (255, 0, "from 0 to 255")]
+)
+def test_a_metric_of_pairs_refuses_images_of_another_range(score, scale, shift, found):
+    images = torch.rand(2, 3, 176, 176)
+    images[:, 0, 0, :2] = torch.tensor([0.0, 1.0])
+    other = images * scale + shift
+    with pytest.raises(ValueError, match=f"originals have values {found}; they must lie in .0, 1."):
+        score(other, other)
+    with pytest.raises(ValueError, match=f"reconstructions have values {found}; "):
+        score(images, other)
+
+
+def test_rounding_noise_is_within_the_range():
+    originals, reconstructions = pairs(8)
+    originals[0, 0, 0, :2] = torch.tensor([-0.0009, 1.0009])
+    assert mae(originals, reconstructions).isfinite().all()
+    assert mae(originals[:0], reconstructions[:0]).shape == (0,)
+    originals[0, 0, 0, 0] = 1.0011
+    with pytest.raises(ValueError, match=r"originals have values from .* to 1.001; "):
+        mae(originals, reconstructions)
 
 
 def test_ssim_names_the_smallest_size():
