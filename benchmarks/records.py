@@ -226,6 +226,7 @@ class Record(_Schema):
         environment: of the training.
         scored: of the scoring, where that was done again later; else None.
         code: of a model that ships, the hash of its modules when it was trained; else None.
+        shape: channels, height and width of the images, in calibration runs.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
@@ -247,6 +248,7 @@ class Record(_Schema):
     environment: Environment | None = None
     scored: Environment | None = None
     code: str | None = None
+    shape: tuple[int, int, int] | None = None
 
     @model_validator(mode="after")
     def _check_reason(self) -> Self:
