@@ -26,7 +26,7 @@ EXAMPLES = """examples:
   python -m benchmarks.run                            the default suite, on embedded data
   python -m benchmarks.run mnist --data-root DIR      a larger one
   python -m benchmarks.run --models vae,gan --seeds 5 --set vae.beta=4
-  python -m benchmarks.run --dataset folder:PHOTOS --image-size 32 --seeds 1
+  python -m benchmarks.run --dataset folder:PHOTOS --image-size 32
   python -m benchmarks.run --list                     what there is to choose from"""
 
 DIRECT = (
