@@ -9,7 +9,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ from benchmarks.options import (
     share_out,
     without_engine,
 )
-from benchmarks.records import CALIBRATION
+from benchmarks.records import CALIBRATION, FAILED
 from benchmarks.suite import (
     RunSpec,
     Suite,
@@ -258,32 +258,20 @@ def check_features(
 def check_extractors(data: "Dataset", spec: RunSpec, place: "Place") -> Iterator[str]:
     """Build a run's extractors as far as they are at hand; yield a line on each other one."""
     from benchmarks.reference import Lost
-    from benchmarks.runner import find_view, load_extractor
+    from benchmarks.runner import find_view
     from metrics.features import Due
 
     for name in (spec.extractor, *spec.views):
         try:
-            if name == spec.extractor:
-                with required(name):
-                    load_extractor(name, data, place, spec.device, ready=True)
-            elif isinstance(lost := find_view(name, data, place, spec.device, ready=True), Lost):
-                yield f"FID by {name} {lost.note}"
+            found = find_view(name, data, place, spec.device, ready=True)
         except Due as due:
             check_folder(place.cache, "BENCHMARKS_CACHE")
             yield f"extractor {name}: {due}"
-
-
-@contextmanager
-def required(extractor: str) -> Iterator[None]:
-    """Turn whatever goes wrong in the first extractor of the runs into an `OwnFailure`."""
-    from metrics.features import Due
-
-    try:
-        yield
-    except (BadInput, OSError, Due):
-        raise
-    except FAILURES as error:
-        raise OwnFailure(f"extractor {extractor!r}: {describe_error(error)}") from error
+            continue
+        if isinstance(found, Lost) and name == spec.extractor:
+            raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")
+        if isinstance(found, Lost):
+            yield f"FID by {name} {found.note}"
 
 
 def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
@@ -424,9 +412,13 @@ def prepare(
     first = specs[0]
     views = [find_view(name, data, place, first.device) for name in first.views]
     numbers = first.samples, first.reconstructions
-    with required(first.extractor):
+    try:
         extractor = load_extractor(first.extractor, data, place, first.device)
         evaluator = Evaluator(data, extractor, *numbers, place.cache, views)
+    except (BadInput, OSError):
+        raise
+    except FAILURES as error:
+        raise OwnFailure(f"extractor {first.extractor!r}: {describe_error(error)}") from error
     named = {"extractor": str(extractor), "views": tuple(map(str, views))}
     return [spec.model_copy(update=named) for spec in specs], evaluator
 

@@ -524,7 +524,7 @@ def load_extractor(
     """
     labels = images.train.labels
     try:
-        return build_extractor(
+        built = build_extractor(
             name,
             Material(
                 images=as_tensor(images.train.images),
@@ -537,8 +537,10 @@ def load_extractor(
                 ready=ready,
             ),
         )
+        built(as_tensor(images.test.images[:2]))  # refuses what it cannot see
     except (ValueError, SafetensorError) as error:
         raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
+    return built
 
 
 def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:

@@ -620,23 +620,14 @@ def plan_runs(
 ) -> list[RunSpec]:
     """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
 
-    Args:
-        suite: as the options have changed it.
-        data: its data set.
-        place: where the suite stands, for messages.
-        device: of all runs.
-        precision: of their training.
-        compile_: whether their networks are compiled.
-        weights: as for `choose_extractor`.
-
     Raises:
         BadInput: a contender cannot work on this data, or there are not enough images.
     """
     from benchmarks.protocol import PROTOCOL
     from benchmarks.training import LOOP
 
-    extractor = choose_extractor(suite.extractor, data, weights)
-    suite = suite.model_copy(update={"extractor": extractor})
+    chosen = choose_extractor(suite.extractor, data, weights)
+    suite = suite.model_copy(update={"extractor": chosen})
     models = resolve_all(suite.contestants(), data.shape, place)
     samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
     shared = suite.model_dump(

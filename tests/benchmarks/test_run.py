@@ -90,7 +90,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (f"--models {OWN}:Averag", "unknown class 'Averag': did you mean"),
         ("--backbone conf", "--backbone: unknown network body 'conf': did you mean 'conv'"),
         ("folder", "folder.toml: of which pictures? add --dataset folder:PATH"),
-        ("--dataset ring --extractor random", "extractor 'random': "),
+        (
+            "--dataset ring --extractor random",
+            "extractor 'random': the extractor 'random' takes uint8",
+        ),
         ("--views auto", "unknown extractor 'auto'"),
         ("--set vae.betta=3", "--set vae.betta=3: contenders.vae: unknown key 'betta'"),
         ("--set vae.beta=-3", "digits.toml with options: contenders.vae: beta: "),
