@@ -27,6 +27,7 @@ from benchmarks.statistics import (
     friedman,
     is_lower_better,
 )
+from benchmarks.tables import doubt_features
 from benchmarks.tidy import HEADLINES, comparison_frame, shown_extractor
 from benchmarks.traits import PAIRS, name_route
 from benchmarks.wording import count, state_p
@@ -293,6 +294,7 @@ def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
         for suite in suites
         if len(suite.warnings) > 3
     ]
+    notes += [f"{s.index.suite}: {line}" for s in suites for line in doubt_features(s.records)]
     rows = values[["suite", "dataset"]].drop_duplicates()
     for data_set, names in rows.groupby("dataset", sort=False)["suite"]:
         if len(names) > 1:

@@ -7,13 +7,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import catalogue
 from benchmarks.data.registry import DATASETS
 from benchmarks.errors import BadInput, printable, speak, unknown
+from benchmarks.extractors import check_weights, choose_extractor
 from benchmarks.interruption import Interrupted, in_hand, interruptible
 from benchmarks.options import (
     DIRECT,
@@ -43,7 +44,7 @@ extractor, and say which can be trusted for what. Data and extractors are those 
 EXAMPLES = """examples:
   python -m benchmarks.audit                     of the default suite, into results/digits/audit
   python -m benchmarks.audit mnist --data-root DIR
-  python -m benchmarks.audit --dataset folder:PHOTOS --image-size 32 --extractor random
+  python -m benchmarks.audit --dataset folder:PHOTOS --image-size 32
   python -m benchmarks.audit --metric mine.py:distance --metrics fid,kid
   python -m benchmarks.audit --extractor mine.py:build_blocks --faults blur,drop
   python -m benchmarks.audit --rebuild results/digits"""
@@ -66,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("suite", nargs="?", default="digits", help="a shipped suite or a TOML file")
+    parser.add_argument("suite", nargs="?", help="a shipped suite or a TOML file")
     add = parser.add_argument_group("on which data").add_argument
     add("--dataset", metavar="D", help="a data set's name, or folder:PATH for your own images")
     add("--image-size", type=whole, metavar="N", help="resize images to N pixels")
@@ -184,22 +185,11 @@ def find_subject(options: argparse.Namespace) -> tuple[str, Suite, list[str]]:
     asked |= {key: getattr(options, key) for key in ("suite", "dataset", "image_size", "channels")}
     asked["extractor"] = options.extractor if options.extractor in shipped else None
     asked["views"] = [v for v in options.views or [] if v in shipped] if options.views else None
-    name, suite, _ = read_options(argparse.Namespace(**asked, set=[]))
+    name, suite, *_ = read_options(argparse.Namespace(**asked, set=[]))
     if suite.dataset in DATASETS and DATASETS[suite.dataset].points:
         raise BadInput(f"{suite.dataset} holds points, and images are audited here")
     views = suite.views if options.views is None else options.views
-    extractors = list(dict.fromkeys([options.extractor or suite.extractor, *views]))
-    weighted = [e for e in extractors if not catalogue.is_own(e) and needs_weights(e)]
-    if options.inception_weights and not weighted:
-        raise BadInput(
-            f"--inception-weights: the extractor is {extractors[0]!r}; add --extractor inception"
-        )
-    return name, suite, extractors
-
-
-def needs_weights(extractor: str) -> bool:
-    """Tell whether an extractor reads a file of weights."""
-    return bool(catalogue.find_extractor(extractor).about.get("weights"))
+    return name, suite, [options.extractor or suite.extractor, *views]
 
 
 def check_numbers(options: argparse.Namespace) -> None:
@@ -257,6 +247,10 @@ def carry_out(
     with fixed_threads(1):
         with console.status(Text(f"loading {suite.dataset}")):
             data = load(options, suite)
+        first, *views = request.extractors
+        first = choose_extractor(first, data, options.inception_weights)
+        request = replace(request, extractors=tuple(dict.fromkeys([first, *views])))
+        check_weights([*request.extractors], options.inception_weights)
         with console.status(Text(f"showing the images to {', '.join(request.extractors)}")):
             trial = trials.prepare(data, request, make_material(options, data, device))
         with hold(folder / FOLDER, command):

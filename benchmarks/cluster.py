@@ -131,16 +131,24 @@ def run_cluster(
     """
     if not jobs:
         return []
-    check_devices(jobs)
+    check_devices({job.spec.device for job in jobs})
     with joined(address) as ray:
         dispatch = Dispatch(ray, jobs, display, gpu_share)
         dispatch.check_room(alone=address is None)
         return dispatch.carry_out()
 
 
-def check_devices(jobs: list[Job]) -> None:
+def check_cluster(devices: set[str], address: str | None) -> None:
+    """Refuse what `run_cluster` would refuse before it starts or joins a Ray."""
+    check_devices(devices)
+    import_ray()
+    if address is not None:
+        check_address(address)
+
+
+def check_devices(devices: set[str]) -> None:
     """Refuse a GPU by number, since Ray shows each run its own."""
-    for device in {job.spec.device for job in jobs} - {"cpu", "cuda"}:
+    for device in devices - {"cpu", "cuda"}:
         raise BadInput(f"--device {device}: Ray chooses the GPU of each run; write --device cuda")
 
 

@@ -33,15 +33,7 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    check_links(folder)
-    lock, name = FileLock(folder / ".lock"), folder / ".holder"
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        holder = read_name(name) or "another process"
-        raise BadInput(
-            f"{folder} is in use by {holder}: wait for its end, or choose another folder by --out"
-        ) from None
+    lock, name = acquire(folder), folder / ".holder"
     try:
         dead = read_name(name)
         if dead:
@@ -55,6 +47,32 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
     finally:
         name.unlink(missing_ok=True)
         lock.release()
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that `hold` would refuse, without a trace.
+
+    Raises:
+        BadInput: as `hold`.
+    """
+    if (folder / ".lock").exists():
+        acquire(folder).release()
+    else:
+        check_links(folder)
+
+
+def acquire(folder: Path) -> FileLock:
+    """Take the lock of a folder, for the same errors as `hold`."""
+    check_links(folder)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = read_name(folder / ".holder") or "another process"
+        raise BadInput(
+            f"{folder} is in use by {holder}: wait for its end, or choose another folder by --out"
+        ) from None
+    return lock
 
 
 def read_name(path: Path) -> str | None:

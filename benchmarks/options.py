@@ -18,6 +18,7 @@ from benchmarks.suite import (
     list_suites,
     read_toml,
     select_models,
+    set_backbone,
 )
 
 DESCRIPTION = "Train, score and compare generative models side by side."
@@ -25,7 +26,7 @@ EXAMPLES = """examples:
   python -m benchmarks.run                            the default suite, on embedded data
   python -m benchmarks.run mnist --data-root DIR      a larger one
   python -m benchmarks.run --models vae,gan --seeds 5 --set vae.beta=4
-  python -m benchmarks.run --dataset folder:PHOTOS --image-size 32 --extractor random
+  python -m benchmarks.run --dataset folder:PHOTOS --image-size 32
   python -m benchmarks.run --list                     what there is to choose from"""
 
 DIRECT = (
@@ -107,10 +108,10 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("suite", nargs="?", default="digits", help="a shipped suite or a TOML file")
+    parser.add_argument("suite", nargs="?", help="a shipped suite or a TOML file")
     add = parser.add_argument_group("what is compared").add_argument
     add("--models", metavar="A,B", help="contenders, models, file.py:ClassName or module:ClassName")
-    add("--backbone", metavar="B", help="the network body of every contender")
+    add("--backbone", metavar="B", help="the network body of every contender that has it")
     add("--set", action="append", default=[], metavar="NAME.KEY=VALUE", help="a hyper-parameter")
     add = parser.add_argument_group("on which data").add_argument
     add("--dataset", metavar="D", help="a data set's name, or folder:PATH for your own images")
@@ -123,7 +124,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seeds", type=whole, metavar="N", help="repetitions of each contender")
     add("--samples", type=whole, metavar="N", help="images that each contender generates")
     add = parser.add_argument_group("scored by what").add_argument
-    add("--extractor", metavar="E", help="the feature extractor")
+    add("--extractor", metavar="E", help="the feature extractor (default: by the data)")
     add("--views", type=names, metavar="A,B", help="further extractors to take FID by; '' for none")
     add("--require-audit", action="store_true", help=REQUIRE_AUDIT)
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
@@ -167,6 +168,22 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
+def choose_suite(options: argparse.Namespace) -> str:
+    """Return the suite that is named, or else the one for the data set.
+
+    That is the shipped suite of the data set's name, `folder` for all other images, and `digits`
+    for points.
+    """
+    if options.suite or options.dataset is None:
+        return options.suite or "digits"
+    from benchmarks.data import DATASETS
+
+    if options.dataset in list_suites():
+        return str(options.dataset)
+    entry = DATASETS.get(options.dataset)
+    return "digits" if entry and entry.points else "folder"
+
+
 def describe_choices() -> str:
     """List the suites, data sets, models, metrics, extractors and faults, a line each."""
     from benchmarks.data import list_datasets
@@ -185,15 +202,20 @@ def describe_choices() -> str:
     return "\n".join(lines).rstrip()
 
 
-def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
-    """Give the results' name, the suite as the options have changed it, and the place of both.
+def read_options(options: argparse.Namespace) -> tuple[str, Suite, str, list[str]]:
+    """Return the results' name, the suite as the options have changed it, and the place of both.
+
+    Last come lines on what was chosen without being named.
 
     Raises:
         BadInput: an option, a name or a value in the suite's file is wrong.
     """
-    name, path = find_suite(options.suite)
+    name, path = find_suite(choose_suite(options))
     table = original = read_toml(path)
     build_suite(table, path.name)
+    notes = []
+    if options.dataset and not options.suite:
+        notes += [f"suite {name}: {table['summary']} (name another as the first argument)"]
     changed = options.dataset not in {None, table.get("dataset")}
     if changed:
         table = {key: value for key, value in table.items() if key not in OF_THE_DATA}
@@ -205,18 +227,21 @@ def read_options(options: argparse.Namespace) -> tuple[str, Suite, str]:
     names = [part.strip() for part in (options.models or "").split(",")]
     if options.models is not None:
         table = select_models(table, names)
-    if options.backbone is not None:
-        table = apply_settings(
-            table, [f'{c}.backbone="{options.backbone}"' for c in table["contenders"]]
-        )
     check_code(table, names, path.name)
+    if options.backbone is not None:
+        table, kept = set_backbone(table, options.backbone)
+        end = "has no such network body and keeps its own"
+        notes += [f"--backbone {options.backbone}: {name} {end}" for name in kept]
     table = apply_settings(table, options.set)
     if options.steps is not None:
         batch = table.get("batch", Suite.model_fields["batch"].default)
         table = {**table, "images": options.steps * batch}
     place = path.name if table == original else f"{path.name} with options"
     suite = build_suite(table, place)
-    return (f"{name}-{safe(suite.dataset)}" if changed else name), suite, place
+    if suite.dataset == "folder:":
+        raise BadInput(f"{place}: of which pictures? add --dataset folder:PATH")
+    own = safe(suite.dataset.removeprefix(f"{name}:"))
+    return (f"{name}-{own}" if changed else name), suite, place, notes
 
 
 def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None:
@@ -230,11 +255,6 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
             f"{place}: shards: {suite.shards} cannot be shared out evenly among the "
             f"{count_processes()} processes of torchrun; choose a multiple of their number"
         )
-    used = [catalogue.find_extractor(name) for name in (suite.extractor, *suite.views)]
-    if options.inception_weights and not any(entry.about.get("weights") for entry in used):
-        raise BadInput(
-            f"--inception-weights: the extractor is {suite.extractor!r}; add --extractor inception"
-        )
     if options.address and options.engine != "ray":
         raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")
 
@@ -243,7 +263,7 @@ def suggest_audit(options: argparse.Namespace, folder: Path) -> str:
     """Give the command that audits the scores that a comparison with these options makes."""
     given = {f"--{key.replace('_', '-')}": getattr(options, key) for key in AUDITED}
     words = [word for name, value in given.items() if value for word in (name, str(value))]
-    words = [options.suite, *words, "--out", str(folder)]
+    words = [choose_suite(options), *words, "--out", str(folder)]
     return shlex.join(["python", "-m", "benchmarks.audit", *words])
 
 
@@ -278,7 +298,7 @@ def share_out(options: argparse.Namespace) -> list[str]:
         raise BadInput(f"{wrong}: all processes of torchrun compute one run together; leave it out")
     if options.device.startswith("cuda:"):
         raise BadInput(f"--device {options.device}: each process of torchrun has its own; use cuda")
-    if options.shards or "shards" in read_toml(find_suite(options.suite)[1]):
+    if options.shards or "shards" in read_toml(find_suite(choose_suite(options))[1]):
         return []
     options.shards = processes
     return ["--shards", str(processes)]
@@ -312,17 +332,21 @@ def choose_device(name: str) -> str:
     return name
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a results folder that cannot be written, before anything is done and without a trace.
+def check_folder(folder: Path, setting: str = "--out") -> None:
+    """Refuse a folder that cannot be written, before anything is done and without a trace.
+
+    Args:
+        folder: of results, or another.
+        setting: by which it was chosen.
 
     Raises:
         BadInput: it or the nearest folder above it is a file or read-only.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise BadInput(f"--out {folder}: {nearest} is a file, not a folder")
+        raise BadInput(f"{setting} {folder}: {nearest} is a file, not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise BadInput(f"--out {folder}: {nearest} is read-only")
+        raise BadInput(f"{setting} {folder}: {nearest} is read-only")
 
 
 def find_data_root(options: argparse.Namespace) -> Path:

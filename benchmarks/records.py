@@ -227,6 +227,7 @@ class Record(_Schema):
         scored: of the scoring, where that was done again later; else None.
         code: of a model that ships, the hash of its modules when it was trained; else None.
         layout: what the user's own images were taken for, see `Dataset`; else None.
+        shape: channels, height and width of the images, in calibration runs.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
@@ -249,6 +250,7 @@ class Record(_Schema):
     scored: Environment | None = None
     code: str | None = None
     layout: str | None = None
+    shape: tuple[int, int, int] | None = None
 
     @model_validator(mode="after")
     def _check_reason(self) -> Self:

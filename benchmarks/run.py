@@ -8,7 +8,8 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from benchmarks.errors import (
     speak,
     unknown,
 )
+from benchmarks.extractors import check_weights, doubt_extractor
 from benchmarks.interruption import Interrupted, interruptible
 from benchmarks.lock import hold
 from benchmarks.options import (
@@ -37,7 +39,7 @@ from benchmarks.options import (
     share_out,
     without_engine,
 )
-from benchmarks.records import CALIBRATION
+from benchmarks.records import CALIBRATION, FAILED
 from benchmarks.suite import (
     RunSpec,
     Suite,
@@ -111,7 +113,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     from benchmarks.report import uncollected
 
     argv = [*argv, *share_out(options)]
-    name, suite, place = read_options(options)
+    name, suite, place, notes = read_options(options)
     check_options(options, suite, place)
     folder = options.out or Path("results") / name
     check_folder(folder)
@@ -119,24 +121,35 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     console = Console(markup=False, quiet=options.quiet and not (options.plan or options.dry_run))
     with uncollected(), console.status("loading"):
         specs, data = make_plan(options, suite, place)
+    first = specs[0]
+    check_weights([first.extractor, *first.views], options.inception_weights)
     if options.only is not None:
         check_only(options.only, specs)
     if options.require_audit:
         from benchmarks.auditing.store import demand_audit_of
 
         demand_audit_of(folder, {data.fingerprint}, options)
+    check_place(options, specs, folder)
+    if options.plan or options.dry_run:
+        notes += check_features(options, specs, data, folder)
+        for note in notes:
+            console.print(note, highlight=False, soft_wrap=True)
     if options.plan:
         with uncollected():
             return foresee(console, options, data, find_jobs(options, specs, name, folder))
     if options.dry_run:
-        return describe_plan(console, name, suite, data, find_jobs(options, specs, name, folder))
+        return describe_plan(console, name, data, find_jobs(options, specs, name, folder))
     from benchmarks.runner import fixed_threads
 
     with (
         fixed_threads(suite.threads),
-        console.status(Text(f"preparing the {suite.extractor} features")),
+        console.status(Text(f"preparing the {first.extractor} features")),
     ):
         specs, evaluator = prepare(data, specs, find_place(options, folder))
+    if options.only is not None:
+        check_only(options.only, specs, hashed=True)
+    for note in notes:
+        console.print(note, highlight=False, soft_wrap=True)
     with hold(folder, ["python", "-m", "benchmarks.run", *argv]) as dead:
         if dead:
             warn(f"{dead} has died; going on from what it left")
@@ -150,15 +163,23 @@ def warn(line: str) -> None:
     Console(markup=False, highlight=False).print(line, soft_wrap=True)
 
 
-def check_only(only: str, specs: list[RunSpec]) -> None:
+def check_only(only: str, specs: list[RunSpec], *, hashed: bool = False) -> None:
     """Refuse a run to be done alone that the suite does not have.
+
+    Args:
+        only: its contender and seed, or its whole name.
+        specs: of all runs.
+        hashed: whether these have the extractor's hash, without which a run's own is not known.
 
     Raises:
         BadInput: naming the nearest that it has.
     """
-    valid = [spec.name.rpartition("-")[0] for spec in specs]
-    if not {only, only.rpartition("-")[0]} & set(valid):
+    valid = {spec.name.rpartition("-")[0]: spec.name for spec in specs}
+    short = only if only in valid else only.rpartition("-")[0]
+    if short not in valid:
         raise BadInput(f"--only: {unknown('run', only, valid)}")
+    if hashed and only not in {short, valid[short]}:
+        raise BadInput(f"--only {only}: with these options that run is {valid[short]}")
 
 
 def find_jobs(
@@ -191,9 +212,80 @@ def make_plan(
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
     specs = plan_runs(
-        suite, data, place, device=device, precision=precision, compile_=options.compile
+        suite,
+        data,
+        place,
+        device=device,
+        precision=precision,
+        compile_=options.compile,
+        weights=options.inception_weights,
     )
     return specs, data
+
+
+def check_place(options: argparse.Namespace, specs: list[RunSpec], folder: Path) -> None:
+    """Refuse a folder that is in use, or a cluster that cannot be joined, and leave no trace."""
+    from benchmarks.lock import check_free
+
+    check_free(folder)
+    if options.engine == "ray":
+        from benchmarks.cluster import check_cluster
+
+        check_cluster({spec.device for spec in specs}, options.address)
+
+
+def check_features(
+    options: argparse.Namespace, specs: list[RunSpec], data: "Dataset", folder: Path
+) -> list[str]:
+    """Refuse extractors that `prepare` would refuse, and a run that `--only` names wrongly.
+
+    None is trained or downloaded, unless that name has a hash, in which the extractor's has a part.
+
+    Returns:
+        A line on each extractor that is to be made first or that fails, and on what is to be
+        doubted in the features.
+    """
+    from benchmarks.runner import fixed_threads
+
+    place, first = find_place(options, folder), specs[0]
+    with fixed_threads(first.threads):
+        if options.only not in {None, *(spec.name.rpartition("-")[0] for spec in specs)}:
+            check_only(options.only, prepare(data, specs, place)[0], hashed=True)
+        lines = [*check_extractors(data, first, place)]
+    accuracy = recall_accuracy(folder, data.fingerprint)
+    return [*lines, *doubt_extractor(first.extractor, data.shape, accuracy)]
+
+
+def check_extractors(data: "Dataset", spec: RunSpec, place: "Place") -> Iterator[str]:
+    """Build a run's extractors as far as they are at hand; yield a line on each other one."""
+    from benchmarks.reference import Lost
+    from benchmarks.runner import find_view
+    from metrics.features import Due
+
+    for name in (spec.extractor, *spec.views):
+        try:
+            found = find_view(name, data, place, spec.device, ready=True)
+        except Due as due:
+            check_folder(place.cache, "BENCHMARKS_CACHE")
+            yield f"extractor {name}: {due}"
+            continue
+        if isinstance(found, Lost) and name == spec.extractor:
+            raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")
+        if isinstance(found, Lost):
+            yield f"FID by {name} {found.note}"
+
+
+def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
+    """Return how often the classifier was right in an earlier comparison of the same data."""
+    from benchmarks.auditing.store import find_fingerprints
+    from benchmarks.records import read_suite
+    from benchmarks.tables import find_accuracy
+
+    with suppress(BadInput):
+        results = read_suite(folder)
+        if find_fingerprints(results) == {fingerprint}:
+            return find_accuracy(results.records)
+    return None
 
 
 def find_place(options: argparse.Namespace, folder: Path) -> "Place":
@@ -203,9 +295,7 @@ def find_place(options: argparse.Namespace, folder: Path) -> "Place":
     return Place(folder, find_data_root(options), find_cache(), options.inception_weights)
 
 
-def describe_plan(
-    console: "Console", name: str, suite: Suite, data: "Dataset", jobs: "list[Job]"
-) -> int:
+def describe_plan(console: "Console", name: str, data: "Dataset", jobs: "list[Job]") -> int:
     """Print what would be trained, how much of it is done, and what fails when it is tried.
 
     Returns:
@@ -215,7 +305,7 @@ def describe_plan(
 
     colours, side, _ = data.shape
     console.print(
-        f"{name}: {suite.dataset}, {side}×{side}×{colours}; {len(data.train):,} training, "
+        f"{name}: {data.name}, {side}×{side}×{colours}; {len(data.train):,} training, "
         f"{len(data.validation):,} validation, {len(data.test):,} test images; source "
         f"{data.source}, {len(data.source_train):,} training, {len(data.source_test):,} held out",
         highlight=False,
@@ -240,7 +330,7 @@ def describe_plan(
     spec = jobs[0].spec
     console.print(
         f"{len(jobs)} runs, {spec.images:,} training images each, scored by "
-        f"{suite.extractor} on {spec.samples:,} samples, on {spec.device}",
+        f"{spec.extractor} on {spec.samples:,} samples, on {spec.device}",
         highlight=False,
     )
     for fault in faults:
@@ -349,10 +439,13 @@ def carry_out(
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
     from benchmarks.report import publish
     from benchmarks.runner import calibrate, fixed_threads
+    from benchmarks.tables import doubt_features
 
     jobs = find_jobs(options, specs, name, folder)
     with fixed_threads(suite.threads), console.status("scoring real images and noise"):
         calibration = calibrate(jobs[0], evaluator)
+    for line in doubt_features(calibration):
+        warn(line)
     if options.only is None or not (folder / "suite.json").exists():
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)
@@ -465,17 +558,10 @@ def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -
 
 
 def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
-    """Find the one run that is to be done, and the records of those others that have one.
-
-    Raises:
-        BadInput: the options make another run of that contender and seed.
-    """
+    """Find the one run that is to be done, and the records of those others that have one."""
     from benchmarks.continuation import find_finished
 
     todo = [job for job in jobs if only in {job.spec.name, job.spec.name.rpartition("-")[0]}]
-    if not todo:
-        near = next(j for j in jobs if j.spec.name.rpartition("-")[0] == only.rpartition("-")[0])
-        raise BadInput(f"--only {only}: with these options that run is {near.spec.name}")
     others = (find_finished(job) for job in jobs if job not in todo)
     return {record.run: record for record in others if record}, todo
 

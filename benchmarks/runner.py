@@ -80,6 +80,7 @@ from benchmarks.training import (
 )
 from benchmarks.wording import escape_csv
 from metrics import METRICS, Extractor, Material, build_extractor
+from metrics.features import Due
 from models.game import GenerativeModel
 
 ALIKE = 0.05
@@ -452,6 +453,7 @@ def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
         environment=environment(),
         layout=evaluator.data.layout,
+        shape=evaluator.data.shape,
     )
     leave_pictures(job.folder, made)
     write_record(job.folder, record)
@@ -484,41 +486,50 @@ def load_evaluator(
     return Evaluator(images, built, samples, reconstructions, place.cache, further)
 
 
-def find_view(name: str, images: Dataset, place: Place, device: str) -> Extractor | Lost:
+def find_view(
+    name: str, images: Dataset, place: Place, device: str, *, ready: bool = False
+) -> Extractor | Lost:
     """Build a further extractor of a run, or what stands for it where it fails.
 
     Raises:
         BadInput: as `find_extractor`.
+        Due: as `load_extractor`.
     """
     try:
-        return find_extractor(name, images, place, device)
-    except BadInput:
+        return find_extractor(name, images, place, device, ready=ready)
+    except (BadInput, Due):
         raise
     except FAILURES as error:
         return Lost(name, "test", error)
 
 
-def find_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
+def find_extractor(
+    name: str, images: Dataset, place: Place, device: str, *, ready: bool = False
+) -> Extractor:
     """Build the extractor of a run.
 
     Raises:
         BadInput: it is not the one that the run was planned with.
+        Due: as `load_extractor`.
     """
-    built = load_extractor(name.partition("@")[0], images, place, device)
+    built = load_extractor(name.partition("@")[0], images, place, device, ready=ready)
     if "@" in name and str(built) != name:
         raise BadInput(f"the extractor is {built}, not {name} as when the run was planned")
     return built
 
 
-def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Extractor:
+def load_extractor(
+    name: str, images: Dataset, place: Place, device: str, *, ready: bool = False
+) -> Extractor:
     """Build the extractor `name`, training, downloading or reading what it needs.
 
     Raises:
         BadInput: the data or the weights are not enough for it.
+        Due: with `ready`, it is to be trained or downloaded first.
     """
     labels = images.train.labels
     try:
-        return build_extractor(
+        built = build_extractor(
             name,
             Material(
                 images=as_tensor(images.train.images),
@@ -528,10 +539,13 @@ def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Ext
                 cache=place.cache,
                 weights=place.weights,
                 device=device,
+                ready=ready,
             ),
         )
+        built(as_tensor(images.test.images[:2]))  # refuses what it cannot see
     except (ValueError, SafetensorError) as error:
         raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
+    return built
 
 
 def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:

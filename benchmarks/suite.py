@@ -12,12 +12,13 @@ import tomllib
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarks import catalogue
 from benchmarks.errors import FAILURES, BadInput, one_line, unknown
+from benchmarks.extractors import AUTO, choose_extractor
 from benchmarks.imports import hash_own
 from benchmarks.records import CALIBRATION, Published
 
@@ -89,7 +90,7 @@ class Suite(BaseModel):
     evaluations: int = Field(10, ge=1, le=10_000, description="validation scores over training")
     samples: int | None = Field(None, ge=FEWEST, le=10**7, description="None: one a source image")
     reconstructions: int = Field(1_000, ge=10, le=10**7)
-    extractor: str = "classifier"
+    extractor: str = Field(AUTO, description="auto: what suits the data")
     views: list[str] = Field([], description="further extractors by which FID is taken too")
     threads: int = Field(1, ge=1, le=1_024)
     shards: int = Field(1, ge=1, le=FEWEST, description="equal parts that a batch is computed in")
@@ -293,7 +294,7 @@ def build_suite(table: dict[str, Any], place: str) -> Suite:
     suite = validate(Suite, table, place)
     validate_all(suite, place)
     try:
-        for name in (suite.extractor, *suite.views):
+        for name in ({suite.extractor} - {AUTO}) | {*suite.views}:
             catalogue.find_extractor(name)
     except BadInput as error:
         raise BadInput(f"{place}: {error}") from None
@@ -417,6 +418,32 @@ def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, A
             contenders[one][key] = parse_value(value)
             check_contender(one, contenders[one], f"--set {text}")
     return {**table, "contenders": contenders}
+
+
+def set_backbone(table: dict[str, Any], backbone: str) -> tuple[dict[str, Any], list[str]]:
+    """Give a network body to every contender whose model has it.
+
+    Returns:
+        The suite's table, and the contenders that keep their own.
+
+    Raises:
+        BadInput: no model has it.
+    """
+    models = {name: settings.get("model", name) for name, settings in table["contenders"].items()}
+    bodies = {name: list_bodies(model) for name, model in models.items()}
+    chosen = [name for name, known in bodies.items() if backbone in known]
+    if not chosen:
+        known = {body for found in bodies.values() for body in found}
+        why = unknown("network body", backbone, known) if known else "no contender has any"
+        raise BadInput(f"--backbone: {why}")
+    table = apply_settings(table, [f'{name}.backbone="{backbone}"' for name in chosen])
+    return table, [name for name in bodies if name not in chosen]
+
+
+def list_bodies(model: str) -> tuple[str, ...]:
+    """List the values of a model's hyper-parameter `backbone`; none where it has no such one."""
+    field = catalogue.load_model(model).Config.model_fields.get("backbone")
+    return get_args(field.annotation) if field else ()
 
 
 def parse_value(text: str) -> Any:
@@ -545,7 +572,8 @@ def resolve(
     try:
         return kind(config, shape)
     except ValueError as error:
-        raise BadInput(f"{where}: {error}") from error
+        hint = "; --image-size N brings them to another size" if shape[1] > 1 else ""
+        raise BadInput(f"{where}: {error}{hint}") from error
     except FAILURES:
         bare = kind.__new__(kind)
         GenerativeModel.__init__(bare, config, shape)
@@ -588,6 +616,7 @@ def plan_runs(
     device: str,
     precision: str = "float32",
     compile_: bool = False,
+    weights: Path | None = None,
 ) -> list[RunSpec]:
     """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
 
@@ -597,6 +626,8 @@ def plan_runs(
     from benchmarks.protocol import PROTOCOL
     from benchmarks.training import LOOP
 
+    chosen = choose_extractor(suite.extractor, data, weights)
+    suite = suite.model_copy(update={"extractor": chosen})
     models = resolve_all(suite.contestants(), data.shape, place)
     samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
     shared = suite.model_dump(

@@ -17,6 +17,7 @@ from rich.text import Text
 from benchmarks import latex
 from benchmarks.auditing.marks import MARK, UNMARKED, Marks, set_marks
 from benchmarks.catalogue import hash_model, list_metrics, list_models
+from benchmarks.extractors import doubt_extractor
 from benchmarks.records import CALIBRATION, Record, Results
 from benchmarks.tidy import FURTHER, comparison_frame, score_of, shown_extractor
 from benchmarks.traits import PAIRS, name_training, read_traits
@@ -320,12 +321,26 @@ def _provenance(results: Results) -> str:
         return "no run has an FID"
     counts = " or ".join(f"{n:,}" for n in _sample_counts(results))
     references = " or ".join(sorted({s.reference for s in scores if s.reference}))
-    right = next(
-        (s.value for r in results.records if (s := score_of(r, "extractor_accuracy", extractor))),
-        None,
-    )
+    right = find_accuracy(results.records)
     skill = f", which puts {right:.1%} of the test images into their class" if right else ""
     return f"{counts} samples a run, scored against the {references} split by {extractor}{skill}"
+
+
+def find_accuracy(records: Sequence[Record]) -> float | None:
+    """Return the share of test images whose class the extractor that is shown has found."""
+    extractor = shown_extractor(records)
+    scores = (score_of(record, "extractor_accuracy", extractor) for record in records)
+    return next((score.value for score in scores if score), None)
+
+
+def doubt_features(records: Sequence[Record]) -> list[str]:
+    """Return a line on why the extractor that is shown is a weak judge of the images, if it is.
+
+    Of records without the shape of their images, made before it was kept, a classifier alone is
+    doubted.
+    """
+    shape = next((record.shape for record in records if record.shape), (1, 1, 1))
+    return doubt_extractor(shown_extractor(records) or "", shape, find_accuracy(records))
 
 
 def _sample_counts(results: Results) -> list[int]:
@@ -345,8 +360,9 @@ def failures(records: Iterable[Record]) -> list[str]:
 
 
 def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
-    """A line for each run that is not ok, each note on a model or score, each value of a paper."""
+    """A line for each doubt, each run that is not ok, each note and each value of a paper."""
     return [
+        *doubt_features(results.records),
         *failures(results.records),
         *model_notes(results.records),
         *score_notes(results.records),

@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.features import Extractor, Material, exact, extractor, load_tensors, save_tensors
+from metrics.features import (
+    Due,
+    Extractor,
+    Material,
+    exact,
+    extractor,
+    load_tensors,
+    save_tensors,
+)
 
 RECIPE = (
     "classifier 1: images standardised by channel; 3x3 convolutions with batch normalisation, "
@@ -221,6 +229,7 @@ def load_or_train_classifier(
     cache: Path,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    ready: bool = False,
 ) -> ClassifierExtractor:
     """Return `train_classifier`'s result, from the folder `cache` where it has been kept.
 
@@ -236,10 +245,12 @@ def load_or_train_classifier(
         cache: the folder, made where it is missing.
         seed: as for `train_classifier`.
         device: as for `train_classifier`.
+        ready: whether none is trained.
 
     Raises:
         ValueError: as `train_classifier`, and where the folder cannot be written; the latter is
             found before training, but for a disk that is full.
+        Due: none has been kept, and none is to be trained.
     """
     kind = torch.device(device).type
     threads = torch.get_num_threads() if kind == "cpu" else 0
@@ -251,6 +262,9 @@ def load_or_train_classifier(
             return ClassifierExtractor.load(path, device)
         except ValueError as problem:
             log.warning("%s; training it again", problem)
+    if ready:
+        _check(images, labels, classes)
+        raise Due(f"is trained first, on {len(images):,} images of {classes} classes")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
@@ -273,7 +287,7 @@ def build_classifier(material: Material) -> Extractor:
     if material.labels is None or material.classes is None:
         raise ValueError(
             "the extractor 'classifier' needs labels, and these images have none: "
-            "choose 'random', 'pixels' or 'inception'"
+            "choose 'inception', 'timm:NAME' or 'pixels'"
         )
     return load_or_train_classifier(
         material.images,
@@ -282,4 +296,5 @@ def build_classifier(material: Material) -> Extractor:
         key=material.key,
         cache=material.cache,
         device=material.device,
+        ready=material.ready,
     )

@@ -27,6 +27,10 @@ ROWS = 1024
 log = logging.getLogger(__name__)
 
 
+class Due(Exception):
+    """An extractor is not at hand: the message says what it is to be made of first."""
+
+
 class Features(NamedTuple):
     """Features [N, d] and, where the extractor classifies, logits [N, K]; float32 on the CPU."""
 
@@ -248,6 +252,8 @@ class Material:
         cache: the folder of cached weights.
         weights: a file of weights for the extractors that read one, None to download them.
         device: where the extractor runs.
+        ready: whether only what is at hand is built, and `Due` raised where the extractor would be
+            trained or its weights downloaded.
     """
 
     images: Tensor
@@ -257,6 +263,7 @@ class Material:
     cache: Path
     weights: Path | None = None
     device: str | torch.device = "cpu"
+    ready: bool = False
 
 
 Build = Callable[..., Extractor]

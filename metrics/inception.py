@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from metrics.features import Extractor, Material, extractor, warn_once
+from metrics.features import Due, Extractor, Material, extractor, warn_once
 
 RECIPE = (
     "inception 1: 8 bits of [0, 255]; resized to 299 pixels as TensorFlow 1 does, without "
@@ -157,6 +157,14 @@ class InceptionExtractor(Extractor):
         )
 
 
+def find_weights() -> Path | None:
+    """Return the file of weights where it has been downloaded before, else None."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    path = Path(torch.hub.get_dir(), "checkpoints", URL_INCEPTION_V3.rpartition("/")[2])
+    return path if path.is_file() else None
+
+
 def _download() -> Any:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -232,4 +240,6 @@ def _line(problem: BaseException) -> str:
 )
 def build_inception(material: Material) -> Extractor:
     """Read the network's weights from `material.weights`, or download them."""
+    if material.ready and not (material.weights or find_weights()):
+        raise Due("downloads its weights first, 95 MB")
     return InceptionExtractor(material.weights, material.device)

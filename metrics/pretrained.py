@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.features import Extractor, Material, exact, extractor
+from metrics.features import Due, Extractor, Material, exact, extractor
 
 RECIPE = (
     "timm 1: {name}; 8 bits divided by 255, grey repeated to RGB; {interpolation} resizing with "
@@ -115,6 +115,36 @@ def check_name(name: str) -> None:
         raise ValueError(f"timm has no model {name!r}: {hint}timm.list_pretrained() lists them")
 
 
+def list_downloaded() -> list[str]:
+    """List the encoders whose weights timm has downloaded before, DINOv2's first."""
+    try:
+        from huggingface_hub.constants import HF_HUB_CACHE
+        from timm import list_pretrained
+    except ImportError:
+        return []
+    prefix = "models--timm--"
+    files = Path(HF_HUB_CACHE).glob(f"{prefix}*/snapshots/*/model.safetensors")
+    found = {file.parts[-4].removeprefix(prefix) for file in files}
+    known = [name for name in list_pretrained() if name in found]
+    return sorted(known, key=lambda name: ("dinov2" not in name, name))
+
+
+def find_weights(name: str) -> Path | None:
+    """Return the file of an encoder's weights where timm has downloaded it before, else None.
+
+    Raises:
+        ValueError: as `check_name`.
+    """
+    check_name(name)
+    from huggingface_hub import try_to_load_from_cache
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    place = config.hf_hub_id if config else None
+    found = try_to_load_from_cache(place, "model.safetensors") if place else None
+    return Path(found) if isinstance(found, str) else None
+
+
 def download_encoder(name: str) -> nn.Module:
     """Build an encoder with the weights that timm downloads, or has downloaded before."""
     try:
@@ -180,4 +210,7 @@ def _line(problem: BaseException) -> str:
 )
 def build_timm(material: Material, name: str) -> Extractor:
     """Read the encoder's weights from `material.weights`, or download them."""
-    return TimmExtractor(name, material.weights, material.device)
+    weights = material.weights or find_weights(name)
+    if material.ready and not weights:
+        raise Due("downloads its weights first")
+    return TimmExtractor(name, weights, material.device)

@@ -72,6 +72,7 @@ def build_page(
         index=results.index,
         file=re.sub(r"[^\w.-]+", "_", results.index.suite),
         facts=state_facts(frames),
+        doubts=tables.doubt_features(results.records),
         answer=settle(list(findings)),
         prices=state_prices(comparison, findings),
         scores=[describe_finding(finding, frames) for finding in findings],

@@ -91,7 +91,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--models=", "--models: unknown model ''"),
         ("--models absent.py:Mine", "there is no file absent.py"),
         (f"--models {OWN}:Averag", "unknown class 'Averag': did you mean"),
-        ("--backbone conf", "contenders.gan: backbone: Input should be 'mlp', 'conv' or 'tanh'"),
+        ("--backbone conf", "--backbone: unknown network body 'conf': did you mean 'conv'"),
+        ("folder", "folder.toml: of which pictures? add --dataset folder:PATH"),
+        (
+            "--dataset ring --extractor random",
+            "extractor 'random': the extractor 'random' takes uint8",
+        ),
+        ("--views auto", "unknown extractor 'auto'"),
         ("--set vae.betta=3", "--set vae.betta=3: contenders.vae: unknown key 'betta'"),
         ("--set vae.beta=-3", "digits.toml with options: contenders.vae: beta: "),
         ("--dataset mnits", "unknown data set 'mnits': did you mean 'mnist'"),
@@ -118,7 +124,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_wrong_input_is_told_in_one_line_and_leaves_nothing(
     line: str, message: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert message in refuse(line.split(), here, capsys)
+    error = refuse(line.split(), here, capsys)
+    assert message in error
+    assert refuse([*line.split(), "--dry-run"], here, capsys) == error
 
 
 def test_answers_do_not_wait_for_torch(here: Path) -> None:
@@ -626,7 +634,7 @@ def test_a_folder_of_images_is_a_data_set(here: Path) -> None:
         Image.fromarray((image * 15).astype("uint8")).save(here / f"photos/{number}.png")
     arguments = ["--dataset", "folder:photos", "--models", f"{OWN}:Average", *QUICK]
     assert main(arguments) == 0
-    assert (here / "results/digits-folder-photos/table.csv").is_file()
+    assert (here / "results/folder-photos/table.csv").is_file()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")

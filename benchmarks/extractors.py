@@ -1,0 +1,86 @@
+"""Which feature extractor suits a data set, and what there is to doubt in one that was chosen."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.catalogue import find_extractor, is_own
+from benchmarks.errors import BadInput
+
+if TYPE_CHECKING:
+    from benchmarks.data import Dataset
+
+AUTO = "auto"
+"""The name that stands for what suits the data, see `choose_extractor`."""
+
+ENOUGH = 0.85
+"""The share of held-out images whose class a classifier must find to be trusted."""
+
+BETTER = "--extractor inception (95 MB, downloaded once) or timm:NAME sees more"
+
+
+def choose_extractor(name: str, data: "Dataset", weights: Path | None = None) -> str:
+    """Return the extractor that `auto` stands for, or any other name as it is.
+
+    That is `classifier` where the images have classes; else `inception`, or an encoder of timm,
+    whose weights are on this machine, since nothing is downloaded unasked; else `pixels`, which
+    suits points in any case.
+
+    Args:
+        name: of the extractor, or `auto`.
+        data: whose images it is to see.
+        weights: a file of Inception's weights that the user has named.
+    """
+    if name != AUTO:
+        return name
+    if data.truth is not None:
+        return "pixels"
+    if data.class_names and data.train.labels is not None:
+        return "classifier"
+    from metrics import inception, pretrained
+
+    if weights or inception.find_weights():
+        return "inception"
+    return next((f"timm:{encoder}" for encoder in pretrained.list_downloaded()), "pixels")
+
+
+def check_weights(names: list[str], weights: Path | None) -> None:
+    """Refuse a file of weights that none of the extractors reads; of the user's own any might.
+
+    Raises:
+        BadInput: naming what would read it.
+    """
+    reading = (find_extractor(n).about.get("weights") for n in names if not is_own(n))
+    if weights and not any(reading):
+        raise BadInput(
+            f"--inception-weights: the extractor is {names[0]!r}; add --extractor inception"
+        )
+
+
+def doubt_extractor(
+    name: str, shape: tuple[int, int, int], accuracy: float | None = None
+) -> list[str]:
+    """Return a line on why scores by an extractor say little, if they do.
+
+    Args:
+        name: of the extractor, with its hash or without.
+        shape: channels, height and width of the images.
+        accuracy: the share of held-out images whose class it finds, where that is known.
+    """
+    name = name.partition("@")[0]
+    if name == "classifier" and accuracy is not None and accuracy < ENOUGH:
+        return [
+            f"The features are a classifier's that finds the class of only {accuracy:.1%} of the "
+            f"held-out images (a judge to be trusted: {ENOUGH:.0%}), so that scores by it may miss "
+            f"what matters: {BETTER}."
+        ]
+    if name == "random" and shape[0] == 3:
+        return [
+            "The features of an untrained network (random) are no judge of colour: by them a GAN "
+            f"of checkerboards has had a higher precision than real images: {BETTER}."
+        ]
+    if name == "pixels" and shape[1:] != (1, 1):
+        return [
+            "The features are principal components of the pixels, which see colours and "
+            f"brightness, but hardly what a picture shows: {BETTER}."
+        ]
+    return []
