@@ -312,7 +312,7 @@ def choose_device(name: str) -> str:
     return name
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, option: str = "--out") -> None:
     """Refuse a results folder that cannot be written, before anything is done and without a trace.
 
     Raises:
@@ -320,9 +320,9 @@ def check_folder(folder: Path) -> None:
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise BadInput(f"--out {folder}: {nearest} is a file, not a folder")
+        raise BadInput(f"{option} {folder}: {nearest} is a file, not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise BadInput(f"--out {folder}: {nearest} is read-only")
+        raise BadInput(f"{option} {folder}: {nearest} is read-only")
 
 
 def find_data_root(options: argparse.Namespace) -> Path:

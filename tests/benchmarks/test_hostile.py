@@ -34,9 +34,16 @@ from benchmarks.data.cache import cache_folder
 from benchmarks.data.decoding import open_picture
 from benchmarks.data.files import FORMATS
 from benchmarks.errors import BadInput
-from benchmarks.generated import read_images
+from benchmarks.generated import Images, Source, open_images
 from benchmarks.options import read_arguments, read_options
 from benchmarks.records import read_history, read_picture, read_suite
+
+
+def read_images(place: Path, **options: Any) -> np.ndarray:
+    images = open_images(Source(place, **options))
+    assert isinstance(images, Images)
+    return np.concatenate(list(images.batches(32)))
+
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 8), dtype=np.uint8)
 
