@@ -17,8 +17,6 @@ from torch import Tensor
 from benchmarks import catalogue
 from benchmarks.api import OUT, RESIZING, Plan, Target
 from benchmarks.collapse import Variety, find_collapse
-from benchmarks.data import Dataset, Split
-from benchmarks.data.dataset import fingerprint
 from benchmarks.errors import BadInput
 from benchmarks.generated import Images, Statistics
 from benchmarks.job import Place
@@ -33,9 +31,9 @@ from benchmarks.protocol import (
 )
 from benchmarks.records import EXTERNAL, Picture, Record, Score, environment, write_atomically
 from benchmarks.reference import Reference, extract
-from benchmarks.runner import find_extractor, fixed_threads
+from benchmarks.runner import build, find_extractor, fixed_threads
 from benchmarks.scoreboard import WARNING, Report, Result, Watch, list_notes
-from metrics import Extractor, Features, Moments, cached_features
+from metrics import Extractor, Features, Material, Moments, cached_features
 
 MADE = "made by another program"
 """How the scored images came about, as far as one can know."""
@@ -163,34 +161,17 @@ def prepare(plan: Plan, made: Images, target: Target, watch: Watch) -> Extractor
 
 def load(plan: Plan, name: str, made: Images, target: Target) -> Extractor:
     """Build an extractor for the data set, or else for some images of one's own."""
-    options, data = plan.options, target.data
+    options = plan.options
     weights = options.inception_weights and Path(options.inception_weights)
     place = Place(OUT, Path(find_data_root(options)), find_cache(), weights)
-    device = plan.spec.device if plan.spec and options.device == "auto" else options.device
-    if data is None:
-        images = target.real if isinstance(target.real, Images) else made
-        most = min(len(images), max(2, ENTRIES // prod(images.shape[1:])))
-        some = np.linspace(0, len(images) - 1, most).round().astype(int)
-        data = as_dataset(target.name, images.read(some.tolist()))
-    return find_extractor(name, data, place, choose_device(device))
-
-
-def as_dataset(name: str, images: np.ndarray) -> Dataset:
-    """Return a set of one's own as a data set that has nothing but this split."""
-    split, nothing = Split(images), Split(images[:0])
-    return Dataset(
-        name=name,
-        train=split,
-        validation=nothing,
-        test=split,
-        class_names=None,
-        source="",
-        source_train=nothing,
-        source_test=nothing,
-        hidden_pairs=None,
-        fingerprint=fingerprint(split),
-        source_fingerprint=fingerprint(nothing),
-    )
+    wanted = plan.spec.device if plan.spec and options.device == "auto" else options.device
+    device = choose_device(wanted)
+    if target.data is not None:
+        return find_extractor(name, target.data, place, device)
+    images = target.real if isinstance(target.real, Images) else made
+    most = min(len(images), max(2, ENTRIES // prod(images.shape[1:])))
+    some = as_tensor(images.read(np.linspace(0, len(images) - 1, most).round().astype(int)))
+    return build(name, Material(some, None, None, "", place.cache, weights, device))
 
 
 def make_reference(

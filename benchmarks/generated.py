@@ -123,10 +123,10 @@ class Images(ABC):
         """Tell whether all images show nothing but grey, reading no more than that takes."""
 
     @abstractmethod
-    def decode(self, rows: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    def decode(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Return images, uint8 [n, C, S, S], and which of them are broken."""
 
-    def read(self, rows: Sequence[int]) -> np.ndarray:
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the images of these numbers, uint8 [n, C, S, S].
 
         Raises:
@@ -193,7 +193,7 @@ class Pictures(Images):
             return False
         return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
 
-    def decode(self, rows: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    def decode(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Decode some pictures."""
         images = np.empty((len(rows), self.channels, self.side, self.side), np.uint8)
         broken = []
@@ -241,9 +241,9 @@ class Arrays(Images):
         levels: np.ndarray = np.rint(((exact - least) / (most - least)).clip(0, 1) * 255)
         return levels.astype(np.uint8)
 
-    def decode(self, rows: Sequence[int]) -> tuple[np.ndarray, list[str]]:
+    def decode(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Convert some images."""
-        chosen = slice(rows.start, rows.stop) if isinstance(rows, range) else list(rows)
+        chosen = slice(rows.start, rows.stop) if isinstance(rows, range) else np.asarray(rows)
         images = self.quantise(self.array[chosen])
         if images.shape[2:] != (self.side, self.side):
             images = fit(Split(images), self.side, None).images

@@ -485,19 +485,22 @@ def load_extractor(name: str, images: Dataset, place: Place, device: str) -> Ext
         BadInput: the data or the weights are not enough for it.
     """
     labels = images.train.labels
+    material = Material(
+        images=as_tensor(images.train.images),
+        labels=None if labels is None else as_tensor(labels),
+        classes=len(images.class_names) if images.class_names else None,
+        key=images.fingerprint,
+        cache=place.cache,
+        weights=place.weights,
+        device=device,
+    )
+    return build(name, material)
+
+
+def build(name: str, material: Material) -> Extractor:
+    """Build the extractor `name`; else as `load_extractor`."""
     try:
-        return build_extractor(
-            name,
-            Material(
-                images=as_tensor(images.train.images),
-                labels=None if labels is None else as_tensor(labels),
-                classes=len(images.class_names) if images.class_names else None,
-                key=images.fingerprint,
-                cache=place.cache,
-                weights=place.weights,
-                device=device,
-            ),
-        )
+        return build_extractor(name, material)
     except (ValueError, SafetensorError) as error:
         raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
 
