@@ -699,21 +699,6 @@ def test_a_file_that_is_an_array_and_an_archive(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_images(tmp_path / "a.npz"), GREY[:, None])
 
 
-def test_more_images_than_memory_holds(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "a.zip").write_bytes(ZIPS[0])
-    real = np.empty
-    shapes = []
-
-    def empty(shape: Any, kind: Any) -> np.ndarray:
-        shapes.append(shape)
-        if len(shapes) > 1:
-            raise MemoryError
-        return real(shape, kind)
-
-    monkeypatch.setattr("benchmarks.generated.np.empty", empty)
-    assert "fit in no memory" in refusal(lambda: read_images(tmp_path / "a.zip"))
-
-
 def test_old_processed_files_of_mnist_are_not_unpickled(tmp_path: Path) -> None:
     place = tmp_path / "MNIST" / "processed"
     place.mkdir(parents=True)
