@@ -74,7 +74,9 @@ def decode(
     request = digest([VERSION, place, image_size, channels])
     with opened_cache() as folder:
         hashes = Hashes(folder / f"{place}.json")
-        state = [list_hashes(files, part, hashes) for part in parts]
+        names = [name for part in parts for name in part]
+        paths = [files.place] if files.archive else [files.place / name for name in names]
+        state = [hashes.find(paths), list(map(list, parts))]
         path = folder / f"{request}-{digest(state)}.npy"
         images, order = open_array(path), open_array(_order_path(path))
         if images is None or order is None:
@@ -84,13 +86,6 @@ def decode(
     starts = np.cumsum([0, *map(len, parts)])
     rows = pairwise(np.count_nonzero(order < start) for start in starts)
     return [(images[a:b], order[a:b] - start) for (a, b), start in zip(rows, starts, strict=False)]
-
-
-def list_hashes(files: Files, names: Sequence[str], hashes: Hashes) -> list[object]:
-    """Return what the content of pictures is known by: their hashes, or that of the archive."""
-    if files.archive is not None:
-        return [*hashes.find([files.place]), *names]
-    return list[object](hashes.find([files.place / name for name in names]))
 
 
 def _order_path(path: Path) -> Path:

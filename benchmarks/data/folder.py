@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -212,16 +212,18 @@ def _decode(
     purposes = [purpose for purpose in reversed(ALL) if purpose in domain]
     parts = [domain[purpose] for purpose in purposes]
     labels = [_read_labels(files, part) for part in parts]
-    classes = list(map(_find_classes, parts, labels))
-    class_names = _name_classes(files, parts, classes)
-    decoded = decode(files, name, [part.names for part in parts], image_size, channels)
     label_files = sum(found is not None for found in labels)
+    classes = list(map(_find_classes, parts, labels))
+    class_names = _name_classes(files, parts, classes, int if label_files == len(parts) else str)
+    decoded = decode(files, name, [part.names for part in parts], image_size, channels)
     how = f"classes by {LABELS}" if label_files else "classes"
     remarks = [f"{len(class_names)} {how}: {_list(class_names)}" if class_names else "no classes"]
     number = {key: label for label, key in enumerate(class_names or ())}
     splits = {}
     for purpose, part, own, (images, order) in zip(purposes, parts, classes, decoded, strict=True):
-        known = np.array([number[key] for key in own])[order] if class_names and own else None
+        known = None
+        if class_names and own:
+            known = np.array([number[key] for key in own], dtype=np.int64)[order]
         splits[purpose] = Split(images, known)
         if twice := len(part.names) - len(order):
             remarks.append(f"{twice:,} of {part.folder} left out: they stand in other splits too")
@@ -259,7 +261,10 @@ def _find_classes(part: Part, labels: list[str] | None) -> list[str] | None:
 
 
 def _name_classes(
-    files: Files, parts: Sequence[Part], classes: Sequence[list[str] | None]
+    files: Files,
+    parts: Sequence[Part],
+    classes: Sequence[list[str] | None],
+    key: Callable[[str], int | str],
 ) -> tuple[str, ...] | None:
     """Name the classes of the last part, the training images; None where some images have none."""
     known = [set(own) for own in classes if own]
@@ -269,6 +274,4 @@ def _name_classes(
         if strange := sorted(names - known[-1]):
             folder = files.describe(part.folder)
             raise BadInput(f"{folder} has the class {strange[0]!r}, the training images no")
-    numbers = all(name.isdecimal() for name in known[-1])
-    ordered = sorted(known[-1], key=int) if numbers else sorted(known[-1])
-    return tuple(ordered) if len(ordered) > 1 else None
+    return tuple(sorted(known[-1], key=key)) if len(known[-1]) > 1 else None

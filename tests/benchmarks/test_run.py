@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -204,6 +205,24 @@ def test_models_that_fail_are_named_beside_the_others_before_anything_runs(
     )
     assert re.search(r"^ ?average ", out, re.MULTILINE)
     assert sorted(here.rglob("*")) == before
+
+
+def test_what_a_layout_was_taken_for_is_said_and_recorded(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in (("Train", 400), ("Val", 80)):
+        (here / "set" / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(here / "set" / name / f"{i}.png")
+    line = ["smoke", "--dataset", "folder:set", "--models", "vae", "--views", "", *QUICK]
+    assert main([*line, "--dry-run"]) == 0
+    layout = "Train/ for training and validation, Val/ for testing; no classes"
+    assert f"\nlayout: {layout}\n" in capsys.readouterr().out
+    assert main([*line, "--out", "o"]) in {0, 1}
+    records = [json.loads(path.read_bytes()) for path in here.glob("o/runs/*/record.json")]
+    assert [record["layout"] for record in records] == [layout] * 3
 
 
 def test_a_dry_run_takes_the_smoke_step(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
