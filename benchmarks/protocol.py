@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -235,7 +235,8 @@ class Evaluator:
         if (between := self.interpolate(model, seed)) is not None:
             pictures["interpolations"] = between
         if self.reference.training is not None:
-            pictures["neighbours"] = draw_neighbours(self.reference, samples, features.features)
+            choose = samples.__getitem__
+            pictures["neighbours"] = draw_neighbours(self.reference, choose, features.features)
         translate = getattr(model, "translate", None)
         if model.uses_source and translate is not None:
             source = self.source_test[: PAIRS if self.data.truth is None else self.samples]
@@ -491,12 +492,20 @@ def draw_rows(name: str, *rows: Tensor) -> Drawn:
     return Picture(file=f"{name}.png", rows=len(rows), columns=columns), content
 
 
-def draw_neighbours(reference: Reference, samples: Tensor, features: Tensor) -> Drawn:
-    """Draw the samples that come nearest to a training image, in features, over those images."""
+def draw_neighbours(
+    reference: Reference, choose: Callable[[Tensor], Tensor], features: Tensor
+) -> Drawn:
+    """Draw the samples that come nearest to a training image, in features, over those images.
+
+    Args:
+        reference: has the training images.
+        choose: returns the samples of some numbers.
+        features: of all samples.
+    """
     assert reference.training is not None
     distances, indices = nearest(reference.training_features, features)
     closest = distances.argsort(stable=True)[:PAIRS]
-    return draw_rows("neighbours", samples[closest], reference.training[indices[closest]])
+    return draw_rows("neighbours", choose(closest), reference.training[indices[closest]])
 
 
 def as_tensor(images: np.ndarray) -> Tensor:

@@ -1,25 +1,23 @@
 """The real images that generated ones are compared with, and the scores of the comparison."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from functools import cached_property, partial
 from math import nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.data.dataset import Truth
 from benchmarks.errors import FAILURES, describe_error
 from benchmarks.records import FAILED, Score
-from metrics import INTERVALS, METRICS, Extractor, Features, Interval
+from metrics import INTERVALS, METRICS, Extractor, Features, Interval, Moments
 from metrics.features import cached_features, fingerprint
-from metrics.frechet import frechet_floor
+from metrics.frechet import Floor, frechet_floor
 from metrics.score import NotApplicable
 from metrics.uncertainty import jackknife
-
-CHUNK = 4 * 256
-"""Images whose features are taken between two reports; whole batches, which set the rounding."""
 
 GENERATED = {"features": 1, "logits": 0, "both_logits": 1, "training": 1, "modes": 0}
 """For each kind of inputs of a metric of generated images, which argument these are."""
@@ -33,26 +31,33 @@ class Reference:
 
     Args:
         extractor: turns images into features.
-        images: the real images, uint8 [N, C, S, S] or points.
+        real: the real images, uint8 [N, C, S, S] or points; or what was taken of them before: their
+            features, or the moments of these, which serve FID alone.
         split: what they are called beside a score, e.g. `test`.
         training: the images that the models have learnt from, for the scores of memorisation.
         cache: a folder where features are kept by the content of the images, or None.
         truth: the distribution that the images were drawn from, where it is known.
+        counted: whether moments know of how many images they are.
     """
 
     def __init__(
         self,
         extractor: Extractor,
-        images: Tensor,
+        real: Tensor | Features | Moments,
         split: str,
         *,
         training: Tensor | None = None,
         cache: Path | None = None,
         truth: Truth | None = None,
+        counted: bool = True,
     ) -> None:
-        self.extractor, self.images, self.split = extractor, images, split
+        self.extractor, self.split, self.counted = extractor, split, counted
         self.training, self.cache, self.truth = training, cache, truth
-        self.features, self.logits = self.keep(images)
+        self.features: Tensor | Moments
+        if isinstance(real, Moments):
+            self.features, self.logits = real, None
+        else:
+            self.features, self.logits = self.keep(real) if isinstance(real, Tensor) else real
 
     def __str__(self) -> str:
         return str(self.extractor)
@@ -69,24 +74,8 @@ class Reference:
         assert self.training is not None
         return self.keep(self.training).features
 
-    def extract(self, images: Tensor, report: Callable[[int], None] | None = None) -> Features:
-        """Take the features of generated images; `report` is told how many are done."""
-        if report is None:
-            return self.extractor(images)
-        parts = []
-        for chunk in images.split(CHUNK):
-            parts.append(self.extractor(chunk))
-            report(sum(len(part.features) for part in parts))
-        logits = [part.logits for part in parts if part.logits is not None]
-        features = torch.cat([part.features for part in parts])
-        return Features(features, torch.cat(logits) if logits else None)
-
     def score(
-        self,
-        images: Tensor,
-        protocol: str,
-        names: Collection[str] | None = None,
-        report: Callable[[int], None] | None = None,
+        self, images: Tensor, protocol: str, names: Collection[str] | None = None
     ) -> list[Score]:
         """Score generated images, uint8 [M, C, S, S] or points, by every metric that applies.
 
@@ -94,18 +83,20 @@ class Reference:
             images: what is scored.
             protocol: how they were made, in words.
             names: metrics to score by, None for all; those of training images need `training`.
-            report: is told of how many images the features are taken.
         """
-        return self.score_features(images, self.extract(images, report), protocol, names)
+        return self.score_features(images, self.extractor(images), protocol, names)
 
     def score_features(
         self,
-        images: Tensor,
+        images: Sized,
         fakes: Features,
         protocol: str,
         names: Collection[str] | None = None,
     ) -> list[Score]:
-        """Score generated images whose features have been taken; else as `score`."""
+        """Score generated images whose features have been taken; else as `score`.
+
+        The images themselves are looked at only where the truth is known.
+        """
         chosen = [
             name
             for name, metric in METRICS.items()
@@ -120,7 +111,7 @@ class Reference:
                 scores += attempt(measure, partial(self.entry, name, len(images), protocol))
         return list(self.annotate(scores, len(images), protocol))
 
-    def arguments(self, inputs: str, images: Tensor, fakes: Features) -> tuple[Any, ...] | None:
+    def arguments(self, inputs: str, images: Sized, fakes: Features) -> tuple[Any, ...] | None:
         """Give what a metric of this kind of inputs is a function of, None where that is not there.
 
         A reference without training images, logits or a known truth lacks it.
@@ -131,30 +122,33 @@ class Reference:
         if inputs == "training" and self.training is not None:
             return real, fakes.features, self.training_features
         if inputs == "modes" and self.truth is not None:
+            assert isinstance(images, Tensor)
             return images.flatten(1), torch.as_tensor(self.truth.centres), self.truth.deviation
         if fakes.logits is None:
             return None
         return {"logits": (fakes.logits,), "both_logits": (self.logits, fakes.logits)}.get(inputs)
 
     def annotate(self, scores: list[Score], count: int, protocol: str) -> Iterator[Score]:
-        """Give the scores with the floor of FID beside it, and notes where FID says little."""
-        dimension = self.features.shape[1]
+        """Yield the scores with the floor of FID beside it, and notes where FID says little."""
+        real, dimension = self.features, self.extractor.dimension
+        known = real.count if isinstance(real, Moments) else len(real)
         for score in scores:
             if score.metric != "fid" or score.value is None:
                 yield score
                 continue
-            floor = frechet_floor(self.features, count)
-            reach = 2 * floor.deviation
             notes = []
-            fewest = min(count, len(self.features))
+            fewest = min(count, known) if self.counted else count
             if fewest <= dimension:
                 notes.append(f"{fewest:,} images are not more than the {dimension:,} features")
+            floor = frechet_floor(real, count) if self.counted else Floor(nan, nan)
+            reach = 2 * floor.deviation
             if score.value <= floor.mean + reach:
                 notes.append("within the spread of its floor, not told apart from real images")
             yield score.model_copy(update={"note": "; ".join(notes) or None})
             spread = Interval(floor.mean, max(floor.mean - reach, 0), floor.mean + reach, reach / 2)
             words = "two standard deviations, for Gaussian features"
-            yield self.entry("fid_floor", count, protocol, spread, words)
+            if self.counted:
+                yield self.entry("fid_floor", count, protocol, spread, words)
 
     def entry(self, name: str, n: int, protocol: str, interval: Interval, words: str) -> Score:
         """Give a score with all that is needed to read it."""
@@ -192,6 +186,20 @@ class Lost:
             note=self.note,
         )
         return [missing.model_copy(update={"metric": name}) for name in names]
+
+
+def extract(extractor: Extractor, batches: Iterable[np.ndarray], count: int) -> Features:
+    """Take the features of `count` images that come in batches, uint8 [n, C, S, S]."""
+    features = torch.empty(count, extractor.dimension)
+    logits = None if extractor.classes is None else torch.empty(count, extractor.classes)
+    done = 0
+    for batch in batches:
+        found, rows = extractor(torch.from_numpy(batch)), slice(done, done + len(batch))
+        features[rows] = found.features
+        if logits is not None and found.logits is not None:
+            logits[rows] = found.logits
+        done += len(batch)
+    return Features(features, logits)
 
 
 def attempt(

@@ -2,12 +2,10 @@
 
 import csv
 import errno
-import hashlib
 import io
 import shutil
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from benchmarks import costs
 from benchmarks.catalogue import hash_model, load_model
+from benchmarks.collapse import Variety, find_collapse
 from benchmarks.continuation import (
     FILM,
     Keeper,
@@ -37,7 +36,7 @@ from benchmarks.continuation import (
 from benchmarks.contract import ContractError
 from benchmarks.data import Dataset, Truth, load_dataset
 from benchmarks.errors import FAILURES, BadInput, describe_error, one_line
-from benchmarks.images import extend_tiles, to_float
+from benchmarks.images import extend_tiles
 from benchmarks.interruption import in_hand
 from benchmarks.job import Job, Place, Tell
 from benchmarks.messages import Advanced, Drawn, Saved, Started
@@ -82,13 +81,6 @@ from benchmarks.wording import escape_csv
 from metrics import METRICS, Extractor, Material, build_extractor
 from metrics.features import Due
 from models.game import GenerativeModel
-
-ALIKE = 0.05
-"""Samples that vary by less than this share of what the test images do count as all alike."""
-
-DISTINCT, REPEATED = 0.01, 0.1
-"""Samples of which less than the first share are distinct, or of which one image makes the second,
-are the same few images."""
 
 FRAMES = 20
 """Validations, at most, of which the film of a training shows what was generated."""
@@ -337,7 +329,7 @@ def judge(
     with called("draw", job, job.spec.shards) as shards:
         scores.append(evaluator.best_score(model, seed, known.chosen_by, shards))
     leave_images(job.folder, made)
-    alike = find_collapse(made.samples, evaluator.test)
+    alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started
     now = environment(gpu_name(job.spec))
     return Record(
@@ -379,27 +371,6 @@ def count_tuned(model: GenerativeModel) -> int:
         getattr(model.config, name) != about.get_default(call_default_factory=True)
         for name, about in fields.items()
         if not (isinstance(extra := about.json_schema_extra, dict) and extra.get("sampling"))
-    )
-
-
-def find_collapse(samples: Tensor, real: Tensor) -> str | None:
-    """Say that a model's samples are all alike, or the same few images, where they are."""
-    spread, usual = (to_float(x).double().std(0).square().mean().sqrt() for x in (samples, real))
-    share = float(spread / usual)
-    if share < ALIKE:
-        return f"the samples are all alike: they vary by {share:.1%} of what the test images do"
-    return find_repeats(samples) if samples.dtype == torch.uint8 else None
-
-
-def find_repeats(samples: Tensor) -> str | None:
-    """Say that uint8 images repeat the same few, where they do."""
-    counts = Counter(hashlib.sha256(image.numpy().tobytes()).digest() for image in samples)
-    n, most = len(samples), max(counts.values())
-    if len(counts) >= DISTINCT * n and most < REPEATED * n:
-        return None
-    return (
-        f"the samples repeat a few images: {len(counts):,} of {n:,} are distinct, and one of them "
-        f"makes {most / n:.0%}"
     )
 
 
@@ -528,24 +499,30 @@ def load_extractor(
         Due: with `ready`, it is to be trained or downloaded first.
     """
     labels = images.train.labels
+    material = Material(
+        images=as_tensor(images.train.images),
+        labels=None if labels is None else as_tensor(labels),
+        classes=len(images.class_names) if images.class_names else None,
+        key=images.fingerprint,
+        cache=place.cache,
+        weights=place.weights,
+        device=device,
+        ready=ready,
+    )
+    built = build(name, material)
     try:
-        built = build_extractor(
-            name,
-            Material(
-                images=as_tensor(images.train.images),
-                labels=None if labels is None else as_tensor(labels),
-                classes=len(images.class_names) if images.class_names else None,
-                key=images.fingerprint,
-                cache=place.cache,
-                weights=place.weights,
-                device=device,
-                ready=ready,
-            ),
-        )
         built(as_tensor(images.test.images[:2]))  # refuses what it cannot see
-    except (ValueError, SafetensorError) as error:
+    except ValueError as error:
         raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
     return built
+
+
+def build(name: str, material: Material) -> Extractor:
+    """Build the extractor `name`; else as `load_extractor`."""
+    try:
+        return build_extractor(name, material)
+    except (ValueError, SafetensorError) as error:
+        raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
 
 
 def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:

@@ -188,7 +188,9 @@ def load_tensors(path: Path, text: str) -> tuple[dict[str, Tensor], dict[str, st
     return tensors, header
 
 
-def cached_features(extractor: "Extractor", images: Tensor, key: str, folder: Path) -> Features:
+def cached_features(
+    extractor: "Extractor", images: Tensor | Callable[[], Features], key: str, folder: Path
+) -> Features:
     """Return what `extractor` makes of `images`, from `folder` where it has been kept.
 
     The file is named after everything that the numbers depend on, down to their rounding, so what a
@@ -197,7 +199,7 @@ def cached_features(extractor: "Extractor", images: Tensor, key: str, folder: Pa
 
     Args:
         extractor: of the features.
-        images: as the extractor takes them.
+        images: as the extractor takes them, or what takes their features.
         key: the fingerprint of the images' content.
         folder: where features are kept, made where it is missing.
     """
@@ -210,7 +212,7 @@ def cached_features(extractor: "Extractor", images: Tensor, key: str, folder: Pa
             return Features(kept["features"], kept.get("logits"))
         except (ValueError, OSError) as problem:
             log.warning("%s holds no features (%s); computing them again", path, problem)
-    found = extractor(images)
+    found = extractor(images) if isinstance(images, Tensor) else images()
     tensors = {name: part for name, part in found._asdict().items() if part is not None}
     try:
         save_tensors(path, tensors, text)

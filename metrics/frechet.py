@@ -54,6 +54,13 @@ class Moments:
         moments.mean, moments.scatter = state["mean"], state["scatter"]
         return moments
 
+    @classmethod
+    def from_covariance(cls, mean: np.ndarray, covariance: np.ndarray, count: int) -> "Moments":
+        """Return the moments of `count` rows of which mean [d] and covariance [d, d] are known."""
+        scatter = torch.from_numpy(covariance) * (count - 1)
+        state = {"count": torch.tensor(count), "mean": torch.from_numpy(mean), "scatter": scatter}
+        return cls.from_state(state)
+
     def state(self) -> dict[str, Tensor]:
         """Return the count, the mean [d] and the scatter [d, d] as tensors, to be saved."""
         return {"count": torch.tensor(self.count), "mean": self.mean, "scatter": self.scatter}

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def resize(images: Tensor) -> Tensor:
     return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
+@cache
 def interpolation(side: int, device: torch.device) -> Tensor:
     """Return the matrix [299, side] that resizes an axis as `tf.image.resize_bilinear` does.
 

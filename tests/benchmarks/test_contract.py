@@ -11,6 +11,7 @@ from own_models import Average, Flow
 from torch import Tensor, nn
 
 from benchmarks import smoke
+from benchmarks.collapse import Variety, find_collapse
 from benchmarks.contract import ContractError
 from benchmarks.costs import FlopCounter, count_training_flops
 from benchmarks.data import load_dataset
@@ -18,7 +19,6 @@ from benchmarks.images import to_float
 from benchmarks.parallel import Shards
 from benchmarks.protocol import Evaluator
 from benchmarks.records import Costs
-from benchmarks.runner import find_collapse
 from benchmarks.smoke import rehearse
 from benchmarks.training import Diverged
 from metrics import RandomExtractor
@@ -277,16 +277,19 @@ def test_interpolations_and_translations_are_checked(evaluator: Evaluator) -> No
 
 
 def test_few_distinct_samples_are_a_collapse() -> None:
+    def judge(samples: torch.Tensor, real: torch.Tensor) -> str | None:
+        return find_collapse(Variety(samples.numpy()), Variety(real.numpy()))
+
     real = torch.randint(0, 256, (1000, *SHAPE), dtype=torch.uint8)
-    assert find_collapse(real, real) is None
+    assert judge(real, real) is None
     few = real[torch.arange(1000) % 9]
-    assert find_collapse(few, real) == (
+    assert judge(few, real) == (
         "the samples repeat a few images: 9 of 1,000 are distinct, and one of them makes 11%"
     )
     many = real.clone()
     many[:99] = real[0]
-    assert find_collapse(many, real) is None
+    assert judge(many, real) is None
     many[:100] = real[0]
-    assert "901 of 1,000 are distinct, and one of them makes 10%" in str(find_collapse(many, real))
+    assert "901 of 1,000 are distinct, and one of them makes 10%" in str(judge(many, real))
     points = to_float(few)
-    assert find_collapse(points, to_float(real)) is None
+    assert judge(points, to_float(real)) is None

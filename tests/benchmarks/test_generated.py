@@ -1,12 +1,15 @@
 """Images that other programs made: what is read, and what is refused."""
 
 import io
+import os
 import stat
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +17,11 @@ import torch
 from PIL import Image
 
 from benchmarks import archives
+from benchmarks.data.decoding import open_picture
 from benchmarks.data.files import picture_suffixes
+from benchmarks.data.pictures import fit_picture
 from benchmarks.errors import BadInput
-from benchmarks.generated import find_kind, fit_channels, read_images
+from benchmarks.generated import Arrays, Images, Source, Statistics, find_kind, open_images
 from benchmarks.images import quantise
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 8), dtype=np.uint8)
@@ -50,10 +55,26 @@ def save(path: Path, array: np.ndarray) -> Path:
     return path
 
 
+def opened(place: Path | np.ndarray, **options: Any) -> Images:
+    images = open_images(Source(place, **options))
+    assert isinstance(images, Images)
+    return images
+
+
+def read_images(place: Path | np.ndarray, **options: Any) -> np.ndarray:
+    return np.concatenate(list(opened(place, **options).batches(32)))
+
+
+def fault(array: np.ndarray) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        read_images(array)
+    return caught.value
+
+
 def refusal(place: Path, **options: object) -> str:
     """What is said about images that cannot be read: one line that names their place."""
     with pytest.raises(BadInput) as caught:
-        read_images(place, **options)  # type: ignore[arg-type]
+        read_images(place, **options)
     message = str(caught.value)
     assert "\n" not in message
     assert str(place) in message or "--" in message
@@ -69,18 +90,17 @@ def test_a_folder_is_read_by_path_whatever_its_classes_and_formats(tmp_path) -> 
     (tmp_path / "c.BMP").write_bytes(picture(GREY[69], "BMP"))
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "b" / ".hidden.png").write_bytes(b"no picture")
-    told: list[tuple[int, int]] = []
-    images = read_images(tmp_path, report=lambda *counts: told.append(counts))
-    np.testing.assert_array_equal(images, GREY[:, None])
-    assert told == [(done, 70) for done in range(1, 71)]
+    np.testing.assert_array_equal(read_images(tmp_path), GREY[:, None])
+    assert opened(tmp_path).notes == [f"{tmp_path}: left out 1 .txt"]
 
 
 def test_every_suffix_that_counts_is_read(tmp_path) -> None:
     write_folder(tmp_path, GREY)
-    for suffix in picture_suffixes():
-        Image.fromarray(np.full((8, 8), 200, np.uint8)).save(tmp_path / f"x{suffix}")
+    grey, suffixes = Image.fromarray(np.full((8, 8), 200, np.uint8)), sorted(picture_suffixes())
+    for suffix in suffixes:
+        grey.save(tmp_path / f"x{suffix}")
     images = read_images(tmp_path)
-    assert len(images) == 70 + len(picture_suffixes())
+    assert len(images) == 70 + len(suffixes)
     assert np.abs(images[70:].astype(int) - 200).max() <= 2
 
 
@@ -104,10 +124,10 @@ def test_a_folder_is_refused_in_one_line(tmp_path) -> None:
     assert "100.png 9 × 9" in message
 
     (folder / "100.png").write_bytes(picture(np.zeros((8, 9), np.uint8)))
-    assert "100.png: 9 × 8 pixels; the images must be square" in refusal(folder)
+    assert "100.png: 9 × 8 pixels, not square; add --resize 8" in refusal(folder)
 
     (folder / "100.png").write_bytes(picture(GREY[0])[:60])
-    assert "100.png cannot be read" in refusal(folder)
+    assert "100.png (image file is truncated)" in refusal(folder)
 
     (tmp_path / "empty").mkdir()
     assert "has no images (.apng, " in refusal(tmp_path / "empty")
@@ -127,7 +147,7 @@ def test_a_picture_is_refused_by_its_header_alone(tmp_path, monkeypatch) -> None
 def test_a_name_does_not_bring_in_formats_that_run_programs(tmp_path) -> None:
     folder = write_folder(tmp_path, GREY)
     (folder / "000.png").write_bytes(picture(GREY[0], "EPS"))
-    assert "000.png cannot be read: its content is none of AVIF, BMP" in refusal(folder)
+    assert "000.png (its content is none of AVIF, BMP" in refusal(folder)
 
 
 def test_what_is_no_set_of_images_is_told_apart(tmp_path) -> None:
@@ -161,9 +181,16 @@ def test_every_layout_is_read(array: np.ndarray, expected: np.ndarray, tmp_path)
         np.testing.assert_array_equal(read_images(tmp_path / name), expected)
 
 
-def test_a_npy_file_is_mapped_and_not_read_into_memory(tmp_path) -> None:
-    images = read_images(save(tmp_path / "a.npy", COLOUR.transpose(0, 2, 3, 1)))
-    assert isinstance(images, np.memmap)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_that_are_not_compressed_are_mapped(order, tmp_path) -> None:
+    array = np.array(COLOUR.transpose(0, 2, 3, 1), order=order)
+    save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "a.npz", labels=np.arange(70), images=array)
+    for place, key in ((tmp_path / "a.npy", None), (tmp_path / "a.npz", "images")):
+        images = opened(place, key=key)
+        assert isinstance(images, Arrays)
+        assert isinstance(images.array, np.memmap)
+        np.testing.assert_array_equal(read_images(place, key=key), COLOUR)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64", ">f4"])
@@ -214,12 +241,12 @@ def test_the_first_image_that_is_no_number_is_named(wrong: float, tmp_path) -> N
         (GREY.astype(np.int64), "is int64; save uint8, or floats"),
         (GREY > 127, "is bool; save uint8"),
         (GREY.astype(complex), "is complex128"),
-        ((GREY > 127).astype(np.uint8), "its largest value is 1; levels go from 0 to 255"),
+        ((GREY > 127).astype(np.uint8), "its largest value is 1; levels go to 255"),
         (GREY.reshape(70, 64), "has the shape [70, 64]; images have [N, H, W]"),
         (np.zeros((70, 8, 8, 4), np.uint8), "has the shape [70, 8, 8, 4]"),
         (np.zeros((70, 3, 3, 3), np.uint8), "may be [N, C, H, W] or [N, H, W, C]"),
         (np.zeros((70, 3, 8, 1), np.uint8), "has the shape [70, 3, 8, 1]"),
-        (np.zeros((70, 3, 8, 9), np.uint8), "9 × 8 pixels; the images must be square"),
+        (np.zeros((70, 3, 8, 9), np.uint8), "9 × 8 pixels, not square; add --resize 8 to"),
         (np.zeros((70, 2, 2), np.uint8), "2 × 2 pixels; a side has 4 to 1024"),
         (np.array([GREY, None], dtype=object), "is no readable array of numbers"),
     ],
@@ -349,15 +376,109 @@ def test_a_zip_without_images_is_refused(tmp_path) -> None:
     assert "is no readable archive" in refusal(tmp_path / "c.zip")
 
 
-# Channels
+# Channels, sizes, faults
 
 
-def test_grey_images_saved_in_colour_become_grey_and_nothing_else_does() -> None:
-    saved = GREY[:, None].repeat(3, axis=1)
-    np.testing.assert_array_equal(fit_channels(saved, 1, "mnist", "do"), GREY[:, None])
-    saved[69, 1, 7, 7] ^= 1
-    with pytest.raises(BadInput, match="in colour and those of mnist grey: do"):
-        fit_channels(saved, 1, "mnist", "do")
-    with pytest.raises(BadInput, match="grey and those of photos in colour: do"):
-        fit_channels(GREY[:, None], 3, "photos", "do")
-    assert fit_channels(saved, 3, "photos", "do") is saved
+def test_what_pictures_show_makes_a_set_grey_and_not_how_they_are_stored(tmp_path) -> None:
+    folder = write_folder(tmp_path / "a", GREY[:, None].repeat(3, axis=1))
+    np.testing.assert_array_equal(read_images(folder), GREY[:, None])
+    np.testing.assert_array_equal(read_images(GREY[:, None].repeat(3, axis=1)), GREY[:, None])
+    tinted = GREY[69].copy()
+    tinted[7, 7] ^= 1
+    pixels = np.stack([GREY[69], tinted, GREY[69]], axis=2)
+    (folder / "069.png").write_bytes(picture(pixels))
+    images = read_images(folder)
+    np.testing.assert_array_equal(images[:69], GREY[:69, None].repeat(3, axis=1))
+    np.testing.assert_array_equal(images[69], pixels.transpose(2, 0, 1))
+
+
+def test_no_more_is_decoded_to_tell_grey_from_colour_than_that_takes(tmp_path, monkeypatch) -> None:
+    decoded = []
+
+    def spy(file: Path) -> Image.Image:
+        decoded.append(file.name)
+        return open_picture(file)
+
+    monkeypatch.setattr("benchmarks.generated.open_picture", spy)
+    assert opened(write_folder(tmp_path / "grey", GREY)).channels == 1
+    assert not decoded
+    many = np.concatenate([COLOUR, *[COLOUR] * 9])
+    assert opened(write_folder(tmp_path / "colour", many)).channels == 3
+    assert len(decoded) < 70
+
+
+@pytest.mark.parametrize("kind", ["folder", "array"])
+def test_oblong_and_mixed_sizes_are_resized_on_demand_alone(kind: str, tmp_path) -> None:
+    wide = np.random.default_rng(3).integers(0, 256, (70, 3, 20, 30), dtype=np.uint8)
+    place: Path | np.ndarray = wide
+    if kind == "folder":
+        place = write_folder(tmp_path / "wide", wide)
+        write_folder(place / "more", COLOUR)
+        assert "add --resize 8 to bring all images to one size" in refusal(place)
+    else:
+        assert "30 × 20 pixels, not square; add --resize 20" in str(fault(place))
+    images = read_images(place, resize=16)
+    expected = fit_picture(Image.fromarray(wide[5].transpose(1, 2, 0)), 16, 3)
+    assert images.shape == (len(images), 3, 16, 16)
+    np.testing.assert_array_equal(images[5], expected)
+
+
+def test_every_broken_file_is_named_at_once(tmp_path) -> None:
+    folder = write_folder(tmp_path, COLOUR)
+    broken = [folder / f"{n:03}.png" for n in (3, 40, 41, 60, 69)]
+    for path in broken:
+        path.write_bytes(b"")
+    message = refusal(folder)
+    assert message.startswith("5 images cannot be read: ")
+    assert all(str(path) in message for path in broken)
+    whole = picture(COLOUR[0].transpose(1, 2, 0))
+    for path in broken:
+        path.write_bytes(whole[:-40])  # of which the header can be read
+    message = refusal(folder)
+    assert all(str(path) in message for path in broken)
+
+
+def test_one_picture_is_no_set_of_grey_ones() -> None:
+    for shape in ((70, 80, 3), (3, 70, 80), (70, 80, 4)):
+        assert f"of shape {list(shape)} is one picture" in str(fault(np.zeros(shape, np.uint8)))
+    assert opened(np.arange(70 * 16, dtype=np.uint16).reshape(70, 4, 4).astype(np.uint8)).shape == (
+        *(70, 1, 4, 4),
+    )
+
+
+def test_memory_holds_no_more_than_some_images_ahead(tmp_path) -> None:
+    folder = write_folder(tmp_path, np.zeros((640, 3, 64, 64), np.uint8))
+    images = opened(folder)
+    tracemalloc.start()
+    for _ in images.batches(16):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    ahead = 2 * (os.cpu_count() or 1) + 4
+    assert peak < ahead * 16 * 3 * 64 * 64 + 2**20
+
+
+# Statistics
+
+
+def test_statistics_are_read_and_what_is_none_is_refused(tmp_path) -> None:
+    place = tmp_path / "a.npz"
+    np.savez(place, mu=np.zeros(3), sigma=np.eye(3))
+    found = open_images(Source(place))
+    assert isinstance(found, Statistics)
+    assert found.count is found.extractor is found.shape is None
+    np.testing.assert_array_equal(found.covariance, np.eye(3))
+    for mean, covariance, message in (
+        (np.zeros(3), np.eye(2), "mu [3] and sigma [2, 2] are no statistics"),
+        (np.zeros((3, 1)), np.eye(3), "are no statistics"),
+        (np.full(3, np.nan), np.eye(3), "holds NaN"),
+        (np.zeros(3), np.triu(np.ones((3, 3))), "sigma is no covariance"),
+        (np.zeros(3), -np.eye(3), "sigma is no covariance"),
+        (np.zeros(3), np.array([["a"] * 3] * 3), "are no statistics"),
+    ):
+        np.savez(place, mu=mean, sigma=covariance)
+        assert message in refusal(place)
+    np.savez(place, mu=np.zeros(3), sigma=np.eye(3), about=np.array("{}{"))
+    assert "is no readable array" in refusal(place)
+    np.savez(place, mu=np.zeros(3), sigma=np.eye(3), images=GREY)
+    assert opened(place, key="images").count == 70

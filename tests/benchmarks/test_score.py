@@ -1,6 +1,7 @@
 """The command that scores images of other programs, as a user meets it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import run
+from benchmarks.api import score
+from benchmarks.errors import BadInput
 from benchmarks.records import read_index, read_record, read_suite, seal
 from benchmarks.score import main
 from benchmarks.tidy import TIDY_COLUMNS
@@ -81,7 +85,6 @@ def test_an_array_is_scored_printed_and_written(here: Path, capsys) -> None:
     (folder,) = (here / "results" / "scores").iterdir()
     assert folder.name.startswith("digits-")
     assert f"{folder.relative_to(here)}/scores.csv" in text
-    assert "300 of 300 images" in text
     assert "digits.npy against digits, seen by random@" in text
     assert "test, 400" in text
     assert "FID ↓" in text
@@ -184,12 +187,19 @@ def test_grey_and_colour_are_told_apart(here: Path, capsys) -> None:
     tinted[..., 0] //= 2
     np.save("tinted.npy", tinted)
     message = refuse(["tinted.npy", *QUICK], capsys)
-    assert "in colour and those of digits grey: add --channels 3, or save them with 1" in message
+    assert "in colour and those of digits grey: add --channels 3, or save them in grey" in message
     assert main(["tinted.npy", *QUICK, "--channels", "3", "--metrics", "fid"]) == 0
-    message = refuse(["digits.npy", *QUICK, "--channels", "3"], capsys)
-    assert "are grey and those of digits in colour: add --channels 1" in message
-    against = ["tinted.npy", "--against", "digits.npy", "--extractor", "random"]
-    assert "bring both to grey or both to colour" in refuse(against, capsys)
+    quick = ["--extractor", "random", "--metrics", "fid"]
+    shown = "digits.npy is grey, and shown as colour"
+    for line in ("digits.npy --dataset digits --channels 3", "digits.npy --against tinted.npy"):
+        assert main([*line.split(), *quick]) == 0
+        assert shown in capsys.readouterr().out
+    assert main(["tinted.npy", "--against", "digits.npy", *quick]) == 0
+    assert shown in capsys.readouterr().out
+    np.save("stored.npy", DIGITS[:80, :, :, None].repeat(3, axis=3))
+    for line in ("stored.npy --against digits.npy", "digits.npy --against stored.npy"):
+        assert main([*line.split(), *quick]) == 0
+        assert "colour" not in capsys.readouterr().out
 
 
 def test_the_training_split_is_a_reference_only_by_name(here: Path, capsys) -> None:
@@ -204,6 +214,8 @@ def wrong(here: Path) -> Path:
     """Inputs that cannot work."""
     np.save("few.npy", DIGITS[:60])
     np.save("floats.npy", DIGITS[:80] / 255)
+    np.save("picture.npy", np.zeros((70, 80, 3), np.uint8))
+    np.savez("stats.npz", mu=np.zeros(64), sigma=np.eye(64))
     np.savez("two.npz", a=DIGITS[:80], b=DIGITS[:80])
     Path("a-file").write_text("text")
     Path("broken").mkdir()
@@ -233,12 +245,30 @@ def wrong(here: Path) -> Path:
         ("digits.npy --dataset digits --metrics=", "unknown metric of generated images ''"),
         ("digits.npy --dataset digits --range units", "--range: invalid choice: 'units'"),
         ("broken --dataset digits --range unit", "--range: is for arrays of floats"),
+        ("digits.npy --dataset digits --range unit", "--range: digits.npy is uint8"),
         ("digits.npy --dataset digits --key a", "--key: is for .npz files"),
+        ("digits.npy --against broken --against-range unit", "--against-range: is for arrays"),
+        ("digits.npy --against digits.npy --against-key a", "--against-key: is for .npz files"),
+        ("digits.npy --dataset digits --against-key a", "--against-key: add --against IMAGES"),
+        ("digits.npy --against floats.npy", "add --against-range unit for [0, 1]"),
+        ("digits.npy --dataset digits --metrics ,", "unknown metric of generated images ''"),
+        ("digits.npy --dataset digits --resize 3", "--resize 3: choose from 4 to 1024 pixels"),
+        (
+            "digits.npy --dataset digits --resize 16",
+            "--image-size 16 to resize digits, or --resize",
+        ),
+        ("picture.npy --dataset digits", "of shape [70, 80, 3] is one picture"),
+        ("stats.npz --dataset digits", "stats.npz holds statistics, not images: name it by"),
+        ("digits.npy --against stats.npz", "stats.npz is of 64 features, and does not say whose"),
+        ("digits.npy --against stats.npz --extractor pixels", "64 features, and pixels@"),
+        ("digits.npy --against stats.npz --metrics kid", "serve fid alone"),
+        ("digits.npy --save-statistics s.npy", "--save-statistics s.npy: name a file that ends in"),
+        ("digits.npy --save-statistics a-file/s.npz", "--save-statistics a-file: a-file is a file"),
         ("two.npz --dataset digits", "several arrays (a, b): choose one by --key"),
-        ("two.npz --dataset digits --key c", "--key: unknown array 'c'"),
+        ("two.npz --dataset digits --key c", "--key: two.npz: unknown array 'c'"),
         ("few.npy --dataset digits", "holds 60 images; scores need at least 64"),
         ("floats.npy --dataset digits", "add --range unit for [0, 1], or --range symmetric"),
-        ("broken --dataset digits", "0.png cannot be read"),
+        ("broken --dataset digits", "64 images cannot be read: broken/0.png ("),
         ("escape.zip --dataset digits", "escape.zip:../0.png' leads out of the archive"),
         ("a-file --dataset digits", "images are read from a folder or a .npy, .npz or .zip file"),
         ("digits.npy --dataset digits --against few.npy", "--dataset: --against says already"),
@@ -309,6 +339,121 @@ for line in (
         [sys.executable, "-c", program], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+# How images are kept, and what they are compared with
+
+FID = ("--extractor", "random", "--metrics", "fid", "--out", "o")
+
+
+def found(folder: str = "o") -> dict[str, float]:
+    return values(json.loads(Path(folder, "scores.json").read_text())["scores"])
+
+
+def write_pictures(
+    folder: str, images: np.ndarray, suffix: str = ".png", kind: str = "PNG"
+) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for number, pixels in enumerate(images):
+        Image.fromarray(pixels).save(Path(folder, f"{number:03}{suffix}"), kind)
+
+
+def test_links_are_followed_and_what_is_left_out_is_named(here: Path, capsys) -> None:
+    write_pictures("elsewhere", DIGITS[100:200])
+    write_pictures("set/a", DIGITS[:100])
+    write_pictures("set/c", DIGITS[200:300], ".jfif", "JPEG")
+    Path("set/b").symlink_to(here / "elsewhere")
+    Path("set/notes.txt").write_text("text")
+    assert main(["set", "--dataset", "digits", *FID]) == 0
+    assert "set: left out 1 .txt" in capsys.readouterr().out
+    assert json.loads(Path("o/scores.json").read_text())["spec"]["samples"] == 300
+
+
+def test_each_set_has_a_key_and_a_range_of_its_own(here: Path) -> None:
+    unit = (DIGITS[:80] / 255).astype(np.float32)
+    np.savez("ours.npz", samples=DIGITS[300:400], labels=np.arange(100))
+    np.savez("theirs.npz", images=unit, labels=np.arange(80))
+    np.save("symmetric.npy", 2 * unit - 1)
+    kept = "--against-key images --against-range unit"
+    for line in (f"theirs.npz {kept}", "symmetric.npy --against-range symmetric"):
+        assert main(["ours.npz", "--key", "samples", "--against", *line.split(), *FID]) == 0
+        assert found()["fid"] > 0
+    ways = "symmetric.npy --range symmetric --against theirs.npz"
+    assert main([*ways.split(), *kept.split(), *FID]) == 0
+    assert found()["fid"] == pytest.approx(0, abs=1e-9)
+
+
+def test_oblong_and_mixed_sizes_are_compared_by_resizing(here: Path, capsys) -> None:
+    wide = DIGITS[:100].repeat(2, axis=1).repeat(3, axis=2)
+    write_pictures("wide", wide)
+    write_pictures("wide/large", DIGITS[100:200].repeat(4, axis=1).repeat(4, axis=2))
+    message = refuse(["wide", *QUICK], capsys)
+    assert "24 × 16 pixels, not square; add --resize 16" in message
+    assert main(["wide", "--dataset", "digits", "--resize", "8", *FID]) == 0
+    assert "resized to 8 × 8 pixels: the shorter side by antialiased" in capsys.readouterr().out
+    assert json.loads(Path("o/scores.json").read_text())["spec"]["resize"]["side"] == 8
+    message = refuse(["digits.npy", "--against", "wide", *FID], capsys)
+    assert "add --resize 16 to bring all images to one size" in message
+    np.save("large.npy", DIGITS[:80].repeat(2, axis=1).repeat(2, axis=2))
+    message = refuse(["large.npy", "--against", "digits.npy", *FID], capsys)
+    assert "add --resize 8 to bring both to one size" in message
+    for size in ("8", "16"):
+        assert main(["wide", "--against", "digits.npy", "--resize", size, *FID]) == 0
+
+
+def test_sets_that_are_all_alike_are_warned_of_and_called_collapsed(
+    comparison: Path, undrawn: None, capsys
+) -> None:
+    np.save("twice.npy", (DIGITS[:80] / 255 / 255).astype(np.float32))
+    np.save("black.npy", np.zeros((80, 8, 8), np.uint8))
+    words = "the images of twice.npy are all alike: they vary by 0."
+    for line in ("--dataset digits", "--against digits.npy"):
+        assert main(["twice.npy", "--range", "unit", *line.split(), *FID]) == 0
+        assert f"warning: {words}" in capsys.readouterr().out
+        assert json.loads(Path("o/scores.json").read_text())["status"] == "collapsed"
+    for line in ("black.npy --against digits.npy", "digits.npy --against black.npy"):
+        assert main([*line.split(), *FID]) == 0
+        assert "warning: the images of black.npy are all alike" in capsys.readouterr().out
+    into = ["--into", str(comparison), "--label", "theirs", "--metrics", "fid"]
+    assert main(["twice.npy", "--range", "unit", *into]) == 0
+    record = read_record(comparison / "runs" / read_index(comparison).runs[-1])
+    assert record.status == "collapsed"
+    assert str(record.reason).startswith(words)
+
+
+def test_a_trailing_comma_asks_for_no_more_metrics(here: Path) -> None:
+    assert main(["digits.npy", *QUICK, "--metrics", "fid,kid,", "--out", "o"]) == 0
+    assert found().keys() == {"fid", "fid_floor", "kid"}
+
+
+# Statistics
+
+
+def test_saved_statistics_give_the_fid_of_their_images(here: Path, capsys) -> None:
+    np.save("other.npy", DIGITS[300:700])
+    assert main(["digits.npy", "--against", "other.npy", *FID]) == 0
+    expected = found()
+    assert main(["other.npy", "--save-statistics", "s.npz", "--extractor", "random"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "s.npz"
+    assert not Path("results").exists()
+    assert main(["digits.npy", "--against", "s.npz", "--out", "o"]) == 0
+    assert found() == pytest.approx(expected, rel=1e-9)
+    assert "against, 400" in capsys.readouterr().out
+    with np.load("s.npz") as kept:
+        assert kept["mu"].shape == (64,)
+        assert json.loads(str(kept["about"]))["count"] == 400
+        about = str(kept["about"]).replace("random@", "random@0")
+        np.savez("foreign.npz", mu=kept["mu"], sigma=kept["sigma"])
+        np.savez("other-hash.npz", mu=kept["mu"], sigma=kept["sigma"], about=np.array(about))
+    assert main(["digits.npy", "--against", "foreign.npz", *FID]) == 0
+    assert found() == pytest.approx({"fid": expected["fid"]}, rel=1e-9)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "does not say of how many images it is, nor how these were resized" in text
+    message = refuse(["digits.npy", "--against", "other-hash.npz"], capsys)
+    assert "scores of different extractors do not compare" in message
+    np.save("large.npy", DIGITS[:80].repeat(2, axis=1).repeat(2, axis=2))
+    message = refuse(["large.npy", "--against", "s.npz"], capsys)
+    assert "16 × 16 pixels and those of s.npz 8 × 8; add --resize 8" in message
 
 
 # Adding a row to a comparison
@@ -423,7 +568,44 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(here: Path, monkeypatch, 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.score.judge", interrupt)
+    monkeypatch.setattr("benchmarks.external.evaluate", interrupt)
     assert main(["digits.npy", *QUICK]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not Path("results").exists()
+
+
+# From Python
+
+
+def test_a_notebook_scores_paths_arrays_and_tensors_and_nothing_is_printed(
+    here: Path, capfd
+) -> None:
+    np.save("other.npy", DIGITS[300:700])
+    kinds = ("digits.npy", Path("digits.npy"), DIGITS[:300], torch.from_numpy(DIGITS[:300]))
+    results = [score(kind, "other.npy", extractor="random", metrics="fid") for kind in kinds]
+    assert len({result["fid"] for result in results}) == 1
+    unit = torch.from_numpy(DIGITS[:300]).double() / 255
+    result = score(unit, DIGITS[300:700], range="unit", extractor="random", metrics=["fid", "kid"])
+    assert result["fid"] == results[0]["fid"]
+    assert result.frame["metric"].tolist() == ["fid", "fid_floor", "kid"]
+    assert any("FID is biased by both counts" in note for note in result.notes)
+    assert capfd.readouterr() == ("", "")
+    assert "FID ↓" in str(result)
+    assert "images against reference, seen by" in str(result)
+    assert "<table" in result._repr_html_()
+    assert {path.name for path in Path().iterdir()} == {"digits.npy", "other.npy"}
+    (table, record) = result.write(here / "o")
+    assert json.loads(record.read_text())["contender"] == "images"
+    assert table.is_file()
+
+
+def test_a_notebook_is_refused_like_the_command(here: Path) -> None:
+    for images, options, message in (
+        ("digits.npy", {}, "compared with what?"),
+        ("absent.npy", {"dataset": "digits"}, "there is no absent.npy"),
+        ([1, 2], {"dataset": "digits"}, "a path, an array or a tensor, not list"),
+        (DIGITS[0], {"dataset": "digits"}, "images have [N, H, W]"),
+        (DIGITS / 255, {"dataset": "digits"}, "add --range unit"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(message)):
+            score(images, **options)  # type: ignore[arg-type]
