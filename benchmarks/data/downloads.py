@@ -235,9 +235,9 @@ def read(kind: str, root: Path, download: bool, files: str, class_names: tuple[s
     """
     try:
         for published in FILES[kind]:
+            _check(published, root)
             if download and not all((root / part).exists() for part in _list_parts(published)):
                 _download(published, root)
-            _check(published, root)
         train, test = _open(kind, root)
     except BadInput:
         raise
