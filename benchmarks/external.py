@@ -148,7 +148,7 @@ def prepare(plan: Plan, made: Images, target: Target, watch: Watch) -> Extractor
     if isinstance(real, Statistics) and len(real.mean) != extractor.dimension:
         raise BadInput(
             f"{target.name} is of {len(real.mean):,} features, and {extractor} gives "
-            f"{extractor.dimension:,}: add --extractor NAME, by which it was made"
+            f"{extractor.dimension:,}: name by --extractor the one that it was made by"
         )
     inputs = {name: entry.about["inputs"] for name, entry in catalogue.list_metrics().items()}
     for name in plan.metrics if options.metrics not in (None, "all") else ():

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m benchmarks.score ours.npz --dataset digits --extractor random --metrics fid,kid
   python -m benchmarks.score floats.npy --dataset mnist --range symmetric
   python -m benchmarks.score ours.zip --against theirs         two sets of your own, by inception
+  python -m benchmarks.score REAL --save-statistics real.npz   and later: SAMPLES --against real.npz
   python -m benchmarks.score SAMPLES --into results/mnist --label theirs
                                                                one more row in a comparison
   python -m benchmarks.run --list                              data sets, extractors and metrics"""
@@ -42,9 +43,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--split", choices=("test", "train"), help="its images to compare with (default: test)")
     add("--against", type=Path, metavar="IMAGES", help="another set, or an .npz of mu and sigma")
     add = parser.add_argument_group("how images are kept, and resized").add_argument
-    for option, whose in (("--", "IMAGES"), ("--against-", "those of --against")):
-        add(f"{option}range", choices=tuple(RANGES), help=f"[0, 1] or [-1, 1]: floats of {whose}")
-        add(f"{option}key", metavar="NAME", help=f"the array of {whose} in an .npz file of several")
+    add("--range", choices=tuple(RANGES), help="floats of IMAGES are in [0, 1] or in [-1, 1]")
+    add("--key", metavar="NAME", help="the array's name in an .npz file that holds several")
+    add("--against-range", choices=tuple(RANGES), help="the same of --against")
+    add("--against-key", metavar="NAME", help="the same of --against")
     add("--resize", type=whole, metavar="N", help="bring all images to N pixels, cropping centres")
     add = parser.add_argument_group("scored by what").add_argument
     add("--extractor", metavar="E", help="default: classifier; with --against, inception")

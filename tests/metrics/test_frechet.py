@@ -227,6 +227,16 @@ def test_batches_and_merges_do_not_matter(rows, d, seed, cuts):
     assert Moments(real).distance(merged) == whole
 
 
+def test_a_mean_and_a_covariance_stand_for_their_features():
+    real, fake = normal(400, 8), normal(300, 8, seed=1)
+    mean, covariance = real.double().numpy().mean(0), np.cov(real.double().numpy().T)
+    for count in (400, 2):  # of which a distance, unlike its floor, does not depend
+        known = Moments.from_covariance(mean, covariance, count)
+        assert frechet_distance(known, fake) == pytest.approx(frechet_distance(real, fake), 1e-9)
+    known = Moments.from_covariance(mean, covariance, 400)
+    assert frechet_floor(known, 300) == pytest.approx(frechet_floor(real, 300), 1e-9)
+
+
 def test_moments_are_those_of_numpy_however_they_come(monkeypatch):
     monkeypatch.setattr(frechet, "ROWS", 300)
     features = 100 + normal(1000, 7).float()
