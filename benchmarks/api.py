@@ -14,6 +14,7 @@ from benchmarks.data import Dataset, list_datasets, load_dataset
 from benchmarks.data.pictures import LARGEST, SMALLEST
 from benchmarks.data.registry import DATASETS
 from benchmarks.errors import BadInput, unknown
+from benchmarks.extractors import AUTO
 from benchmarks.generated import ARRAYS, Images, Range, Source, Statistics, open_images
 from benchmarks.options import check_folder, find_data_root, names
 from benchmarks.scoreboard import Result, Watch, silent
@@ -260,14 +261,16 @@ def find_comparison(options: Namespace) -> Comparison | None:
 
 
 def choose_extractor(options: Namespace, comparison: Comparison | None) -> str:
-    """Name the extractor.
+    """Name the extractor, `auto` where it follows from a data set.
 
     Raises:
         BadInput: there is none of that name, or the comparison has another.
     """
     own = comparison.spec.extractor.rpartition("@")[0] if comparison else None
-    usual = "classifier" if options.dataset else "inception"
+    usual = AUTO if options.dataset else "inception"
     name: str = options.extractor or own or usual
+    if name == AUTO:
+        return name
     try:
         entry = catalogue.find_extractor(name)
     except BadInput as error:

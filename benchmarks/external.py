@@ -18,6 +18,7 @@ from benchmarks import catalogue
 from benchmarks.api import OUT, RESIZING, Plan, Target
 from benchmarks.collapse import Variety, find_collapse
 from benchmarks.errors import BadInput
+from benchmarks.extractors import check_weights, choose_extractor, doubt_extractor
 from benchmarks.generated import Images, Statistics
 from benchmarks.job import Place
 from benchmarks.options import choose_device, find_cache, find_data_root, safe
@@ -82,7 +83,7 @@ def told(images: Images, size: int, report: Report) -> Iterator[np.ndarray]:
 
 def evaluate(plan: Plan, made: Images, target: Target, watch: Watch) -> Result:
     """Take the features of both sets, score, and say what is to be known of it."""
-    plan = follow(plan, target.real)
+    plan = follow(plan, target)
     extractor = prepare(plan, made, target, watch)
     with fixed_threads(plan.options.threads or torch.get_num_threads()):
         reference, real, content = make_reference(plan, extractor, target, watch)
@@ -100,17 +101,23 @@ def evaluate(plan: Plan, made: Images, target: Target, watch: Watch) -> Result:
     collapse = find_collapse(seen.variety, real, names)
     other = find_collapse(real, seen.variety, names[::-1]) if real else None
     record = make_record(plan, target, content, seen, extractor, scores, collapse)
-    warned = [f"{WARNING}{reason}" for reason in (collapse, other) if reason]
+    doubts = doubt_extractor(plan.extractor, (made.channels, made.side, made.side))
+    warned = [f"{WARNING}{reason}" for reason in (collapse, other, *doubts) if reason]
     notes = [*warned, *target.notes, *list_notes(record, made, target)]
     return Result(record, made.source.title, notes, pictures, target.count)
 
 
-def follow(plan: Plan, real: object) -> Plan:
-    """Choose metric and extractor by what the reference is, if that is statistics.
+def follow(plan: Plan, target: Target) -> Plan:
+    """Choose metric and extractor by what the reference is, a data set or statistics.
 
     Raises:
         BadInput: another extractor was asked for, or it takes one to say by which they were taken.
     """
+    real, weights = target.real, plan.options.inception_weights
+    if target.data is not None:
+        name = choose_extractor(plan.extractor, target.data, weights)
+        check_weights([name], weights)
+        return replace(plan, extractor=name)
     if not isinstance(real, Statistics):
         return plan
     asked, own = plan.options.extractor, real.extractor and real.extractor.rpartition("@")[0]

@@ -75,8 +75,8 @@ def doubt_extractor(
         ]
     if name == "random" and shape[0] == 3:
         return [
-            "The features of an untrained network (random) are no judge of colour: by them a GAN "
-            f"of checkerboards has had a higher precision than real images: {BETTER}."
+            "The features of an untrained network (random) are no judge of colour (a GAN of "
+            f"checkerboards has had a higher precision by them than real images): {BETTER}."
         ]
     if name == "pixels" and shape[1:] != (1, 1):
         return [

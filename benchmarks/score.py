@@ -49,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--against-key", metavar="NAME", help="the same of --against")
     add("--resize", type=whole, metavar="N", help="bring all images to N pixels, cropping centres")
     add = parser.add_argument_group("scored by what").add_argument
-    add("--extractor", metavar="E", help="default: classifier; with --against, inception")
+    add("--extractor", metavar="E", help="default: auto, by the data; with --against, inception")
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
     add("--metrics", metavar="A,B", help="all, or names; default: all but those of memorisation")
     add = parser.add_argument_group("on which machine").add_argument
