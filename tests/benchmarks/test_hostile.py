@@ -3,6 +3,7 @@
 Every kind of file goes through at least 1,000 cases, the same in every run of the tests.
 """
 
+import importlib
 import io
 import json
 import os
@@ -354,6 +355,7 @@ def read(path: Path, *options: str) -> Callable[[], object]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for the cases of all kinds, since making one takes longer than a case."""
+    importlib.import_module("torch._dynamo")  # makes a cache of its own when it is imported
     return tmp_path_factory.mktemp("hostile")
 
 
