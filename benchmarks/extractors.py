@@ -69,18 +69,17 @@ def doubt_extractor(
     name = name.partition("@")[0]
     if name == "classifier" and accuracy is not None and accuracy < ENOUGH:
         return [
-            f"The features are a classifier's that finds the class of only {accuracy:.1%} of the "
-            f"held-out images (a judge to be trusted: {ENOUGH:.0%}), so that scores by it may miss "
-            f"what matters: {BETTER}."
+            f"The feature extractor, a classifier, recognises only {accuracy:.1%} of the held-out "
+            f"images; below {ENOUGH:.0%} its scores may miss what matters. {BETTER}."
         ]
     if name == "random" and shape[0] == 3:
         return [
-            "The features of an untrained network (random) are no judge of colour (a GAN of "
-            f"checkerboards has had a higher precision by them than real images): {BETTER}."
+            "An untrained network (random) is no judge of colour: by its features, a GAN of "
+            f"checkerboards had a higher precision than real images. {BETTER}."
         ]
     if name == "pixels" and shape[1:] != (1, 1):
         return [
-            "The features are principal components of the pixels, which see colours and "
-            f"brightness, but hardly what a picture shows: {BETTER}."
+            "Principal components of the pixels tell colours and brightness, but hardly what a "
+            f"picture shows. {BETTER}."
         ]
     return []

@@ -124,12 +124,12 @@ def test_the_extractor_suits_the_data_and_nothing_is_downloaded(
 @pytest.mark.parametrize(
     ("name", "channels", "accuracy", "said"),
     [
-        ("classifier@0", 3, 0.849, "finds the class of only 84.9% of the held-out images"),
+        ("classifier@0", 3, 0.849, "recognises only 84.9% of the held-out images"),
         ("classifier", 3, 0.85, None),
         ("classifier", 3, None, None),
         ("random@0", 3, None, "no judge of colour"),
         ("random", 1, None, None),
-        ("pixels", 1, None, "principal components of the pixels"),
+        ("pixels", 1, None, "Principal components of the pixels"),
         ("inception", 3, None, None),
     ],
 )
@@ -147,7 +147,7 @@ def test_points_are_well_seen_by_their_coordinates() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "said"),
-    [("flat", "principal components of the pixels"), ("classes", "finds the class of only ")],
+    [("flat", "Principal components of the pixels"), ("classes", "recognises only ")],
 )
 def test_a_comparison_warns_of_weak_features_everywhere(
     folder: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
@@ -160,7 +160,7 @@ def test_a_comparison_warns_of_weak_features_everywhere(
     place = here / f"results/folder-{folder}"
     for file in ("table.md", "report.html"):
         assert said in (place / file).read_text(), file
-    notice = r'<aside class="notice" aria-label="Weak features"><p><strong>[\w ]+\.</strong> The f'
+    notice = r'<aside class="notice" aria-label="Weak features"><p><strong>[\w ]+\.</strong> [TP]'
     assert re.search(notice, (place / "report.html").read_text())
 
 
