@@ -166,7 +166,9 @@ def test_a_cluster_gives_the_same_scores_and_files_whatever_happens_to_some_runs
     assert write_csv(scores_frame(together)) == write_csv(scores_frame(alone))
     assert sorted(inline.lines) == sorted(line for line in remote.lines if line[1] != dead.run)
     for job, there, record in zip(here, jobs[1:], together, strict=True):
-        assert files(there) == files(job)
+        # Whether a state was due before a run failed is a matter of time.
+        due = {"checkpoint/state.safetensors"} if record.status == "failed" else set()
+        assert files(there) - due == files(job) - due
         assert read_record(there.folder) == record
     assert dead == read_record(jobs[0].folder)
     assert dead.status == "failed"

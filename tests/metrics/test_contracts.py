@@ -233,5 +233,5 @@ def test_unknown_extractor_names_the_nearest(tmp_path):
 
 def test_classifier_without_labels_names_the_others(tmp_path):
     material = Material(torch.zeros(2, 1, 8, 8).to(torch.uint8), None, None, "k", tmp_path)
-    with pytest.raises(ValueError, match=r"needs labels.*'random'"):
+    with pytest.raises(ValueError, match=r"needs labels.*'inception'"):
         build_extractor("classifier", material)
