@@ -8,25 +8,23 @@ unpacked to the disk.
 import hashlib
 import json
 import math
-import os
 import struct
 import zipfile
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from benchmarks.archives import open_archive
+from benchmarks.data.cache import in_threads
 from benchmarks.data.dataset import CHUNK, Split
-from benchmarks.data.decoding import describe_broken, open_header, open_picture
+from benchmarks.data.decoding import open_header, open_picture, refuse_broken
 from benchmarks.data.files import Files, list_files, picture_suffixes
 from benchmarks.data.pictures import LARGEST, SMALLEST, fit, fit_picture
 from benchmarks.errors import BadInput, one_line, unknown
@@ -45,9 +43,6 @@ BLOCK = 16
 
 GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16B", "I;16L"))
 """Pillow's modes of pictures that are grey whatever they show."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ class Images(ABC):
         step = min(size, BLOCK)
         blocks = [range(i, min(i + step, self.count)) for i in range(0, self.count, step)]
         parts, broken = list[np.ndarray](), list[str]()
-        for images, faults in ahead(self.decode, blocks):
+        for images, faults in in_threads(self.decode, blocks):
             broken += faults
             parts = [] if broken else [*parts, images]
             if sum(map(len, parts)) >= size:
@@ -162,7 +157,7 @@ class Pictures(Images):
 
     def __init__(self, source: Source, files: Files) -> None:
         self.files = files
-        headers = list(ahead(self.read_header, files.names))
+        headers = list(in_threads(self.read_header, files.names))
         refuse_broken([header for header in headers if isinstance(header, str)])
         self.sizes, modes = zip(*headers, strict=True)
         named = (
@@ -183,7 +178,7 @@ class Pictures(Images):
 
     def find_grey(self) -> bool:
         """Decode the pictures that may be coloured, up to the first that is."""
-        return not any(ahead(self.is_coloured, self.unclear))
+        return not any(in_threads(self.is_coloured, self.unclear))
 
     def is_coloured(self, row: int) -> bool:
         """Tell whether a picture shows colour; a broken one is named when it is read."""
@@ -332,32 +327,6 @@ def suggest(place: Path) -> str:
     siblings = place.parent.iterdir() if place.parent.is_dir() else ()
     near = get_close_matches(place.name, [path.name for path in siblings], n=1)
     return f"; did you mean {place.parent / near[0]}?" if near else ""
-
-
-def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield a function's results in order, computed by threads a little ahead of their use."""
-    workers = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers)
-    pending = deque[Any]()
-    try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def refuse_broken(broken: Sequence[str]) -> None:
-    """Refuse pictures of which some are broken, naming all of these.
-
-    Raises:
-        BadInput: some are.
-    """
-    if broken:
-        raise BadInput(describe_broken(broken))
 
 
 def find_side(sizes: Iterable[tuple[str, int, int]]) -> int:

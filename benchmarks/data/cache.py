@@ -5,8 +5,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
@@ -23,8 +24,8 @@ Result = TypeVar("Result")
 IN_MEMORY = 256 * 2**20
 """Bytes of the largest array that is held in memory; a larger one is a mapped file."""
 
-AHEAD = 1024
-"""Files that are read in threads before their results are taken."""
+AHEAD = 2
+"""Results a thread that are computed before they are taken."""
 
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file that changes gets another time, on any file system."""
@@ -127,11 +128,20 @@ def digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Apply a function to items, never to many more of them than have been taken."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(items), AHEAD):
-            yield from pool.map(function, items[start : start + AHEAD])
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield a function's results in order, computed by threads a little ahead of their use."""
+    workers = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    pending = deque[Future[Result]]()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > AHEAD * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Hashes:

@@ -181,16 +181,22 @@ def _fill(images: np.ndarray, files: Files, names: Sequence[str]) -> bool:
             else:
                 images[index] = result
                 grey = grey and bool((result == result[:1]).all())
-    if broken:
-        raise BadInput(describe_broken(broken))
+    refuse_broken(broken)
     return grey
 
 
-def describe_broken(files: Sequence[str]) -> str:
-    """Return in one line which pictures cannot be read, each with its reason, the first 20."""
+def refuse_broken(files: Sequence[str]) -> None:
+    """Refuse pictures that cannot be read, the first 20 named, each with its reason.
+
+    Raises:
+        BadInput: there are some.
+    """
+    if not files:
+        return
     count = "1 image cannot" if len(files) == 1 else f"{len(files):,} images cannot"
     more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
-    return f"{count} be read: {', '.join(files[:NAMED])}{more}; repair or remove what is broken"
+    named = ", ".join(files[:NAMED])
+    raise BadInput(f"{count} be read: {named}{more}; repair or remove what is broken")
 
 
 def open_header(source: Path | BinaryIO) -> "Image.Image":
