@@ -81,7 +81,8 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno is not None:  # one of another making is a message alone
+            error.filename = error.filename or str(path)
         raise
 
 
