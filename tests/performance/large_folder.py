@@ -1,18 +1,20 @@
 """How much memory a large folder of pictures takes to be read, trained on and scored.
 
 Smooth random JPEGs are written to a temporary folder, which `benchmarks.run` trains a small
-convolutional VAE on for a few steps and scores with the extractor `random`. What is reported is the
-peak over all processes of their own memory (RssAnon), and of the mapped files that happen to lie
-in memory (RssFile), which the system takes back when it needs the room. Decoding needs twice the
-pixels' bytes on the disk, 10 GB for 100,000 pictures, all of it removed in the end.
+convolutional VAE on for a few steps and scores with the extractor `random`, under a limit of what a
+process may allocate. What is reported is the peak over all processes of their own memory (RssAnon),
+and of the mapped files that happen to lie in memory (RssFile), which the system takes back when it
+needs the room. Decoding needs twice the pixels' bytes on the disk, 10 GB for 100,000 pictures, all
+of it removed in the end. Exit code of 1 means that the model has collapsed after so few steps.
 
+    python tests/performance/large_folder.py
     python tests/performance/large_folder.py --count 2000
-    python tests/performance/large_folder.py --cgroup /sys/fs/cgroup/memory/large --limit 4
 """
 
 import argparse
 import io
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -71,29 +73,26 @@ def read_memory(root: int) -> dict[str, float]:
     return total
 
 
-def watch(command: list[str], cgroup: Path | None, **environment: str) -> dict[str, float]:
-    """Run a command and return its seconds, its exit code and the peaks of its memory in MiB."""
+def watch(command: list[str], limit: float, **environment: str) -> dict[str, float]:
+    """Run a command and return its seconds, its exit code and the peaks of its memory in MiB.
 
-    def enter() -> None:
-        if cgroup is not None:
-            (cgroup / "cgroup.procs").write_text(str(os.getpid()))
-
+    Args:
+        command: is run by itself.
+        limit: GiB that each process may allocate; mapped files do not count.
+        environment: more variables.
+    """
+    most = int(limit * 2**30)
     started, peak = time.perf_counter(), {"RssAnon": 0.0, "RssFile": 0.0}
-    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    with subprocess.Popen(command, cwd=ROOT, env=variables, preexec_fn=enter) as process:  # noqa: PLW1509
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (most, most)),  # noqa: PLW1509
+    ) as process:
         while process.poll() is None:
             peak = {name: max(peak[name], now) for name, now in read_memory(process.pid).items()}
             time.sleep(0.2)
     return {"seconds": time.perf_counter() - started, "exit code": process.returncode, **peak}
-
-
-def make_cgroup(path: Path, limit: float) -> Path:
-    """Make a group of processes (cgroup v1 or v2) whose memory has a limit in GiB."""
-    path.mkdir(exist_ok=True)
-    for name in ("memory.limit_in_bytes", "memory.max"):
-        if (path / name).exists():
-            (path / name).write_text(str(int(limit * 2**30)))
-    return path
 
 
 def main() -> None:
@@ -101,19 +100,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--side", type=int, default=128)
-    parser.add_argument("--cgroup", type=Path, help="a group to be made, removed in the end")
-    parser.add_argument("--limit", type=float, default=4.0, help="its memory in GiB")
+    parser.add_argument("--limit", type=float, default=4.0, help="GiB that a process may allocate")
     options = parser.parse_args()
-    group = make_cgroup(options.cgroup, options.limit) if options.cgroup else None
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), options.count, options.side, group)
-    finally:
-        if group is not None:
-            group.rmdir()
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), options.count, options.side, options.limit)
 
 
-def measure(folder: Path, count: int, side: int, group: Path | None) -> None:
+def measure(folder: Path, count: int, side: int, limit: float) -> None:
     """Write the pictures, run on them twice, and print what it took."""
     with ProcessPoolExecutor() as pool:
         parts = [range(start, min(start + 500, count)) for start in range(0, count, 500)]
@@ -125,7 +118,7 @@ def measure(folder: Path, count: int, side: int, group: Path | None) -> None:
     suite.write_text(SUITE.format(place=folder / "pictures", side=side))
     for name in ("decoding", "decoded"):
         line = [sys.executable, "-m", "benchmarks.run", str(suite), "--out", str(folder / name)]
-        found = watch([*line, "--quiet"], group, BENCHMARKS_CACHE=str(folder / "cache"))
+        found = watch([*line, "--quiet"], limit, BENCHMARKS_CACHE=str(folder / "cache"))
         row = ", ".join(f"{key} {value:,.0f}" for key, value in found.items())
         print(f"{count:,} pictures of {side} pixels, {name}: {row}", flush=True)
 
