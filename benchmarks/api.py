@@ -150,6 +150,8 @@ def make_plan(options: Namespace) -> Plan:
     if options.against is not None:
         kept = options.against_range, options.against_key
         against = make_source(options.against, *kept, options.resize, "--against-")
+    if options.split not in {None, "test", "train"}:
+        raise BadInput(f"--split {options.split}: choose test or train")
     check_usage(options, images, against)
     if options.dataset:
         check_dataset(options.dataset)
@@ -162,7 +164,7 @@ def make_plan(options: Namespace) -> Plan:
 def make_source(
     place: Any, value_range: Range | None, key: str | None, resize: int | None, option: str
 ) -> Source:
-    """Say where images are and how they are kept, an array or tensor in memory being one of them.
+    """Describe where images are and how they are kept; an array or tensor in memory is one place.
 
     Raises:
         BadInput: they are given as something else.
@@ -268,7 +270,8 @@ def choose_extractor(options: Namespace, comparison: Comparison | None) -> str:
     """
     own = comparison.spec.extractor.rpartition("@")[0] if comparison else None
     usual = AUTO if options.dataset else "inception"
-    name: str = options.extractor or own or usual
+    asked = None if options.extractor == AUTO else options.extractor
+    name: str = asked or own or usual
     if name == AUTO:
         return name
     try:
@@ -356,7 +359,7 @@ def match(plan: Plan, made: Images, target: Target) -> None:
 
 
 def size_remedy(plan: Plan, made: Images, target: Target) -> str:
-    """Say by which options images and reference come to one size."""
+    """Return the options that bring images and reference to one size."""
     assert target.shape is not None
     side = target.shape[2]
     if isinstance(target.real, Images):

@@ -259,7 +259,7 @@ def make_record(
     scores: list[Score],
     collapse: str | None,
 ) -> Record:
-    """Put down what was scored, and how; `real` is the fingerprint of the reference."""
+    """Build the record of the scores; `real` is the fingerprint of the reference."""
     options = plan.options
     label = options.label or safe(Path(plan.images.title).stem) or "images"
     shape = list(target.shape) if target.shape else None

@@ -44,12 +44,12 @@ def choose_extractor(name: str, data: "Dataset", weights: Path | None = None) ->
 
 
 def check_weights(names: list[str], weights: Path | None) -> None:
-    """Refuse a file of weights that none of the extractors reads; of the user's own any might.
+    """Refuse a file of weights that none of the extractors reads; one of the user's own may.
 
     Raises:
         BadInput: naming what would read it.
     """
-    reading = (find_extractor(n).about.get("weights") for n in names if not is_own(n))
+    reading = (is_own(name) or find_extractor(name).about.get("weights") for name in names)
     if weights and not any(reading):
         raise BadInput(
             f"--inception-weights: the extractor is {names[0]!r}; add --extractor inception"

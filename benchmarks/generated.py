@@ -115,7 +115,7 @@ class Images(ABC):
 
     @abstractmethod
     def find_grey(self) -> bool:
-        """Tell whether all images show nothing but grey, reading no more than that takes."""
+        """Return whether all images are grey, reading no more of them than that takes."""
 
     @abstractmethod
     def decode(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -181,7 +181,7 @@ class Pictures(Images):
         return not any(in_threads(self.is_coloured, self.unclear))
 
     def is_coloured(self, row: int) -> bool:
-        """Tell whether a picture shows colour; a broken one is named when it is read."""
+        """Return whether a picture shows colour; a broken one is named when it is read."""
         try:
             pixels = np.asarray(open_picture(self.files.open(self.files.names[row])))
         except (BadInput, ValueError, MemoryError):

@@ -175,7 +175,7 @@ def arrange(scores: Iterable[Score]) -> list[Score]:
 
 
 def tabulate(scores: Iterable[Score], count: int | None) -> Table:
-    """Give a row a score; `count` is how many reference images there are, if that is known."""
+    """Build a row per score; `count` is the number of reference images, if known."""
     from benchmarks.wording import show_number
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0))

@@ -421,7 +421,7 @@ def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, A
 
 
 def set_backbone(table: dict[str, Any], backbone: str) -> tuple[dict[str, Any], list[str]]:
-    """Give a network body to every contender whose model has it.
+    """Set the network body of every contender whose model has it.
 
     Returns:
         The suite's table, and the contenders that keep their own.

@@ -53,7 +53,7 @@ def opened_cache() -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Give a file to write beside `path`, and move it there when it is complete."""
+    """Yield a temporary file beside `path`, and move it there when it is complete."""
     handle, name = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
     os.close(handle)
     beside = Path(name)
@@ -162,10 +162,10 @@ class Hashes:
 
     def find(self, files: Sequence[Path]) -> list[str]:
         """Return the hash (hex) of every file; "" of one that is not there or cannot be read."""
-        names, hashes = list(map(str, files)), []
+        names, hashes, now = list(map(str, files)), [], time.time_ns()
         for name, (*state, content) in zip(names, in_threads(self._find, names), strict=True):
             hashes.append(str(content))
-            if state and max(map(int, state[1:])) < time.time_ns() - SETTLED:
+            if state and max(map(int, state[1:])) < now - SETTLED:
                 self.found[name] = [*state, content]
         return hashes
 

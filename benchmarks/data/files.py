@@ -104,7 +104,7 @@ def list_files(place: Path) -> Files:
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether an entry is a folder or lies hidden, as copies by macOS do."""
+    """Return whether an entry is a folder or hidden, as the copies that macOS makes are."""
     parts = name.split("/")
     return not parts[-1] or any(part.startswith((".", "__MACOSX")) for part in parts)
 

@@ -134,7 +134,7 @@ def _find(path: str) -> Path:
 
 
 def find_domains(files: Files) -> dict[str, Domain]:
-    """Tell by the names of folders which pictures are of which domain and split.
+    """Find by the names of folders which pictures are of which domain and split.
 
     Returns:
         Domain "", or "a" (source) and "b" (target), each with a training split.
@@ -192,7 +192,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 def describe_parts(domain: Domain, splits: Sequence[Purpose]) -> str:
-    """Say in words what each split folder is taken for; `splits` are all that the domain needs."""
+    """Describe what each split folder is taken for; `splits` are all that the domain needs."""
     own = [WORDS[split] for split in splits if split == "train" or split not in domain]
     words = WORDS | {"train": " and ".join(", ".join(own).rsplit(", ", 1))}
     parts = [(domain[split].folder, words[split]) for split in splits if split in domain]

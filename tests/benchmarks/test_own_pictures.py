@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.errors import BadInput
-from benchmarks.extractors import choose_extractor, doubt_extractor
+from benchmarks.extractors import check_weights, choose_extractor, doubt_extractor
 from benchmarks.lock import hold
 from benchmarks.options import read_arguments, read_options
 from benchmarks.run import main
@@ -227,3 +227,9 @@ def test_a_dry_run_trains_and_downloads_no_extractor_and_says_what_is_due(
     (here / "cache").touch()
     assert main(command) == 2
     assert "BENCHMARKS_CACHE" in capsys.readouterr().err
+
+
+def test_an_extractor_of_ones_own_may_read_the_weights() -> None:
+    check_weights(["mine.py:build"], Path("weights.pth"))
+    with pytest.raises(BadInput, match="--inception-weights: the extractor is 'random'"):
+        check_weights(["random"], Path("weights.pth"))

@@ -609,3 +609,8 @@ def test_a_notebook_is_refused_like_the_command(here: Path) -> None:
     ):
         with pytest.raises(BadInput, match=re.escape(message)):
             score(images, **options)  # type: ignore[arg-type]
+
+
+def test_a_split_that_there_is_not_is_refused_in_python_too(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--split tset: choose test or train"):
+        score(np.zeros((64, 8, 8), np.uint8), dataset="digits", split="tset")
