@@ -88,9 +88,9 @@ def resident(pid: int) -> int:
 
 def outputs(folder: str) -> int:
     """Check that the main job's tables and plots are there and make sense."""
-    from benchmarks.plots import PLOTS
-    from benchmarks.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
-    from benchmarks.wording import escape_latex, escape_markdown
+    from benchmarks.analysis.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
+    from benchmarks.core.text import escape_latex, escape_markdown
+    from benchmarks.reporting.plots import PLOTS
 
     place = Path(folder)
     rows = read_table(place / "table.csv", COMPARISON_COLUMNS)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import catalogue
-from benchmarks.comparison import Comparison, check_label, read_comparison
+from benchmarks.cli.options import check_folder, find_data_root, names
+from benchmarks.cli.scoreboard import Result, Watch, silent
+from benchmarks.config import registry
+from benchmarks.core.errors import BadInput, unknown
 from benchmarks.data import Dataset, list_datasets, load_dataset
 from benchmarks.data.pictures import LARGEST, SMALLEST
 from benchmarks.data.registry import DATASETS
-from benchmarks.errors import BadInput, unknown
-from benchmarks.extractors import AUTO
-from benchmarks.generated import ARRAYS, Images, Range, Source, Statistics, open_images
-from benchmarks.options import check_folder, find_data_root, names
-from benchmarks.scoreboard import Result, Watch, silent
+from benchmarks.evaluation.comparison import Comparison, check_label, read_comparison
+from benchmarks.evaluation.extractors import AUTO
+from benchmarks.evaluation.generated import ARRAYS, Images, Range, Source, Statistics, open_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +134,7 @@ def score_images(options: Namespace, watch: Watch = silent) -> Result:
             )
         target = load_target(plan, watch)
         match(plan, made, target)
-        from benchmarks.external import evaluate  # which imports torch
+        from benchmarks.evaluation.external import evaluate  # which imports torch
 
         return evaluate(plan, made, target, watch)
 
@@ -226,7 +226,7 @@ def choose_metrics(options: Namespace) -> list[str]:
         BadInput: a name is none of a metric of generated images, or needs training images where
             there are none.
     """
-    kinds = {name: entry.about["inputs"] for name, entry in catalogue.list_metrics().items()}
+    kinds = {name: entry.about["inputs"] for name, entry in registry.list_metrics().items()}
     valid = [name for name, inputs in kinds.items() if inputs in SCORED]
     learnt = [name for name in valid if kinds[name] == "training"]
     separate = options.against is None and options.split != "train"
@@ -275,7 +275,7 @@ def choose_extractor(options: Namespace, comparison: Comparison | None) -> str:
     if name == AUTO:
         return name
     try:
-        entry = catalogue.find_extractor(name)
+        entry = registry.find_extractor(name)
     except BadInput as error:
         raise BadInput(f"--extractor: {error}") from None
     if own and name != own:

@@ -11,12 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import catalogue
-from benchmarks.data.registry import DATASETS
-from benchmarks.errors import BadInput, printable, speak, unknown
-from benchmarks.extractors import check_weights, choose_extractor
-from benchmarks.interruption import Interrupted, in_hand, interruptible
-from benchmarks.options import (
+from benchmarks.cli.options import (
     DIRECT,
     Parser,
     check_folder,
@@ -28,7 +23,12 @@ from benchmarks.options import (
     read_options,
     whole,
 )
-from benchmarks.suite import Suite
+from benchmarks.config import registry
+from benchmarks.config.suite import Suite
+from benchmarks.core.errors import BadInput, printable, speak, unknown
+from benchmarks.core.signals import Interrupted, in_hand, interruptible
+from benchmarks.data.registry import DATASETS
+from benchmarks.evaluation.extractors import check_weights, choose_extractor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,7 +141,7 @@ def obey(options: argparse.Namespace, argv: Sequence[str]) -> int:
         check_alone(options)
         return rebuild(console, options.rebuild)
     name, suite, extractors = find_subject(options)
-    faults = choose("fault", options.faults, catalogue.list_faults())
+    faults = choose("fault", options.faults, registry.list_faults())
     metrics = choose("metric", options.metrics, list_audited())
     check_numbers(options)
     place = options.out or Path("results") / name
@@ -180,7 +180,7 @@ def find_subject(options: argparse.Namespace) -> tuple[str, Suite, list[str]]:
         BadInput: a name is wrong, or the data set holds no images.
     """
     chosen = [e for e in (options.extractor, *(options.views or [])) if e is not None]
-    shipped = [e for e in chosen if not catalogue.is_own(e)]
+    shipped = [e for e in chosen if not registry.is_own(e)]
     asked: dict[str, Any] = dict.fromkeys((*DIRECT, "models", "backbone", "steps"))
     asked |= {key: getattr(options, key) for key in ("suite", "dataset", "image_size", "channels")}
     asked["extractor"] = options.extractor if options.extractor in shipped else None
@@ -205,9 +205,7 @@ def check_numbers(options: argparse.Namespace) -> None:
 
 def list_audited() -> list[str]:
     """List the shipped metrics that can be asked about a set of images."""
-    return [
-        n for n, e in catalogue.list_metrics().items() if e.about["inputs"] in catalogue.AUDITED
-    ]
+    return [n for n, e in registry.list_metrics().items() if e.about["inputs"] in registry.AUDITED]
 
 
 def choose(kind: str, chosen: list[str] | None, valid: Iterable[str]) -> list[str]:
@@ -236,9 +234,9 @@ def carry_out(
 
     from benchmarks.auditing import trial as trials
     from benchmarks.auditing.store import FOLDER
-    from benchmarks.lock import hold
-    from benchmarks.runner import fixed_threads
-    from benchmarks.scoreboard import watch
+    from benchmarks.cli.scoreboard import watch
+    from benchmarks.execution.lock import hold
+    from benchmarks.execution.run_one import fixed_threads
 
     started = time.perf_counter()
     device = choose_device(options.device)
@@ -288,7 +286,7 @@ def load(options: argparse.Namespace, suite: Suite) -> "Dataset":
 
 def make_material(options: argparse.Namespace, data: "Dataset", device: str) -> "Material":
     """Give what extractors are built from, as every run has it."""
-    from benchmarks.protocol import as_tensor
+    from benchmarks.evaluation.evaluator import as_tensor
     from metrics import Material
 
     labels = data.train.labels
@@ -317,9 +315,9 @@ def find_gpu(device: str) -> str | None:
 
 def read_runs(folder: Path, fingerprint: str) -> "pd.DataFrame | None":
     """Read the suite's runs, if there are any on these data, for what seeds add."""
+    from benchmarks.analysis.frames import runs_frame
     from benchmarks.auditing.store import find_fingerprints
-    from benchmarks.frames import runs_frame
-    from benchmarks.records import read_suite
+    from benchmarks.records.store import read_suite
 
     if not (folder / "suite.json").exists():
         return None
@@ -335,7 +333,7 @@ def rebuild(console: "Console", folder: Path) -> int:
     """
     from benchmarks.auditing import trial as trials
     from benchmarks.auditing.store import FOLDER, read_about, read_measurements
-    from benchmarks.lock import hold
+    from benchmarks.execution.lock import hold
 
     place = folder / FOLDER
     about, measurements = read_about(place), read_measurements(place)
@@ -352,7 +350,7 @@ def rebuild(console: "Console", folder: Path) -> int:
 
 def renew(folder: Path) -> None:
     """Bring the audit into the suite's report, if there is one."""
-    from benchmarks.lock import hold
+    from benchmarks.execution.lock import hold
     from benchmarks.report import publish
 
     if not (folder / "suite.json").exists():

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import BadInput, speak, unknown
-from benchmarks.options import REQUIRE_AUDIT, Parser, check_folder, names
+from benchmarks.cli.options import REQUIRE_AUDIT, Parser, check_folder, names
+from benchmarks.core.errors import BadInput, speak, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from benchmarks.frames import Frames
+    from benchmarks.analysis.frames import Frames
 
 DESCRIPTION = """Rebuild every table, every plot and the page of a suite from its records; never
 trains. With several folders, compare their contenders over suites or data sets."""
@@ -42,12 +42,12 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
         folder: `results/<suite>`, with its `suite.json`.
         what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
             a run; `history`, a row a logged step; `pictures`, a row a picture. The functions of
-            `benchmarks.plots` draw the last three.
+            `benchmarks.reporting.plots` draw the last three.
 
     Raises:
         BadInput: the folder holds no readable suite, or there is no such frame.
     """
-    from benchmarks import frames
+    from benchmarks.analysis import frames
 
     return frames.load(folder, what)
 
@@ -103,9 +103,9 @@ def read_frames(folder: Path, *, require_audit: bool = False) -> "Frames":
     Raises:
         BadInput: the folder holds no readable suite, or there is no audit that is required.
     """
+    from benchmarks.analysis.frames import gather
     from benchmarks.auditing.store import demand_audit
-    from benchmarks.frames import gather
-    from benchmarks.records import read_suite
+    from benchmarks.records.store import read_suite
 
     results = read_suite(folder)
     if require_audit:
@@ -121,7 +121,7 @@ def explain_gaps(frames: "Frames") -> list[str]:
 
     A suite has its index before it has records, so runs without one are to be expected.
     """
-    from benchmarks.wording import plain
+    from benchmarks.core.text import plain
 
     folder, index = frames.results.folder, frames.results.index
     read = {record.run for record in frames.results.records}
@@ -146,10 +146,11 @@ def write_report(frames: "Frames") -> list[Path]:
     Raises:
         BadInput: a link leads out of the suite's folder; nothing is written then.
     """
-    from benchmarks import plots, tables, tidy
-    from benchmarks.findings import find
-    from benchmarks.page import build_page
-    from benchmarks.records import check_links
+    from benchmarks.analysis import tidy
+    from benchmarks.analysis.findings import find
+    from benchmarks.core.files import check_links
+    from benchmarks.reporting import plots, tables
+    from benchmarks.reporting.page import build_page
 
     results, frame = frames.results, frames.comparison
     scores = tidy.scores_frame(results.records)
@@ -184,8 +185,8 @@ def write_chosen(frames: "Frames", chosen: list[str] | None, *, paper: bool) -> 
         BadInput: there is no plot of such a name, or a link leads out of the suite's folder;
             nothing is written then.
     """
-    from benchmarks import plots, tables
-    from benchmarks.records import check_links
+    from benchmarks.core.files import check_links
+    from benchmarks.reporting import plots, tables
 
     formats = ("png", "svg", "pdf") if paper else ("png", "svg")
     drawn = plots.render(frames, chosen, paper=paper, formats=formats)
@@ -206,7 +207,7 @@ def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
     Raises:
         BadInput: a file's place is taken by a folder, or a folder's by a file; nothing is written.
     """
-    from benchmarks.records import write_atomically
+    from benchmarks.core.files import write_atomically
 
     for path in (folder / name for name in files):
         if path.is_dir() or (path.parent.exists() and not path.parent.is_dir()):
@@ -226,7 +227,7 @@ def make_console() -> "Console":
 
 def print_table(console: "Console", frames: "Frames") -> None:
     """Print a suite's table, the best value of each column starred."""
-    from benchmarks.tables import show_comparison
+    from benchmarks.reporting.tables import show_comparison
 
     console.print(show_comparison(frames.results, console.width, frames.comparison, frames.marks))
 
@@ -331,9 +332,9 @@ def check_writable(folder: Path) -> None:
 
 def write_events(console: "Console", folder: Path) -> None:
     """Write TensorBoard's event files, and say how they are looked at."""
-    from benchmarks import tensorboard
-    from benchmarks.records import read_suite
-    from benchmarks.wording import plain
+    from benchmarks.core.text import plain
+    from benchmarks.records.store import read_suite
+    from benchmarks.reporting import tensorboard
 
     tensorboard.check_installed()
     folders, warnings = tensorboard.write_events(read_suite(folder))
@@ -348,8 +349,8 @@ def compare_suites(
     folders: list[Path], out: Path | None, *, write: bool, require_audit: bool = False
 ) -> int:
     """Compare the contenders of several suites: print it, and write it beside the first one."""
-    from benchmarks.aggregate import read_aggregate
-    from benchmarks.overview import show_aggregate, write_aggregate
+    from benchmarks.analysis.suites import read_aggregate
+    from benchmarks.reporting.overview import show_aggregate, write_aggregate
 
     place = out or folders[0].parent / "comparison"
     if write and (place / "suite.json").exists():
@@ -375,8 +376,9 @@ def compare_results(old: Path, new: Path, out: Path | None) -> int:
     Raises:
         BadInput: a folder holds no readable suite, or none of its scores can be compared.
     """
-    from benchmarks import changelog, changes
-    from benchmarks.records import read_suite
+    from benchmarks.analysis import changes
+    from benchmarks.records.store import read_suite
+    from benchmarks.reporting import changelog
 
     if out:
         check_folder(out)

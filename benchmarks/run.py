@@ -14,19 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.errors import (
-    FAILURES,
-    BadInput,
-    OwnFailure,
-    describe_error,
-    printable,
-    speak,
-    unknown,
-)
-from benchmarks.extractors import check_weights, doubt_extractor
-from benchmarks.interruption import Interrupted, interruptible
-from benchmarks.lock import hold
-from benchmarks.options import (
+from benchmarks.cli.options import (
     check_folder,
     check_options,
     choose_device,
@@ -39,21 +27,31 @@ from benchmarks.options import (
     share_out,
     without_engine,
 )
-from benchmarks.records import CALIBRATION, FAILED
-from benchmarks.suite import (
-    RunSpec,
-    Suite,
-    plan_runs,
+from benchmarks.config.spec import CALIBRATION, RunSpec
+from benchmarks.config.suite import Suite
+from benchmarks.core.errors import (
+    FAILURES,
+    BadInput,
+    OwnFailure,
+    describe_error,
+    printable,
+    speak,
+    unknown,
 )
+from benchmarks.core.signals import Interrupted, interruptible
+from benchmarks.evaluation.extractors import check_weights, doubt_extractor
+from benchmarks.execution.lock import hold
+from benchmarks.execution.plan import plan_runs
+from benchmarks.records.schema import FAILED
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmarks.cli.display import Display
     from benchmarks.data import Dataset
-    from benchmarks.display import Display
-    from benchmarks.job import Job, Place
-    from benchmarks.protocol import Evaluator
-    from benchmarks.records import Record
+    from benchmarks.evaluation.evaluator import Evaluator
+    from benchmarks.execution.job import Job, Place
+    from benchmarks.records.schema import Record
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if count_processes() > 1 and os.environ["RANK"] != "0":
-        from benchmarks.follower import follow
+        from benchmarks.execution.follower import follow
 
         return follow()
     speak()
@@ -88,7 +86,7 @@ def team() -> AbstractContextManager[None]:
     """Lead the other processes of `torchrun`, where there are any."""
     if count_processes() == 1:
         return nullcontext()
-    from benchmarks.parallel import lead
+    from benchmarks.training.distributed import lead
 
     return lead()
 
@@ -99,7 +97,7 @@ def obey(options: argparse.Namespace, argv: list[str]) -> int:
         print(describe_choices())
         return 0
     if options.clean:
-        from benchmarks.cleaning import clean
+        from benchmarks.execution.cleaning import clean
 
         return clean(options.clean, argv, dry=options.dry_run)
     return compare(options, argv)
@@ -139,7 +137,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
             return foresee(console, options, data, find_jobs(options, specs, name, folder))
     if options.dry_run:
         return describe_plan(console, name, data, find_jobs(options, specs, name, folder))
-    from benchmarks.runner import fixed_threads
+    from benchmarks.execution.run_one import fixed_threads
 
     with (
         fixed_threads(suite.threads),
@@ -186,7 +184,7 @@ def find_jobs(
     options: argparse.Namespace, specs: list[RunSpec], name: str, folder: Path
 ) -> "list[Job]":
     """Make a job of every spec."""
-    from benchmarks.job import Job
+    from benchmarks.execution.job import Job
 
     place = find_place(options, folder)
     return [
@@ -225,11 +223,11 @@ def make_plan(
 
 def check_place(options: argparse.Namespace, specs: list[RunSpec], folder: Path) -> None:
     """Refuse a folder that is in use, or a cluster that cannot be joined, and leave no trace."""
-    from benchmarks.lock import check_free
+    from benchmarks.execution.lock import check_free
 
     check_free(folder)
     if options.engine == "ray":
-        from benchmarks.cluster import check_cluster
+        from benchmarks.execution.ray import check_cluster
 
         check_cluster({spec.device for spec in specs}, options.address)
 
@@ -245,7 +243,7 @@ def check_features(
         A line on each extractor that is to be made first or that fails, and on what is to be
         doubted in the features.
     """
-    from benchmarks.runner import fixed_threads
+    from benchmarks.execution.run_one import fixed_threads
 
     place, first = find_place(options, folder), specs[0]
     with fixed_threads(first.threads):
@@ -258,9 +256,9 @@ def check_features(
 
 def check_extractors(data: "Dataset", spec: RunSpec, place: "Place") -> Iterator[str]:
     """Build a run's extractors as far as they are at hand; yield a line on each other one."""
-    from benchmarks.reference import Lost
-    from benchmarks.runner import find_view
-    from metrics.features import Due
+    from benchmarks.evaluation.loading import find_view
+    from benchmarks.evaluation.reference import Lost
+    from metrics.extractors.base import Due
 
     for name in (spec.extractor, *spec.views):
         try:
@@ -278,8 +276,8 @@ def check_extractors(data: "Dataset", spec: RunSpec, place: "Place") -> Iterator
 def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
     """Return how often the classifier was right in an earlier comparison of the same data."""
     from benchmarks.auditing.store import find_fingerprints
-    from benchmarks.records import read_suite
-    from benchmarks.tables import find_accuracy
+    from benchmarks.records.store import read_suite
+    from benchmarks.reporting.tables import find_accuracy
 
     with suppress(BadInput):
         results = read_suite(folder)
@@ -290,7 +288,7 @@ def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
 
 def find_place(options: argparse.Namespace, folder: Path) -> "Place":
     """Say where runs find what they need and leave what they make."""
-    from benchmarks.job import Place
+    from benchmarks.execution.job import Place
 
     return Place(folder, find_data_root(options), find_cache(), options.inception_weights)
 
@@ -340,9 +338,9 @@ def describe_plan(console: "Console", name: str, data: "Dataset", jobs: "list[Jo
 
 def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
     """Take a contender's smoke step; return its steps, its parameters, and what is wrong."""
-    from benchmarks.contract import ContractError
-    from benchmarks.protocol import as_tensor
-    from benchmarks.runner import build_model, count_steps, fixed_threads, try_out
+    from benchmarks.evaluation.contract import ContractError
+    from benchmarks.evaluation.evaluator import as_tensor
+    from benchmarks.execution.run_one import build_model, count_steps, fixed_threads, try_out
 
     train, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
     try:
@@ -364,8 +362,8 @@ def foresee(
     Returns:
         The exit code: 1 where a contender fails when it is tried.
     """
-    from benchmarks.engines import choose_jobs
-    from benchmarks.planning import estimate, show_estimate
+    from benchmarks.execution.estimate import estimate, show_estimate
+    from benchmarks.execution.local import choose_jobs
 
     # A further row of a training costs next to nothing.
     unfinished = [job for job, stage in find_stages(jobs) if stage != "finished"]
@@ -385,7 +383,7 @@ STAGES = ("finished", "partial", "to do")
 
 def find_stages(jobs: "list[Job]") -> "list[tuple[Job, str]]":
     """Tell of each run whether it is finished, trained in part or whole, or to do."""
-    from benchmarks.continuation import is_begun, is_done, list_folders
+    from benchmarks.execution.resume import is_begun, is_done, list_folders
 
     folders = list_folders(jobs[0].place.folder)
     stages = []
@@ -409,8 +407,8 @@ def prepare(
     Raises:
         OwnFailure: the first extractor fails, by which training is validated.
     """
-    from benchmarks.protocol import Evaluator
-    from benchmarks.runner import find_view, load_extractor
+    from benchmarks.evaluation.evaluator import Evaluator
+    from benchmarks.evaluation.loading import find_view, load_extractor
 
     first = specs[0]
     views = [find_view(name, data, place, first.device) for name in first.views]
@@ -437,9 +435,9 @@ def carry_out(
     specs: list[RunSpec],
 ) -> int:
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
+    from benchmarks.execution.run_one import calibrate, fixed_threads
     from benchmarks.report import publish
-    from benchmarks.runner import calibrate, fixed_threads
-    from benchmarks.tables import doubt_features
+    from benchmarks.reporting.tables import doubt_features
 
     jobs = find_jobs(options, specs, name, folder)
     with fixed_threads(suite.threads), console.status("scoring real images and noise"):
@@ -459,9 +457,9 @@ def train_all(
     """Carry out every run that is not finished, longest first, and give all records in order."""
     from rich.console import Console
 
-    from benchmarks.display import Mode, make_display
-    from benchmarks.runner import estimate_work
-    from benchmarks.tables import note_other_code
+    from benchmarks.cli.display import Mode, make_display
+    from benchmarks.execution.run_one import estimate_work
+    from benchmarks.reporting.tables import note_other_code
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
     if changed := adopt_trainings(todo):
@@ -492,7 +490,7 @@ def adopt_trainings(jobs: "list[Job]") -> list[str]:
     Returns:
         The contenders that are trained anew because the code of their model has changed.
     """
-    from benchmarks.continuation import adopt, has_other_code, is_begun, list_folders
+    from benchmarks.execution.resume import adopt, has_other_code, is_begun, list_folders
 
     folders, changed = list_folders(jobs[0].place.folder) if jobs else {}, []
     for job in jobs:
@@ -518,8 +516,8 @@ def share_training(
     Returns:
         The job to be scored; None where the training failed, whose record enters `made`.
     """
-    from benchmarks.continuation import adopt, is_kept
-    from benchmarks.runner import Progress, describe_failure, leave_outcome, unfinished
+    from benchmarks.execution.resume import adopt, is_kept
+    from benchmarks.execution.run_one import Progress, describe_failure, leave_outcome, unfinished
 
     if job.afresh:  # the training has just been made afresh, by the first row
         shutil.rmtree(job.checkpoint, ignore_errors=True)
@@ -543,12 +541,12 @@ def share_training(
 
 def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -> "list[Record]":
     """Carry out jobs by the engine of the user's choice."""
-    from benchmarks.engines import choose_jobs, run_all
+    from benchmarks.execution.local import choose_jobs, run_all
 
     if not jobs:
         return []
     if options.engine == "ray":
-        from benchmarks.cluster import run_cluster
+        from benchmarks.execution.ray import run_cluster
 
         return run_cluster(jobs, display, options.address, options.gpu_share)
     spec = jobs[0].spec
@@ -559,7 +557,7 @@ def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -
 
 def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
     """Find the one run that is to be done, and the records of those others that have one."""
-    from benchmarks.continuation import find_finished
+    from benchmarks.execution.resume import find_finished
 
     todo = [job for job in jobs if only in {job.spec.name, job.spec.name.rpartition("-")[0]}]
     others = (find_finished(job) for job in jobs if job not in todo)
@@ -568,7 +566,7 @@ def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[J
 
 def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":
     """Find what is finished, and what is to do: to train, to go on with, or only to score."""
-    from benchmarks.continuation import (
+    from benchmarks.execution.resume import (
         FILM,
         find_finished,
         find_lost,
@@ -576,7 +574,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         is_kept,
         set_aside_damaged,
     )
-    from benchmarks.records import read_record
+    from benchmarks.records.store import read_record
 
     finished, todo, stale, mended, gone = {}, [], 0, 0, []
     for job in jobs:
@@ -627,7 +625,8 @@ def write_suite(
     argv: list[str],
 ) -> None:
     """Write the index by which reports find the records; rows that were added to it stay."""
-    from benchmarks.records import Entry, Index, write_index
+    from benchmarks.records.schema import Entry, Index
+    from benchmarks.records.store import write_index
 
     added = find_added(folder, suite.dataset)
     families = {spec.contender: spec.family for spec in specs}
@@ -646,8 +645,9 @@ def write_suite(
 
 def find_added(folder: Path, dataset: str) -> "list[Record]":
     """List the records of other programs' images on this data set that are in a suite's folder."""
-    from benchmarks.continuation import set_aside_damaged
-    from benchmarks.records import EXTERNAL, read_index, read_suite
+    from benchmarks.execution.resume import set_aside_damaged
+    from benchmarks.records.schema import EXTERNAL
+    from benchmarks.records.store import read_index, read_suite
 
     if damage := set_aside_damaged(folder / "suite.json", read_index):
         print(f"warning: {damage}; rows of other programs' images are to be added anew")

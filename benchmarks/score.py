@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from benchmarks.api import OUT, Result, score_images
-from benchmarks.comparison import add_row
-from benchmarks.errors import BadInput, printable, speak, unknown
-from benchmarks.generated import RANGES
-from benchmarks.lock import hold
-from benchmarks.options import Parser, check_folder, whole
-from benchmarks.records import read_suite
+from benchmarks.cli.options import Parser, check_folder, whole
+from benchmarks.core.errors import BadInput, printable, speak, unknown
+from benchmarks.evaluation.comparison import add_row
+from benchmarks.evaluation.generated import RANGES
+from benchmarks.execution.lock import hold
+from benchmarks.records.store import read_suite
 
 DESCRIPTION = """Score images that any program has made against held-out real ones, or against a set
 of your own. IMAGES is a folder or .zip of pictures, or a .npy or .npz array, uint8 or float."""
@@ -105,7 +105,7 @@ def score(options: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from benchmarks.scoreboard import watch
+    from benchmarks.cli.scoreboard import watch
 
     check_folder(options.out or OUT)
     console = Console(markup=False)  # names may hold anything

@@ -4,29 +4,31 @@ A new metric or extractor is one decorated function in one new module of this pa
 """
 
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from metrics.classes import class_coverage
-from metrics.classifier import ClassifierExtractor, load_or_train_classifier, train_classifier
-from metrics.features import (
+from metrics.extractors.base import (
     EXTRACTORS,
     Extractor,
     Features,
     Material,
     build_extractor,
     cached_features,
+    extractor,
     fingerprint,
 )
-from metrics.frechet import (
-    Moments,
-    frechet_distance,
-    frechet_floor,
-    frechet_infinity,
-    frechet_interval,
+from metrics.extractors.classifier import (
+    ClassifierExtractor,
+    load_or_train_classifier,
+    train_classifier,
 )
-from metrics.inception import InceptionExtractor
+from metrics.extractors.inception import InceptionExtractor
+from metrics.extractors.pixels import PixelsExtractor
+from metrics.extractors.random import RandomExtractor
+from metrics.extractors.timm import TimmExtractor
+from metrics.fid import Moments, frechet_distance, frechet_floor, frechet_infinity, frechet_interval
 from metrics.inception_score import inception_score
-from metrics.kernel import kernel_distance, kernel_distance_subsets
+from metrics.kid import kernel_distance, kernel_distance_subsets
 from metrics.likelihood import (
     Annealing,
     annealed_importance_sampling,
@@ -37,14 +39,11 @@ from metrics.likelihood import (
     select_deviation,
 )
 from metrics.modes import mode_coverage
-from metrics.neighbours import memorisation, nearest, precision_recall_density_coverage
 from metrics.parzen import parzen_log_likelihood, select_bandwidth
-from metrics.pixels import PixelsExtractor
-from metrics.pretrained import TimmExtractor
+from metrics.prdc import memorisation, nearest, precision_recall_density_coverage
 from metrics.reconstruction import lpips, mae, ms_ssim, psnr, reconstruction_mse, ssim
-from metrics.score import INTERVALS, METRICS, Metadata, Metric, NotApplicable, interval, metric
+from metrics.registry import INTERVALS, METRICS, Metadata, Metric, NotApplicable, interval, metric
 from metrics.uncertainty import Interval, jackknife, mean_interval
-from metrics.untrained import RandomExtractor
 
 __all__ = [
     "EXTRACTORS",
@@ -71,6 +70,7 @@ __all__ = [
     "cached_features",
     "class_coverage",
     "evidence_bound",
+    "extractor",
     "fingerprint",
     "frechet_distance",
     "frechet_floor",
@@ -101,5 +101,6 @@ __all__ = [
     "train_classifier",
 ]
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+for _module in walk_packages(__path__, f"{__name__}."):
+    if _module.name != "metrics.score":  # the former place of metrics.registry
+        import_module(_module.name)

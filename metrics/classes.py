@@ -7,7 +7,7 @@ import torch
 from scipy.special import ndtri
 from torch import Tensor
 
-from metrics.score import interval, metric
+from metrics.registry import interval, metric
 from metrics.uncertainty import LEVEL, Interval
 
 TENTH = 0.1

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metrics.score import interval, metric
+from metrics.registry import interval, metric
 from metrics.uncertainty import Interval, jackknife, mean_interval
 
 SPLITS = 10

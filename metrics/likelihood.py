@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from metrics.score import metric
+from metrics.registry import metric
 
 ROWS = 1024
 """States annealed at a time, which bounds memory."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metrics.classes import Z, divergence, divergence_interval, wilson_interval
-from metrics.score import interval, metric
+from metrics.registry import interval, metric
 from metrics.uncertainty import Interval
 
 REACH = 3.0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.score import NotApplicable, metric
+from metrics.registry import NotApplicable, metric
 
 WINDOW = 11
 """Side of SSIM's Gaussian window in pixels (Wang et al. 2004); its standard deviation is 1.5."""

@@ -6,25 +6,25 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.backbones import decoder, encoder
-from models.density import GENERATION, Density, DensityKind
-from models.game import (
+from models.base import (
     Adam,
     GenerativeModel,
     Latent,
+    ModelConfig,
     Player,
-    Recipe,
-    Round,
+    Step,
     map_batches,
     sampling,
     to_unit,
 )
+from models.networks.bodies import decoder, encoder
+from models.networks.density import GENERATION, Density, DensityKind
 
 
 class Autoencoder(GenerativeModel):
     """An encoder and a decoder copy images; new ones are decoded from a density of the codes."""
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         """Defaults after Ghosh et al. (2020), whose mixture over the codes makes it generative."""
 
         backbone: Literal["mlp", "conv", "tanh"] = "mlp"
@@ -64,7 +64,7 @@ class Autoencoder(GenerativeModel):
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         return [Player("autoencoder", parameters, self.error, Adam(self.config.lr))]
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         """The squared error summed over pixels, averaged over images."""
         copies = self.decode(self.encoder(play.images))
         return (copies - play.images).square().flatten(1).sum(1).mean()

@@ -7,7 +7,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.backbones import (
+from models.base import Adam, GenerativeModel, ModelConfig, Player, Schedule, Step, map_batches
+from models.gan import LOSSES
+from models.networks.bodies import (
     Shape,
     decoder,
     encoder,
@@ -16,8 +18,6 @@ from models.backbones import (
     patch_discriminator,
     resnet_translator,
 )
-from models.game import Adam, GenerativeModel, Player, Recipe, Round, Schedule, map_batches
-from models.gan import LOSSES
 
 LEAST_SQUARES = LOSSES["least_squares"]
 
@@ -28,7 +28,7 @@ class CycleGAN(GenerativeModel):
     Zhu et al. (2017). In the paper's symbols X is the source and Y the target domain.
     """
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         """Defaults after Zhu et al. (2017, sections 4 and 5.2) at the size of small images."""
 
         schedule: Schedule = "constant_linear"
@@ -74,7 +74,7 @@ class CycleGAN(GenerativeModel):
             Player("discriminators", discriminators, self.discriminate, adam),
         ]
 
-    def generate(self, play: Round) -> Tensor:
+    def generate(self, play: Step) -> Tensor:
         """Adversarial, cycle and identity losses of both generators (eqs. 1 to 3, section 5.2)."""
         x, y = sources(play), play.images
         λ, n = self.config.cycle, len(y)
@@ -92,7 +92,7 @@ class CycleGAN(GenerativeModel):
             loss = loss + λ * self.config.identity * (l1(to_y[n:], y) + l1(to_x[n:], x))
         return loss
 
-    def discriminate(self, play: Round) -> Tensor:
+    def discriminate(self, play: Step) -> Tensor:
         """Least-squares losses of both discriminators on real and past generated images."""
         fake_x, fake_y = (fake.detach() for fake in play.memo["fakes"])
         old_x, old_y = self.past_X.exchange(fake_x, play), self.past_Y.exchange(fake_y, play)
@@ -133,7 +133,7 @@ class Past(nn.Module):
         super().__init__()
         self.register_buffer("images", torch.zeros(size, *shape))
 
-    def exchange(self, fakes: Tensor, play: Round) -> Tensor:
+    def exchange(self, fakes: Tensor, play: Step) -> Tensor:
         """Keep some of `fakes` and give older ones in their place, each with probability one half.
 
         The first round fills the buffer with its own fakes.
@@ -149,7 +149,7 @@ class Past(nn.Module):
         return torch.cat([torch.where(coin, old, new), fakes[k:]])
 
 
-def sources(play: Round) -> Tensor:
+def sources(play: Step) -> Tensor:
     """Give the round's source images."""
     if play.source is None:
         raise ValueError("CycleGAN needs a source domain")

@@ -8,18 +8,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.backbones import Norm, decoder, encoder, initialise_dcgan, leaky_relu
-from models.game import (
+from models.base import (
     Adam,
     GenerativeModel,
     Latent,
+    ModelConfig,
     Player,
-    Recipe,
-    Round,
+    Step,
     draw_noise,
     map_batches,
     standard_normal,
 )
+from models.networks.bodies import Norm, decoder, encoder, initialise_dcgan, leaky_relu
 
 
 class Loss(NamedTuple):
@@ -80,7 +80,7 @@ LOSSES: dict[str, Loss] = {
 class GAN(GenerativeModel):
     """A generator fools a discriminator that tells real images from generated ones."""
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         """Defaults after Goodfellow et al. (2014) for `mlp`, Radford et al. (2016) for `conv`."""
 
         backbone: Literal["mlp", "conv", "tanh"] = "mlp"
@@ -140,7 +140,7 @@ class GAN(GenerativeModel):
         """Leave out a discriminator whose gradient is penalised: it is differentiated twice."""
         return [self.G] if self.penalty_weight() or self.config.r1 else [self.G, self.D]
 
-    def fakes(self, play: Round) -> Tensor:
+    def fakes(self, play: Step) -> Tensor:
         """Generate as many images as the round has real ones, once for both players."""
 
         def make() -> Tensor:
@@ -148,7 +148,7 @@ class GAN(GenerativeModel):
 
         return play.once("fakes", make)
 
-    def discriminate(self, play: Round) -> Tensor:
+    def discriminate(self, play: Step) -> Tensor:
         """The discriminator's loss, with its penalties."""
         real, fake = play.images, self.fakes(play).detach()
         loss = self.loss.discriminator(*self.judge(real, fake))
@@ -167,7 +167,7 @@ class GAN(GenerativeModel):
         on_real, on_fake = self.D(torch.cat([real, fake])).chunk(2)
         return on_real, on_fake
 
-    def generate(self, play: Round) -> Tensor:
+    def generate(self, play: Step) -> Tensor:
         """The generator's loss."""
         if self.loss.relativistic:
             return self.loss.generator(*self.judge(play.images, self.fakes(play)))

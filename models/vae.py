@@ -8,26 +8,26 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.backbones import decoder, encoder
-from models.density import GENERATION, Density, DensityKind
-from models.game import (
+from models.base import (
     Adam,
     GenerativeModel,
     Latent,
+    ModelConfig,
     Player,
-    Recipe,
-    Round,
+    Step,
     draw_noise,
     map_batches,
     sampling,
     to_unit,
 )
+from models.networks.bodies import decoder, encoder
+from models.networks.density import GENERATION, Density, DensityKind
 
 
 class VAE(GenerativeModel):
     """A probabilistic encoder and decoder whose codes follow a standard normal."""
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         """Defaults after Kingma & Welling (2014); β after Higgins et al. (2017)."""
 
         backbone: Literal["mlp", "conv", "tanh"] = "mlp"
@@ -60,7 +60,7 @@ class VAE(GenerativeModel):
         """One player, both networks."""
         return [Player("vae", list(self.parameters()), self.negative_elbo, Adam(self.config.lr))]
 
-    def negative_elbo(self, play: Round) -> Tensor:
+    def negative_elbo(self, play: Step) -> Tensor:
         """E_q[−log p(x|z)] + β KL(q(z|x) ‖ p(z)) in nats (Kingma & Welling 2014, eq. 3)."""
         x = play.images
         μ, log_σ2 = self.encoder(x).chunk(2, dim=1)

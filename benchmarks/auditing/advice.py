@@ -14,9 +14,10 @@ from scipy.special import ndtri, stdtrit
 
 from benchmarks.auditing.ladders import LEVEL
 from benchmarks.auditing.summary import ASPECTS, say
-from benchmarks.records import CALIBRATION, EXTERNAL, SCORED
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.text import count, join_words, plain, show_number
+from benchmarks.records.schema import EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
-from benchmarks.wording import count, join_words, plain, show_number
 
 OVERALL = ("fidelity", "classes", "variety")
 """What a score of overall quality is to tell."""

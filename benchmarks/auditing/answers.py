@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.auditing.measurements import Session, ask, choose_arguments, make_rng
-from benchmarks.images import to_float
-from benchmarks.seeds import derive_seed
-from benchmarks.training import Diverged, Plan, train
+from benchmarks.core.seeds import derive_seed
+from benchmarks.data.tiles import to_float
+from benchmarks.training.loop import Diverged, Plan, train
 from metrics import METRICS, Features
 from metrics.likelihood import (
     Annealing,

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.auditing.summary import SIGNS, Block, Line, lay_out, state_counts, state_outcome
-from benchmarks.wording import plain
+from benchmarks.core.text import plain
 
 if TYPE_CHECKING:
     from benchmarks.auditing.store import Audit

@@ -24,8 +24,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample, pad
 
 from benchmarks.auditing.verdicts import FaultInfo
-from benchmarks.images import quantise, to_float
-from metrics.score import Aspect
+from benchmarks.data.tiles import quantise, to_float
+from metrics.registry import Aspect
 
 Kind = Literal["images", "rows", "features"]
 

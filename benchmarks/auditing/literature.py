@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmarks.wording import count, escape_markdown, join_cells, join_words
+from benchmarks.core.text import count, escape_markdown, join_cells, join_words
 
 SEEN = frozenset({"sees", "sees late"})
 UNSEEN = frozenset({"blind", "misled"})

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
-from benchmarks.errors import BadInput, one_line
-from benchmarks.images import quantise, to_float
-from benchmarks.seeds import derive_seed
+from benchmarks.core.errors import BadInput, one_line
+from benchmarks.core.seeds import derive_seed
+from benchmarks.data.tiles import quantise, to_float
 from metrics import METRICS, Extractor, Features
-from metrics.score import NotApplicable
+from metrics.registry import NotApplicable
 
 MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
 SIZES = {"full": 1, "quarter": 4}

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.catalogue import AUDITED, import_place
-from benchmarks.errors import BadInput, unknown
+from benchmarks.config.registry import AUDITED, import_place
+from benchmarks.core.errors import BadInput, unknown
 from metrics import EXTRACTORS, METRICS
 
 
@@ -27,7 +27,7 @@ def enter_metric(reference: str) -> list[str]:
         raise BadInput(f"--metric {reference}: there is a metric {taken[0]!r} already; rename it")
     if not found:
         raise BadInput(
-            f"--metric {reference}: decorate it with @metric from metrics.score, which says what "
+            f"--metric {reference}: decorate it with @metric from metrics, which says what "
             "it takes and which direction is better"
         )
     for name in found:
@@ -57,7 +57,7 @@ def enter_extractor(reference: str) -> str:
         )
     if not found:
         raise BadInput(
-            f"--extractor {reference}: decorate it with @extractor from metrics.features, which "
+            f"--extractor {reference}: decorate it with @extractor from metrics, which "
             "gives it a name; it takes a Material and returns an Extractor"
         )
     return found[0]

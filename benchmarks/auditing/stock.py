@@ -9,10 +9,10 @@ from torch import Generator, Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from benchmarks.auditing.faults import CHUNK, Fault, Rows, resample
+from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, Split
 from benchmarks.data.sources import load_photographs
-from benchmarks.errors import BadInput
-from benchmarks.images import encode_tiles, quantise, to_float
+from benchmarks.data.tiles import encode_tiles, quantise, to_float
 
 FEWEST = 40
 """Images that a set of an audit has at least."""

@@ -25,25 +25,15 @@ from typing import Any, Literal, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from benchmarks.analysis.tidy import write_csv
 from benchmarks.auditing.verdicts import VERDICT_COLUMNS
-from benchmarks.errors import BadInput, one_line
-from benchmarks.options import recall_options, suggest_audit
-from benchmarks.records import (
-    LARGEST_FILE,
-    LARGEST_NUMBER,
-    Environment,
-    Number,
-    Results,
-    Whole,
-    check_within,
-    read_bytes,
-    read_sealed,
-    write_atomically,
-    write_sealed,
-)
+from benchmarks.cli.options import recall_options, suggest_audit
+from benchmarks.core.errors import BadInput, one_line
+from benchmarks.core.files import LARGEST_FILE, check_within, read_bytes, write_atomically
+from benchmarks.core.text import join_words, plain, shorten
+from benchmarks.records.schema import LARGEST_NUMBER, Environment, Number, Whole
+from benchmarks.records.store import Results, read_sealed, write_sealed
 from benchmarks.statistics import SAME_RANGE
-from benchmarks.tidy import write_csv
-from benchmarks.wording import join_words, plain, shorten
 
 FOLDER = "audit"
 """Of a suite's folder, the one of its audit."""

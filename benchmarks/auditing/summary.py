@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.wording import (
+from benchmarks.core.text import (
     count,
     escape_markdown,
     join_cells,

@@ -35,14 +35,14 @@ from benchmarks.auditing.store import Audit
 from benchmarks.auditing.summary import write_verdict_markdown
 from benchmarks.auditing.verdicts import FaultInfo, MetricInfo, curves, floors, judge
 from benchmarks.auditing.workers import Source, Tell, carry_out
-from benchmarks.catalogue import is_own
+from benchmarks.config.registry import is_own
+from benchmarks.core.errors import BadInput, one_line
+from benchmarks.core.seeds import derive_seed
 from benchmarks.data import Dataset
-from benchmarks.errors import BadInput, one_line
-from benchmarks.page.audit import build_audit_page
-from benchmarks.plots.audits import render_audit
-from benchmarks.records import environment
-from benchmarks.seeds import derive_seed
-from benchmarks.tables import PANELS
+from benchmarks.records.environment import environment
+from benchmarks.reporting.page.audit import build_audit_page
+from benchmarks.reporting.plots.audits import render_audit
+from benchmarks.reporting.tables import PANELS
 from metrics import METRICS, Extractor, Features, Material
 
 FAULT_KEYS = tuple(FaultInfo.__dataclass_fields__)

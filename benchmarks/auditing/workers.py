@@ -30,8 +30,8 @@ from benchmarks.auditing.measurements import (
     measure_level,
 )
 from benchmarks.auditing.own import enter_extractor, enter_metric
-from benchmarks.catalogue import is_own
-from benchmarks.interruption import SIGNALS
+from benchmarks.config.registry import is_own
+from benchmarks.core.signals import SIGNALS
 from metrics import Extractor, Features, Material, build_extractor
 
 BANK = "bank.safetensors"

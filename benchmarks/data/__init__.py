@@ -6,6 +6,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from benchmarks.core.errors import BadInput, one_line, unknown
 from benchmarks.data import registry
 from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint
 from benchmarks.data.folder import read_folder
@@ -13,7 +14,6 @@ from benchmarks.data.pictures import check_shape, fit
 from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.data.sources import make_source
 from benchmarks.data.splits import cut, cut_source
-from benchmarks.errors import BadInput, one_line, unknown
 
 __all__ = [
     "Dataset",

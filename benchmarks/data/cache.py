@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from platformdirs import user_cache_path
 
-from benchmarks.errors import BadInput
+from benchmarks.core.errors import BadInput
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from benchmarks.core.errors import BadInput, one_line
 from benchmarks.data.cache import (
     Hashes,
     digest,
@@ -27,7 +28,6 @@ from benchmarks.data.dataset import slices
 from benchmarks.data.files import FORMATS, Files, readable_formats
 from benchmarks.data.pictures import SMALLEST, fit_picture
 from benchmarks.data.splits import content_keys
-from benchmarks.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     from PIL import Image

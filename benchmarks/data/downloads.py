@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.core.errors import BadInput
 from benchmarks.data.dataset import Raw, Split
 from benchmarks.data.registry import dataset
-from benchmarks.errors import BadInput
 
 DIGITS = tuple("0123456789")
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")

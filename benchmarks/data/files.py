@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from benchmarks.archives import HARMLESS, inflate, open_archive
-from benchmarks.errors import BadInput
+from benchmarks.core.archives import HARMLESS, inflate, open_archive
+from benchmarks.core.errors import BadInput
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What pictures are, whatever they are called: Pillow runs a program to read some other formats."""

@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
+from benchmarks.core.errors import BadInput, describe_error, one_line
 from benchmarks.data.dataset import Raw, Split
 from benchmarks.data.decoding import decode
 from benchmarks.data.files import Files, list_files
 from benchmarks.data.pictures import fit
 from benchmarks.data.splits import FEWEST_SOURCE, FEWEST_TEST, FEWEST_TRAIN, check_enough
-from benchmarks.errors import BadInput, describe_error, one_line
 
 Purpose = Literal["train", "validation", "test"]
 Place = tuple[str, Purpose]

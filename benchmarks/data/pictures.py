@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.core.errors import BadInput
 from benchmarks.data.cache import allocate
 from benchmarks.data.dataset import Split
-from benchmarks.errors import BadInput
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from benchmarks.core.errors import BadInput
 from benchmarks.data.dataset import Raw, Split
-from benchmarks.errors import BadInput
 
 SEED = b"benchmarks.data.splits/1"
 FEWEST_TRAIN, FEWEST_SOURCE, FEWEST_TEST = 36, 16, 8

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from benchmarks.catalogue import list_metrics
+from benchmarks.config.registry import list_metrics
 
 LEVEL = 0.95
 LOG_SCALE = frozenset(

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import fdtrc
 
-from benchmarks.catalogue import list_metrics
-from benchmarks.records import CALIBRATION
+from benchmarks.config.registry import list_metrics
+from benchmarks.config.spec import CALIBRATION
 from benchmarks.statistics.differences import (
     ALPHA,
     Sample,

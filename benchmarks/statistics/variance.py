@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from benchmarks.records import CALIBRATION, SCORED
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.records.schema import SCORED
 from benchmarks.statistics.intervals import LEVEL, LOG_SCALE
 
 COMPONENTS = ("contender", "seed", "sampling", "extractor")

@@ -15,7 +15,7 @@ from benchmarks.auditing.store import (
     write_audit,
 )
 from benchmarks.auditing.verdicts import VERDICT_COLUMNS
-from benchmarks.records import read_record, write_record
+from benchmarks.records.store import read_record, write_record
 
 PAIRS = ("reconstruction_mse", "psnr", "ssim")
 TITLES = {

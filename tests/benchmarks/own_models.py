@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.backbones import mlp
-from models.game import Adam, GenerativeModel, Player, Recipe, Round
+from models.base import Adam, GenerativeModel, ModelConfig, Player, Step
+from models.networks.bodies import mlp
 
 
 class Average(GenerativeModel):
     """Learns the mean image, and shows it with a little noise."""
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         noise: float = 0.1
         lr: float = 1e-2
 
@@ -27,7 +27,7 @@ class Average(GenerativeModel):
     def players(self) -> list[Player]:
         return [Player("mean", [self.logits], self.error, Adam(self.config.lr))]
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         return (self.logits.sigmoid() - play.images).square().flatten(1).sum(1).mean()
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
@@ -41,21 +41,21 @@ class Average(GenerativeModel):
 class Diverging(Average):
     """Its loss leaves the finite numbers."""
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         return super().error(play) / (play.step < 3)
 
 
 class Late(Average):
     """Its loss leaves the finite numbers when its samples have been looked at already."""
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         return super().error(play) / (play.step < 7)
 
 
 class Filling(Average):
     """Finds the disk full."""
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         if play.step == 3:
             raise OSError(errno.ENOSPC, "No space left on device", "the model's own file")
         return super().error(play)
@@ -71,7 +71,7 @@ class Overflowing(Average):
 class Raising(Average):
     """Fails in the middle of training."""
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         if play.step == 3:
             raise RuntimeError("a bug in\nthis model [/with] brackets")
         return super().error(play)
@@ -80,7 +80,7 @@ class Raising(Average):
 class Dying(Average):
     """Takes its process with it."""
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         import os
         import signal
 
@@ -99,7 +99,7 @@ class Broken(Average):
 class Ticking(GenerativeModel):
     """Its weight is the number of steps taken; it shows that, and keeps all that it is shown."""
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         updates: int = 1
 
     shown: ClassVar[dict[str, list[Tensor]]] = {}
@@ -123,12 +123,12 @@ class Ticking(GenerativeModel):
         if shown is not None:
             self.shown.setdefault(what, []).append(shown.clone())
 
-    def tick(self, play: Round) -> Tensor:
+    def tick(self, play: Step) -> Tensor:
         self.keep("noise", torch.rand(1, generator=play.rng))
         self.keep("global noise", torch.rand(1))
         return -self.ticks.sum()
 
-    def look(self, play: Round) -> Tensor:
+    def look(self, play: Step) -> Tensor:
         self.seen += len(play.images)
         self.keep("images", play.images)
         self.keep("sources", play.source)
@@ -166,7 +166,7 @@ def average_ticks(steps: int, decay: float) -> float:
 class Exiting(Average):
     """Ends the program in the middle of training, or would."""
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         if play.step == 3:
             raise SystemExit("no licence")
         return super().error(play)
@@ -201,7 +201,7 @@ class Untidy(Average):
         super().__init__(config, shape)
         self.rng = torch.Generator().manual_seed(0)
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         noise = torch.rand(1) + torch.rand(1, generator=self.rng) + random.random()
         return super().error(play) * (noise.item() + np.random.rand())  # noqa: NPY002
 
@@ -231,7 +231,7 @@ class Flow(GenerativeModel):
     [0, 1], so `sample` clamps.
     """
 
-    class Config(Recipe):
+    class Config(ModelConfig):
         hidden: tuple[int, ...] = (128, 128)
         steps: int = 10
         lr: float = 2e-3
@@ -250,7 +250,7 @@ class Flow(GenerativeModel):
         velocity: Tensor = self.velocity(torch.cat([x, t], 1))
         return velocity
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         target = 2 * play.images.flatten(1) - 1
         start = torch.randn(target.shape, generator=play.rng, device=target.device)
         t = torch.rand(len(target), 1, generator=play.rng, device=target.device)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.data import load_dataset
-from benchmarks.protocol import as_tensor
+from benchmarks.evaluation.evaluator import as_tensor
 from metrics import Material, build_extractor
-from metrics.score import metric
+from metrics.registry import metric
 
 ABOUT = {
     "direction": "lower",

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.records import (
+from benchmarks.records.schema import (
     Costs,
     Entry,
     Index,
@@ -19,11 +19,8 @@ from benchmarks.records import (
     Record,
     Score,
     Training,
-    read_index,
-    read_record,
-    write_index,
-    write_record,
 )
+from benchmarks.records.store import read_index, read_record, write_index, write_record
 
 FOUR = (("gan", "gan"), ("autoencoder", "autoencoder"), ("vae", "vae"), ("cyclegan", "cyclegan"))
 TWENTY = tuple(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.auditing.store import CURVE_COLUMNS, FLOOR_COLUMNS, Audit
 from benchmarks.auditing.verdicts import VERDICT_COLUMNS
-from benchmarks.catalogue import list_metrics
+from benchmarks.config.registry import list_metrics
 
 EXTRACTORS = ("classifier@3fa94c1e", "pixels@834c8505", "random@1a2b3c4d")
 FEATURES = ("fid", "kid", "precision", "recall", "density", "coverage")

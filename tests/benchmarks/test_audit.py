@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from benchmarks import audit, run
 from benchmarks.auditing import answers, trial
 from benchmarks.auditing.store import PUBLISHED, read_audit
-from benchmarks.catalogue import list_faults
+from benchmarks.config.registry import list_faults
 from metrics import EXTRACTORS, METRICS
 
 HERE = Path(__file__).parent
@@ -30,7 +30,7 @@ QUICK = (*SMALL, "--metrics", "fid,mae", "--faults", "blur,drop")
 EXTRACTOR = '''"""An extractor of one's own."""
 
 from benchmarks.auditing.own import METRICS
-from metrics.features import Extractor, extractor
+from metrics.extractors.base import Extractor, extractor
 from torch import nn
 
 
@@ -215,7 +215,7 @@ def test_an_extractor_of_ones_own_is_audited(here: Path) -> None:
 def test_a_report_that_is_there_gets_the_audit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ("--extractor", "pixels", "--views", "", "--samples", "64", "--steps", "5")
     models = ("--models", f"{OWN}:Average", "--seeds", "1", "--set", "average.noise=0.5")
-    monkeypatch.setattr("benchmarks.plots.render", lambda _: {})
+    monkeypatch.setattr("benchmarks.reporting.plots.render", lambda _: {})
     monkeypatch.setattr("benchmarks.auditing.store.PUBLISHED", here)
     assert run.main([*models, *options]) == 0
     page = here / "results/digits/report.html"

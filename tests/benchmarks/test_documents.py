@@ -11,6 +11,7 @@ import pytest
 import torch
 from synthetic import write_suite
 
+from benchmarks.analysis.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
 from benchmarks.audit import make_parser as make_audit_parser
 from benchmarks.audit import read_arguments as read_audit_arguments
 from benchmarks.auditing import faults
@@ -18,14 +19,13 @@ from benchmarks.auditing.literature import compare, write_table
 from benchmarks.auditing.own import enter_extractor, enter_metric
 from benchmarks.auditing.store import read_audit
 from benchmarks.auditing.verdicts import VERDICT_COLUMNS
-from benchmarks.catalogue import load_model
+from benchmarks.cli.options import make_parser
+from benchmarks.config.registry import load_model
 from benchmarks.data.dataset import Raw
 from benchmarks.data.registry import DATASETS, TRANSFORMS
-from benchmarks.options import make_parser
 from benchmarks.report import make_parser as make_report_parser
 from benchmarks.report import read_arguments
-from benchmarks.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
-from benchmarks.training import Plan, train
+from benchmarks.training.loop import Plan, train
 from metrics import EXTRACTORS, METRICS, Material, build_extractor
 
 ROOT = Path(__file__).resolve().parents[2]

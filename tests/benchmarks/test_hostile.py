@@ -27,17 +27,20 @@ from PIL import Image
 from safetensors.torch import save
 from synthetic import write_suite
 
-from benchmarks import records, report, run, suite, tables
-from benchmarks.checkpoint import Damaged, load_tensors, save_tensors
-from benchmarks.cleaning import clean
+from benchmarks import report, run
+from benchmarks.cli.options import read_arguments, read_options
+from benchmarks.config import suite
+from benchmarks.core.errors import BadInput
 from benchmarks.data import load_dataset
 from benchmarks.data.cache import cache_folder
 from benchmarks.data.decoding import open_picture
 from benchmarks.data.files import FORMATS
-from benchmarks.errors import BadInput
-from benchmarks.generated import Images, Source, open_images
-from benchmarks.options import read_arguments, read_options
-from benchmarks.records import read_history, read_picture, read_suite
+from benchmarks.evaluation.generated import Images, Source, open_images
+from benchmarks.execution.cleaning import clean
+from benchmarks.records import store
+from benchmarks.records.store import read_history, read_picture, read_suite
+from benchmarks.reporting import tables
+from benchmarks.training.checkpoint import Damaged, load_tensors, save_tensors
 
 
 def read_images(place: Path, **options: Any) -> np.ndarray:
@@ -435,7 +438,7 @@ def seal(fields: Any) -> bytes:
     """Give a record the right checksum, as a stranger would."""
     if isinstance(fields, dict):
         fields = {key: value for key, value in fields.items() if key != "sha256"}
-        fields["sha256"] = records.seal(fields)
+        fields["sha256"] = store.seal(fields)
     return json.dumps(fields).encode()
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from synthetic import write_suite
 
-from benchmarks.errors import BadInput
-from benchmarks.plots import PLOTS, draw_samples
-from benchmarks.records import read_index, read_record, read_suite, write_index, write_record
+from benchmarks.core.errors import BadInput
+from benchmarks.records.store import read_index, read_record, read_suite, write_index, write_record
 from benchmarks.report import build_report, load, main
-from benchmarks.tables import write_latex
+from benchmarks.reporting.plots import PLOTS, draw_samples
+from benchmarks.reporting.tables import write_latex
 
 TABLES = ["table.csv", "table.md", "table.tex", "scores.csv", "costs.csv"]
 

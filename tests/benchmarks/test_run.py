@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks import catalogue
-from benchmarks.plots import PLOTS
-from benchmarks.protocol import Evaluator
-from benchmarks.records import Record, Score
+from benchmarks.config import registry
+from benchmarks.evaluation.evaluator import Evaluator
+from benchmarks.records.schema import Record, Score
+from benchmarks.reporting.plots import PLOTS
 from benchmarks.run import conclude, main
 from metrics import EXTRACTORS, INTERVALS, METRICS
 
@@ -134,7 +134,7 @@ def test_answers_do_not_wait_for_torch(here: Path) -> None:
 import sys
 from contextlib import redirect_stdout
 from io import StringIO
-from benchmarks.records import Record, Score
+from benchmarks.records.store import Record, Score
 from benchmarks.run import conclude, main
 
 for line in ("--list", "--help", "digitz", "--models gna", "--set vae.betta=1", "--seeds 0"):
@@ -402,7 +402,7 @@ def test_a_shipped_model_trained_with_other_code_is_marked_until_forced(
     arguments = ["--models", f"gan,{OWN}:Average", "--out", "o", *QUICK]
     assert main(arguments) == 0
     assert "other code" not in capsys.readouterr().out
-    monkeypatch.setattr(catalogue, "hash_program", lambda _: "other")
+    monkeypatch.setattr(registry, "hash_program", lambda _: "other")
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "2 of 2 runs are finished already" in out

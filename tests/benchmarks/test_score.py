@@ -16,11 +16,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import run
+from benchmarks.analysis.tidy import TIDY_COLUMNS
 from benchmarks.api import score
-from benchmarks.errors import BadInput
-from benchmarks.records import read_index, read_record, read_suite, seal
+from benchmarks.core.errors import BadInput
+from benchmarks.records.store import read_index, read_record, read_suite, seal
 from benchmarks.score import main
-from benchmarks.tidy import TIDY_COLUMNS
 
 OWN = Path(__file__).with_name("own_models.py")
 DIGITS = np.rint(load_digits().images * 255 / 16).astype(np.uint8)
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "digits"
     options = ("--extractor", "random", "--samples", "64", "--steps", "5", "--seeds", "1")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.plots.render", lambda _: {})
+        patch.setattr("benchmarks.reporting.plots.render", lambda _: {})
         assert run.main(["--models", f"{OWN}:Average", *options, "--out", str(folder)]) == 0
     return folder
 
@@ -56,7 +56,7 @@ def comparison(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> Pa
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take longer than all else."""
-    monkeypatch.setattr("benchmarks.plots.render", lambda _: {})
+    monkeypatch.setattr("benchmarks.reporting.plots.render", lambda _: {})
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -555,7 +555,7 @@ def test_a_row_that_cannot_be_written_whole_leaves_no_trace(
     def fail(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("benchmarks.comparison.write_index", fail)
+    monkeypatch.setattr("benchmarks.evaluation.comparison.write_index", fail)
     before = files(comparison)
     arguments = ["digits.npy", "--into", str(comparison), "--label", "theirs", "--metrics", "fid"]
     assert main(arguments) == 1
@@ -568,7 +568,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(here: Path, monkeypatch, 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.external.evaluate", interrupt)
+    monkeypatch.setattr("benchmarks.evaluation.external.evaluate", interrupt)
     assert main(["digits.npy", *QUICK]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not Path("results").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kills import is_empty, take_stock, wait_for
 
-from benchmarks.checkpoint import Damaged
+from benchmarks.training.checkpoint import Damaged
 
 PATIENCE = 600.0
 """Seconds after which a test gives up waiting for a command."""

@@ -30,14 +30,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.checkpoint import load_all
-from benchmarks.records import (
-    TrainedRecord,
-    read_history,
-    read_index,
-    read_record,
-    read_sealed,
-)
+from benchmarks.records.schema import TrainedRecord
+from benchmarks.records.store import read_history, read_index, read_record, read_sealed
+from benchmarks.training.checkpoint import load_all
 
 WITNESS = Path(__file__).with_name("witness.py")
 GRACE = 600.0

@@ -12,8 +12,8 @@ import pytest
 from commands import PATIENCE, Command, Session
 from kills import check_files, find_workers, take_stock, wait_for
 
-from benchmarks import engines
-from benchmarks.interruption import Interrupted, in_hand, interruptible
+from benchmarks.core.signals import Interrupted, in_hand, interruptible
+from benchmarks.execution import local
 
 LAST_WORDS = "interrupted; the same command goes on with the runs not finished\n"
 
@@ -110,12 +110,12 @@ class Failing:
 def test_a_worker_asked_to_end_while_a_write_fails_does_not_wait_for_another_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engines, "run", Failing())
+    monkeypatch.setattr(local, "run", Failing())
     ours, theirs = Pipe()
     ours.send("a job")
     ours.send("another")
     with pytest.raises(SystemExit) as raised:
-        engines.work(theirs)
+        local.work(theirs)
     assert raised.value.code == 143
     assert ours.recv() == "a record"
     assert not ours.poll()
@@ -125,10 +125,10 @@ def test_no_further_run_begins_after_an_interrupt_while_a_write_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = Failing()
-    monkeypatch.setattr(engines, "run", run)
-    monkeypatch.setattr(engines, "check_disk", lambda *_: None)
+    monkeypatch.setattr(local, "run", run)
+    monkeypatch.setattr(local, "check_disk", lambda *_: None)
     job, display = MagicMock(), MagicMock()
     with pytest.raises(Interrupted), interruptible():
-        engines.run_inline([job, job], display)
+        local.run_inline([job, job], display)
     assert run.begun == 1
     display.finish.assert_called_once()

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from kills import put_to_the_test
 
+from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
-from benchmarks.engines import Worker
-from benchmarks.job import Job, Place
-from benchmarks.records import Record, read_record
-from benchmarks.runner import run
-from benchmarks.suite import build_suite, plan_runs
+from benchmarks.execution.job import Job, Place
+from benchmarks.execution.local import Worker
+from benchmarks.execution.plan import plan_runs
+from benchmarks.execution.run_one import run
+from benchmarks.records.schema import Record
+from benchmarks.records.store import read_record
 
 TABLE = {"images": 320, "batch": 32, "seeds": 1, "samples": 64, "extractor": "random"}
 

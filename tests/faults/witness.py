@@ -14,11 +14,13 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from benchmarks import engines, report, runner, training
-from benchmarks.job import Job, Tell
-from benchmarks.messages import Message, Saved
-from benchmarks.records import Record
+from benchmarks import report
+from benchmarks.execution import local, run_one
+from benchmarks.execution.events import Message, Saved
+from benchmarks.execution.job import Job, Tell
+from benchmarks.records.schema import Record
 from benchmarks.run import main
+from benchmarks.training import loop
 
 LOG = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 in_hand = {"run": ""}
@@ -55,7 +57,7 @@ def note_steps(play_round: Callable[..., None]) -> Callable[..., None]:
 
 
 def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
-    """Give `benchmarks.runner.run`, written down with its checkpoints."""
+    """Give `benchmarks.execution.run_one.run`, written down with its checkpoints."""
 
     def call(job: Job, tell: Tell) -> Record:
         in_hand["run"] = job.spec.name
@@ -73,11 +75,11 @@ def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
     return call
 
 
-engines.run = note_runs(engines.run)
-training.play_round = note_steps(training.play_round)
-runner.Keeper.keep = noting("keeping", runner.Keeper.keep)
-runner.judge = noting("scoring", runner.judge)
-runner.calibrate = noting("calibration", runner.calibrate)
+local.run = note_runs(local.run)
+loop.play_round = note_steps(loop.play_round)
+run_one.Keeper.keep = noting("keeping", run_one.Keeper.keep)
+run_one.judge = noting("scoring", run_one.judge)
+run_one.calibrate = noting("calibration", run_one.calibrate)
 report.publish = noting("report", report.publish)
 
 if __name__ == "__main__":

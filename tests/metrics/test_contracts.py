@@ -13,7 +13,7 @@ from draws import normal
 import metrics
 from metrics import EXTRACTORS, INTERVALS, METRICS, Material, build_extractor
 from metrics.likelihood import Annealing
-from metrics.score import Inputs
+from metrics.registry import Inputs
 
 
 def shades(n: int = 60, channels: int = 1, side: int = 12) -> torch.Tensor:
@@ -165,7 +165,7 @@ def test_a_static_reader_finds_every_name_and_summary():
 @pytest.fixture(params=[name for name in EXTRACTORS if not EXTRACTORS[name].weights])
 def extractor(request, monkeypatch, tmp_path):
     """Each extractor that needs no weights of others; `inception` has tests of its own."""
-    monkeypatch.setattr(metrics.classifier, "STEPS", 8)
+    monkeypatch.setattr(metrics.extractors.classifier, "STEPS", 8)
     images = (255 * shades(channels=3)).to(torch.uint8)
     return build_extractor(request.param, Material(images, torch.arange(60) % 4, 4, "k", tmp_path))
 

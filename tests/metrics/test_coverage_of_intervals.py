@@ -9,7 +9,7 @@ from draws import normal
 from torch import Tensor
 
 from metrics import METRICS, Interval, frechet_distance, frechet_interval, jackknife
-from metrics.frechet import Moments, _expand, frechet_infinity_interval
+from metrics.fid import Moments, _expand, frechet_infinity_interval
 
 
 def cover(intervals: list[Interval], expected: float) -> float:

@@ -14,7 +14,7 @@ from torchmetrics.functional.image import (
 
 from metrics import mean_interval, psnr, reconstruction_mse, ssim
 from metrics.reconstruction import ALEXNET, SCALES, lpips, mae, ms_ssim
-from metrics.score import METRICS, NotApplicable
+from metrics.registry import METRICS, NotApplicable
 
 
 def pairs(side: int = 28, channels: int = 1, n: int = 6) -> tuple[Tensor, Tensor]:

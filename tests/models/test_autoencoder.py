@@ -6,8 +6,8 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from models.autoencoder import Autoencoder
-from models.density import GENERATION, Density
-from models.game import Round
+from models.base import Step
+from models.networks.density import GENERATION, Density
 from models.vae import VAE
 
 
@@ -27,7 +27,7 @@ def test_error_is_summed_over_pixels_and_averaged_over_images() -> None:
     model = Autoencoder(Autoencoder.Config(hidden=(8,), latent=3), (1, 8, 8)).eval()
     x = torch.rand(5, 1, 8, 8)
     expected = (model.reconstruct(x, seeded()) - x).square().sum() / 5
-    torch.testing.assert_close(model.error(Round(x, None, seeded(), 0)), expected)
+    torch.testing.assert_close(model.error(Step(x, None, seeded(), 0)), expected)
 
 
 def test_a_mixture_has_the_moments_of_the_codes_it_is_fitted_to() -> None:

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.base import Step
 from models.cyclegan import CycleGAN, Past
-from models.game import Round
 
 SHAPE = (1, 8, 8)
 
@@ -13,8 +13,8 @@ def tiny(**settings: float) -> CycleGAN:
     return CycleGAN(CycleGAN.Config(width=4, critic_width=4, blocks=1, **settings), SHAPE)
 
 
-def round_of(images: Tensor, source: Tensor | None, step: int = 0, seed: int = 0) -> Round:
-    return Round(images, source, torch.Generator().manual_seed(seed), step)
+def round_of(images: Tensor, source: Tensor | None, step: int = 0, seed: int = 0) -> Step:
+    return Step(images, source, torch.Generator().manual_seed(seed), step)
 
 
 class Constant(nn.Module):

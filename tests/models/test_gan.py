@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.game import Round
+from models.base import Step
 from models.gan import GAN, LOSSES, Loss
 
 REAL, FAKE = torch.tensor([2.0, -1.0]), torch.tensor([0.5, -3.0])
@@ -66,7 +66,7 @@ def test_a_relativistic_loss_sees_the_logits_of_real_images(
     )
     monkeypatch.setitem(LOSSES, "hinge", relativistic)
     gan = GAN(GAN.Config(loss="hinge", hidden=(8,)), (1, 8, 8))
-    play = Round(torch.rand(4, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
+    play = Step(torch.rand(4, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
     losses = gan.discriminate(play), gan.generate(play)
     real, fake = gan.D(play.images), gan.D(play.memo["fakes"])
     expected = F.softplus(fake - real).mean(), F.softplus(real - fake).mean()
@@ -93,7 +93,7 @@ def losses_of_linear_critic(**settings: float) -> tuple[float, float]:
         gan = GAN(GAN.Config(loss="wasserstein", hidden=(8,), **chosen), (1, 8, 8))
         w = torch.randn(64)
         gan.D = Linear(3 * w / w.norm())
-        play = Round(torch.rand(16, 1, 8, 8), None, torch.Generator().manual_seed(1), 0)
+        play = Step(torch.rand(16, 1, 8, 8), None, torch.Generator().manual_seed(1), 0)
         found.append(gan.discriminate(play).item())
     return found[0], found[1]
 
@@ -135,7 +135,7 @@ def test_batch_statistics_of_real_and_generated_images_are_kept_apart(
     torch.manual_seed(0)
     gan = GAN(GAN.Config(width=4, hidden=(8,), **settings), (1, 8, 8)).train()
     assert any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in gan.D.modules())
-    play = Round(torch.rand(16, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
+    play = Step(torch.rand(16, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
     fake = play.once("fakes", lambda: torch.rand(16, 1, 8, 8) / 4)
     expected = LOSSES["nonsaturating"].discriminator(gan.D(play.images), gan.D(fake)).item()
     mixed = gan.D(torch.cat([play.images, fake])).chunk(2)
@@ -145,7 +145,7 @@ def test_batch_statistics_of_real_and_generated_images_are_kept_apart(
 
 def test_both_players_judge_the_same_fakes_and_only_their_own_side_learns() -> None:
     gan = GAN(GAN.Config(hidden=(8,)), (1, 8, 8))
-    play = Round(torch.rand(4, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
+    play = Step(torch.rand(4, 1, 8, 8), None, torch.Generator().manual_seed(0), 0)
     loss = gan.discriminate(play)
     assert not any(
         g is not None

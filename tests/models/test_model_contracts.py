@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from benchmarks.catalogue import list_models, load_model
-from benchmarks.checkpoint import load_all, save_tensors
-from benchmarks.contract import ROUNDING
-from benchmarks.training import Plan, State, Trained, train
+from benchmarks.config.registry import list_models, load_model
+from benchmarks.evaluation.contract import ROUNDING
+from benchmarks.training.checkpoint import load_all, save_tensors
+from benchmarks.training.loop import Plan, State, Trained, train
 from models.autoencoder import Autoencoder
-from models.game import GenerativeModel, Player, Round
+from models.base import GenerativeModel, Player, Step
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 27, 27)]
 SMALL = {
@@ -81,9 +81,9 @@ def images(n: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
     return torch.rand(n, *shape, generator=seeded(seed))
 
 
-def play(model: GenerativeModel, shape: tuple[int, int, int]) -> Round:
+def play(model: GenerativeModel, shape: tuple[int, int, int]) -> Step:
     source = images(6, shape, 1) if model.uses_source else None
-    return Round(images(6, shape), source, seeded(), 0)
+    return Step(images(6, shape), source, seeded(), 0)
 
 
 def draw(model: GenerativeModel, n: int, shape: tuple[int, int, int], seed: int = 0) -> Tensor:
@@ -472,7 +472,7 @@ class Centred(Autoencoder):
         super().__init__(config, shape)
         self.register_buffer("centre", torch.zeros(shape))
 
-    def error(self, play: Round) -> Tensor:
+    def error(self, play: Step) -> Tensor:
         if self.training:
             self.centre.lerp_(play.images.mean(0), 0.3)
         return super().error(replace(play, images=play.images - self.centre))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from models.game import Round
+from models.base import Step
 from models.vae import VAE
 
 SHAPE = (1, 8, 8)
@@ -39,7 +39,7 @@ def test_kl_is_that_of_the_posterior_and_its_weight_is_beta() -> None:
     for beta in (0, 1, 4):
         model = vae(beta=beta)
         model.encoder, model.decoder = Fixed(torch.cat([μ, log_σ2])), Fixed(torch.zeros(SHAPE))
-        losses[beta] = model.negative_elbo(Round(x, None, seeded(), 0))
+        losses[beta] = model.negative_elbo(Step(x, None, seeded(), 0))
     torch.testing.assert_close(losses[1] - losses[0], expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(losses[4] - losses[0], 4 * expected, rtol=1e-4, atol=1e-4)
 
@@ -62,7 +62,7 @@ def test_codes_have_the_posteriors_mean_and_deviation() -> None:
     model.encoder = Fixed(torch.cat([μ, 2 * σ.log()]))
     model.decoder = nn.Sequential(nn.Identity(), nn.Linear(3, 64), nn.Unflatten(1, SHAPE))
     model.decoder[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
-    model.negative_elbo(Round(torch.rand(20_000, *SHAPE), None, seeded(), 0))
+    model.negative_elbo(Step(torch.rand(20_000, *SHAPE), None, seeded(), 0))
     torch.testing.assert_close(seen[0].mean(0), μ, atol=0.05, rtol=0)
     torch.testing.assert_close(seen[0].std(0), σ, atol=0.05, rtol=0)
 

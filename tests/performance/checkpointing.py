@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.catalogue import load_model
-from benchmarks.checkpoint import save_tensors
-from benchmarks.costs import count_parameters
-from benchmarks.options import make_parser
-from benchmarks.suite import Contender, Suite, build_suite, find_suite, read_toml
-from benchmarks.training import Plan, State, train
-from models.game import GenerativeModel
+from benchmarks.cli.options import make_parser
+from benchmarks.config.registry import load_model
+from benchmarks.config.suite import Contender, Suite, build_suite, find_suite, read_toml
+from benchmarks.training.checkpoint import save_tensors
+from benchmarks.training.costs import count_parameters
+from benchmarks.training.loop import Plan, State, train
+from models.base import GenerativeModel
 
 INTERVAL = float(make_parser().get_default("checkpoint_seconds"))
 BOUND = 0.02

@@ -31,11 +31,11 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks import costs
+from benchmarks.training import costs
 from metrics import InceptionExtractor, Moments, frechet_distance
-from metrics.inception import LAYERS
-from metrics.kernel import kernel_distance_subsets
-from metrics.neighbours import precision_recall_density_coverage
+from metrics.extractors.inception import LAYERS
+from metrics.kid import kernel_distance_subsets
+from metrics.prdc import precision_recall_density_coverage
 
 PEERS = ("pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics", "prdc", "numpy", "scipy")
 QUICK = 2.0

@@ -17,12 +17,15 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from benchmarks.cli.options import find_cache
+from benchmarks.config.spec import RunSpec
+from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.data import load_dataset
-from benchmarks.job import Job, Place
-from benchmarks.options import find_cache
+from benchmarks.evaluation.loading import load_evaluator
+from benchmarks.execution.job import Job, Place
+from benchmarks.execution.plan import plan_runs
+from benchmarks.execution.run_one import Progress, fit, fixed_threads
 from benchmarks.run import prepare
-from benchmarks.runner import Progress, fit, fixed_threads, load_evaluator
-from benchmarks.suite import RunSpec, build_suite, find_suite, plan_runs, read_toml
 
 SCHEDULES = ("constant", "constant_linear", "linear", "cosine")
 FIRST_SEED = 1_000

@@ -74,7 +74,7 @@ def measure(what: str, line: list[str], **variables: str) -> None:
 
 def score_features(count: int, metrics: str) -> None:
     """Score made-up features as the command does when it has taken them."""
-    from benchmarks.reference import Reference
+    from benchmarks.evaluation.reference import Reference
     from metrics import Features
 
     def draw(seed: int) -> Features:

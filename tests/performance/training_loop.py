@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
+from benchmarks.core.errors import BadInput
 from benchmarks.data import default_data_root, load_dataset
-from benchmarks.errors import BadInput
-from benchmarks.protocol import as_tensor
-from benchmarks.training import Plan, train
+from benchmarks.evaluation.evaluator import as_tensor
+from benchmarks.training.loop import Plan, train
 from models.gan import GAN, LOSSES
 
 BATCH = 64
@@ -98,7 +98,7 @@ def make_update(*, fused: bool) -> Callable[[Tensor], None]:
 
 
 LOOPS: dict[str, Loop] = {
-    "benchmarks.training": play,
+    "benchmarks.training.loop": play,
     "by hand, Adam": partial(write_by_hand, fused=False),
     "by hand, fused Adam": partial(write_by_hand, fused=True),
     "DataLoader, ToTensor": partial(load_pictures, transform=ToTensor()),

@@ -1,0 +1,1 @@
+"""What records say: data frames, findings, changes, several suites, audits."""

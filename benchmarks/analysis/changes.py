@@ -1,0 +1,473 @@
+"""What changed between two results of the same contenders, and whether it is beyond noise.
+
+Contenders are matched by name, their runs by seed. Scores are compared only where everything that
+they depend on but the model is the same: data, extractor, number of samples, reference, protocol.
+
+A contender's runs of one seed share initial weights and the order of the data, so that their scores
+go up and down together: where both results have the same seeds, five or more, their differences
+seed by seed are tested by paired t. Welch's t compares all others; it is valid there too, if not as
+sharp. Pairing halves the degrees of freedom, and below five seeds that costs more than it brings.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.analysis.tidy import HEADLINES, runs_by_contender, shown_extractor
+from benchmarks.analysis.traits import PAIRS, find_protocol, read_traits
+from benchmarks.config.registry import list_metrics
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.errors import BadInput
+from benchmarks.records.schema import SCORED, Record, Score
+from benchmarks.records.store import Results
+from benchmarks.statistics import ALPHA, LOG_SCALE, SAME_RANGE, holm, paired, welch
+
+EXACT = ("parameters", "training_flops_per_step", "sampling_flops_per_image")
+MEASURED = ("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds")
+SAME, BETTER, WORSE = "same", "better", "worse"
+UNCHANGED = "no change beyond noise"
+INCOMPARABLE, UNJUDGED = "not comparable", "cannot be judged"
+MACHINE = "depends on the machine"
+FAILS_MORE, FAILS_LESS = "fails more", "fails less"
+COLUMNS = (
+    *("kind", "contender", "name", "view", "old", "new", "change", "estimate", "low", "high"),
+    *("p", "p_holm", "test", "seeds_old", "seeds_new", "verdict", "reason"),
+)
+FITTED = re.compile(r"deviation [\d.e+-]+, chosen")
+"""What a protocol's words say that the model's own validation has found, which may change."""
+RUN = re.compile(r"(?P<contender>.+?)(?:-s(?P<seed>\d+))?-[0-9a-f]+")
+"""The name of a run, for those that have left no record."""
+TROUBLE = "runs not ok"
+FEWEST_PAIRS = 5
+NAMED = 12
+"""Differences of one kind that the terminal lists before it says how many more there are."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed between two results.
+
+    Attributes:
+        old: the folder of the older results.
+        new: that of the newer ones.
+        frame: a row a contender and score, cost or count of runs, with `COLUMNS`: `change` says
+            whether `estimate` is a `ratio` new / old or a `difference` new - old.
+        differences: a row a setting, version or part of the hardware that differs, with the
+            columns `kind`, `contender`, `name`, `old` and `new`, all text.
+        notes: what there is to know beside them, a line each.
+    """
+
+    old: str
+    new: str
+    frame: pd.DataFrame
+    differences: pd.DataFrame
+    notes: list[str]
+
+
+@dataclass
+class Measured:
+    """A contender's values by one score, and all else that they depend on.
+
+    Attributes:
+        by_seed: the finite values; a run without a seed has the key None.
+        conditions: by name, all that occur in its runs.
+    """
+
+    by_seed: dict[int | None, float] = field(default_factory=dict)
+    conditions: dict[str, set[Any]] = field(default_factory=dict)
+
+
+Key = tuple[str, str]
+"""A metric, and the name of its extractor where that is not the one that is shown."""
+
+
+def compare_results(old: Results, new: Results) -> Changes:
+    """Compare two suites' results, contender by contender.
+
+    Holm's correction is over the tests of all contenders' headline scores, and apart from these
+    over the tests of all further scores, so that these take nothing from the headline's certainty.
+
+    Raises:
+        BadInput: they have no contender in common.
+    """
+    shared = _shared_names(old, new)
+    before, after = (runs_by_contender(results.records) for results in (old, new))
+    scores = list(_score_rows(shared, _measure(old), _measure(new)))
+    _adjust([row for row in scores if row["name"] in HEADLINES and not row["view"]])
+    _adjust([row for row in scores if row["name"] not in HEADLINES or row["view"]])
+    statuses = [_statuses(results) for results in (old, new)]
+    rows = [*scores]
+    for name in shared:
+        rows.append(_status_row(name, *(part.get(name, {}) for part in statuses)))
+        rows += _cost_rows(name, before.get(name, []), after.get(name, []))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    texts = dict.fromkeys(("view", "test", "reason"), "")
+    frame = frame.astype(dict.fromkeys(texts, object)).fillna(texts)
+    return Changes(
+        str(old.folder),
+        str(new.folder),
+        frame.astype({"seeds_old": "Int64", "seeds_new": "Int64"}),
+        _differences(shared, before, after),
+        _notes(old, new),
+    )
+
+
+def is_worse(changes: Changes) -> bool:
+    """Tell whether any score is worse beyond noise, or any contender fails more than before."""
+    return bool(changes.frame["verdict"].isin([WORSE, FAILS_MORE]).any())
+
+
+def is_comparable(changes: Changes) -> bool:
+    """Tell whether there is any score that could be compared: else nothing speaks for no change."""
+    scores = changes.frame[changes.frame["kind"] == "score"]
+    return bool((scores["verdict"] != INCOMPARABLE).any())
+
+
+def _shared_names(old: Results, new: Results) -> list[str]:
+    names = [[entry.name for entry in results.index.contenders] for results in (old, new)]
+    shared = [name for name in names[1] if name in set(names[0])]
+    if not shared:
+        lists = [", ".join(part[:NAMED]) or "none" for part in names]
+        raise BadInput(
+            f"{old.folder} and {new.folder} have no contender in common: "
+            f"{lists[0]} there, {lists[1]} here; a contender keeps its name to be compared"
+        )
+    return shared
+
+
+def _measure(results: Results) -> dict[str, dict[Key, Measured]]:
+    """All values by contender and score of the runs whose scores count."""
+    shown = shown_extractor(results.records)
+    measured: dict[str, dict[Key, Measured]] = {}
+    for record in results.records:
+        if record.status not in SCORED or record.family == CALIBRATION:
+            continue
+        own = measured.setdefault(record.contender, {})
+        for score in record.scores:
+            entry = own.setdefault((score.metric, _view(score.extractor, shown)), Measured())
+            if score.value is not None:
+                entry.by_seed.setdefault(record.seed, score.value)
+            for name, value in _conditions(record, score):
+                entry.conditions.setdefault(name, set()).add(value)
+    return measured
+
+
+def _view(extractor: str | None, shown: str | None) -> str:
+    """The name of an extractor, or nothing where it is that which is shown; hashes may differ."""
+    name, main = ((text or "").partition("@")[0] for text in (extractor, shown))
+    return "" if name == main else name
+
+
+def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
+    """What a score depends on beside the model; translators depend on their sources as well."""
+    data = record.spec.get("data")
+    data = data if isinstance(data, dict) else {}
+    yield "data set", record.dataset
+    yield "data fingerprint", _brief(data.get("fingerprint"))
+    traits = read_traits(record)
+    if traits.uses_source:
+        yield "source fingerprint", _brief(data.get("source_fingerprint"))
+    yield "version of the protocol", json.dumps(record.spec.get("protocol"))
+    yield "extractor", score.extractor
+    yield "samples", score.n
+    yield "reference", score.reference
+    protocol = find_protocol(record, score)
+    yield "protocol", FITTED.sub("deviation chosen", protocol) if protocol else None
+    if score.metric in PAIRS:
+        yield "code size", traits.code_size
+    yield "checkpoint", score.checkpoint
+
+
+def _brief(fingerprint: Any) -> str:
+    return str(fingerprint)[:8]
+
+
+def _score_rows(
+    names: Iterable[str],
+    old: dict[str, dict[Key, Measured]],
+    new: dict[str, dict[Key, Measured]],
+) -> Iterator[dict[str, Any]]:
+    """A row a contender and score that both have, the headline scores first."""
+    for name in names:
+        before, after = old.get(name, {}), new.get(name, {})
+        keys = [key for key in after if key in before and direction(key[0])]
+        for key in sorted(keys, key=_place):
+            if before[key].by_seed or after[key].by_seed:
+                row = {"kind": "score", "contender": name, "name": key[0], "view": key[1]}
+                yield row | _compare(key[0], before[key], after[key])
+
+
+def _place(key: Key) -> tuple[int, str, str]:
+    metric, view = key
+    place = HEADLINES.index(metric) if metric in HEADLINES and not view else len(HEADLINES)
+    return place, metric, view
+
+
+def direction(metric: str) -> str | None:
+    """Whether `lower` or `higher` values of a metric are better; None where it is no metric."""
+    entry = list_metrics().get(SAME_RANGE.get(metric, metric))
+    return entry.about["direction"] if entry else None
+
+
+def _compare(metric: str, old: Measured, new: Measured) -> dict[str, Any]:
+    """The cells of a score: values, change, test and verdict, before Holm's correction."""
+    values = [np.array(list(part.by_seed.values())) for part in (old, new)]
+    log = metric in LOG_SCALE and all((part > 0).all() for part in values)
+    cells: dict[str, Any] = {
+        "old": _centre(values[0], log),
+        "new": _centre(values[1], log),
+        "change": "ratio" if log else "difference",
+        "seeds_old": len(values[0]),
+        "seeds_new": len(values[1]),
+    }
+    if reason := _contrast(old.conditions, new.conditions):
+        return cells | {"verdict": INCOMPARABLE, "reason": reason}
+    if not len(values[0]) or not len(values[1]):
+        side = "new" if len(values[0]) else "old"
+        return cells | {"verdict": INCOMPARABLE, "reason": f"no finite value in the {side} results"}
+    shared = [seed for seed in new.by_seed if seed in old.by_seed]
+    if shared and all(old.by_seed[seed] == new.by_seed[seed] for seed in shared):
+        return cells | _same(cells, len(shared), log=log)
+    if min(len(part) for part in values) < 2:
+        cells["estimate"] = cells["new"] / cells["old"] if log else cells["new"] - cells["old"]
+        return cells | {"verdict": UNJUDGED, "reason": "one seed alone says nothing of the noise"}
+    return cells | _test(old, new, log=log)
+
+
+def _centre(values: np.ndarray, log: bool) -> float:
+    """The mean, or on the log scale the geometric one; NaN of nothing."""
+    if not len(values):
+        return math.nan
+    return math.exp(np.log(values).mean()) if log else float(values.mean())
+
+
+def _contrast(old: dict[str, set[Any]], new: dict[str, set[Any]]) -> str:
+    """What two scores do not have in common: `samples 400 → 1000`."""
+    return "; ".join(
+        f"{name} {_join(old.get(name, set()))} → {_join(found)}"
+        for name, found in new.items()
+        if found != old.get(name)
+    )
+
+
+def _join(values: Iterable[Any]) -> str:
+    words = sorted("none" if value is None else str(value) for value in values)
+    return " or ".join(words) or "none"
+
+
+def _same(cells: dict[str, Any], shared: int, *, log: bool) -> dict[str, Any]:
+    """The verdict on values that are the same bit for bit, in all seeds that both have."""
+    fewer = max(cells["seeds_old"], cells["seeds_new"]) > shared
+    reason = f"in the {shared} seeds that both have" if fewer else ""
+    estimate = 1.0 if log else 0.0
+    return {"verdict": SAME, "reason": reason, "estimate": estimate}
+
+
+def _test(old: Measured, new: Measured, *, log: bool) -> dict[str, Any]:
+    """The change with its interval and p; the difference new - old or the ratio new / old."""
+    same_seeds = old.by_seed.keys() == new.by_seed.keys() and len(new.by_seed) >= FEWEST_PAIRS
+    before = [old.by_seed[seed] for seed in (new.by_seed if same_seeds else old.by_seed)]
+    after = list(new.by_seed.values())
+    test = (paired if same_seeds else welch)(after, before, log=log)
+    name = "paired t" if same_seeds else "Welch's t"
+    cells = {"estimate": test.estimate, "low": test.low, "high": test.high, "p": test.p}
+    if math.isnan(test.p):
+        reason = "scores that do not vary over seeds say nothing of the noise"
+        return cells | {"verdict": UNJUDGED, "reason": reason}
+    return cells | {"test": name, "verdict": UNCHANGED, "reason": ""}
+
+
+def _adjust(rows: Sequence[dict[str, Any]]) -> None:
+    """Correct the p-values of a family of tests by Holm's method, and settle their verdicts."""
+    tested = [row for row in rows if not math.isnan(row.get("p", math.nan))]
+    for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
+        row["p_holm"] = p
+        if p <= ALPHA:
+            rises = row["estimate"] > (1 if row["change"] == "ratio" else 0)
+            row["verdict"] = BETTER if rises == (direction(row["name"]) == "higher") else WORSE
+
+
+def _statuses(results: Results) -> dict[str, dict[int | None, str]]:
+    """The status of every run by contender and seed; `missing` without a readable record."""
+    statuses: dict[str, dict[int | None, str]] = {}
+    read = {record.run: record for record in results.records}
+    for run in results.index.runs:
+        if record := read.get(run):
+            statuses.setdefault(record.contender, {})[record.seed] = record.status
+        elif named := RUN.fullmatch(run):
+            seed = int(named["seed"]) if named["seed"] else None
+            statuses.setdefault(named["contender"], {})[seed] = "missing"
+    return statuses
+
+
+def _status_row(
+    name: str, old: dict[int | None, str], new: dict[int | None, str]
+) -> dict[str, Any]:
+    """How many runs did not go well: of the seeds that both have, or of all where none are shared.
+
+    A run that has left no readable record did not go well either. The verdict states what was
+    counted; whether it could be chance, Fisher's exact p says beside it.
+    """
+    from scipy.stats import fisher_exact
+
+    shared = (old.keys() & new.keys()) or (old.keys() | new.keys())
+    parts = [[status for seed, status in part.items() if seed in shared] for part in (old, new)]
+    bad = [sum(status != "ok" for status in part) for part in parts]
+    well = [len(part) - count for part, count in zip(parts, bad, strict=True)]
+    shares = [count / max(1, len(part)) for part, count in zip(parts, bad, strict=True)]
+    tallies = [_tally(part) for part in parts]
+    verdict = (
+        SAME if shares[0] == shares[1] else FAILS_MORE if shares[1] > shares[0] else FAILS_LESS
+    )
+    return {
+        "kind": "runs",
+        "contender": name,
+        "name": TROUBLE,
+        "old": bad[0],
+        "new": bad[1],
+        "change": "difference",
+        "estimate": shares[1] - shares[0],
+        "p": float(fisher_exact([bad, well]).pvalue) if any(bad) else math.nan,
+        "test": "Fisher's exact" if any(bad) else "",
+        "seeds_old": len(parts[0]),
+        "seeds_new": len(parts[1]),
+        "verdict": verdict,
+        "reason": f"{tallies[0]} → {tallies[1]}" if len(set(tallies)) > 1 else "",
+    }
+
+
+def _tally(statuses: Iterable[str]) -> str:
+    counts = sorted(Counter(statuses).items())
+    return ", ".join(f"{n} {status}" for status, n in counts) or "no run"
+
+
+def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Iterator[dict[str, Any]]:
+    """A row a cost: counted ones are the same, more or less; timed ones depend on the machine."""
+    for cost in (*EXACT, *MEASURED):
+        before, after = (_costs(part, cost) for part in (old, new))
+        if before and after:
+            means = sum(before) / len(before), sum(after) / len(after)
+            verdict = SAME if means[0] == means[1] else "more" if means[1] > means[0] else "less"
+            yield {
+                "kind": "cost",
+                "contender": name,
+                "name": cost,
+                "old": means[0],
+                "new": means[1],
+                "change": "ratio",
+                "estimate": means[1] / means[0] if means[0] else math.nan,
+                "seeds_old": len(before),
+                "seeds_new": len(after),
+                "verdict": verdict if cost in EXACT else MACHINE,
+            }
+
+
+def _costs(records: Iterable[Record], cost: str) -> list[float]:
+    values = (getattr(r.costs, cost) for r in records if r.status in SCORED)
+    return [value for value in values if value is not None]
+
+
+def _differences(
+    names: Sequence[str], old: dict[str, list[Record]], new: dict[str, list[Record]]
+) -> pd.DataFrame:
+    """A row a key of specs and environments that differs, with the contenders that it concerns."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for name in names:
+        parts = [part.get(name, []) for part in (old, new)]
+        if not all(parts):
+            continue
+        for kind, read in (("setting", _settings), ("environment", _surroundings)):
+            before, after = (_gather(map(read, part)) for part in parts)
+            for key in dict.fromkeys((*before, *after)):
+                values = (_join(before.get(key, ())), _join(after.get(key, ())))
+                if values[0] != values[1]:
+                    found.setdefault((kind, key, *values), []).append(name)
+    rows = [
+        (kind, "all" if len(who) == len(names) else ", ".join(who), key, *values)
+        for (kind, key, *values), who in found.items()
+    ]
+    rows.sort(key=lambda row: row[0], reverse=True)
+    return pd.DataFrame(rows, columns=["kind", "contender", "name", "old", "new"])
+
+
+def _gather(tables: Iterable[dict[str, str]]) -> dict[str, set[str]]:
+    """All values that occur of each key."""
+    gathered: dict[str, set[str]] = {}
+    for table in tables:
+        for key, value in table.items():
+            gathered.setdefault(key, set()).add(value)
+    return gathered
+
+
+def _settings(record: Record) -> dict[str, str]:
+    """A run's spec but for its seed, nested keys joined by dots."""
+    spec = {key: value for key, value in record.spec.items() if key not in {"seed", "contender"}}
+    return dict(_flatten(spec))
+
+
+def _surroundings(record: Record) -> dict[str, str]:
+    """Versions and hardware of a run's scoring, which are its training's unless it came later."""
+    environment = record.scored or record.environment
+    return dict(_flatten(environment.model_dump())) if environment else {}
+
+
+def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            words = "none" if value is None else json.dumps(value)
+            yield f"{prefix}{key}", value if isinstance(value, str) else words
+
+
+def _notes(old: Results, new: Results) -> list[str]:
+    """Contenders and scores that only one side has, calibration that moved, what was not read."""
+    names = [[entry.name for entry in results.index.contenders] for results in (old, new)]
+    notes = [
+        f"only the {side} results have {', '.join(extra)}"
+        for side, own, other in (("old", *names), ("new", *names[::-1]))
+        if (extra := [name for name in own if name not in set(other)])
+    ]
+    metrics = [
+        {score.metric for record in results.records for score in record.scores}
+        for results in (old, new)
+    ]
+    notes += [
+        f"only the {side} results have scores by {', '.join(extra)}"
+        for side, extra in (
+            ("old", sorted(metrics[0] - metrics[1])),
+            ("new", sorted(metrics[1] - metrics[0])),
+        )
+        if extra
+    ]
+    notes += _calibration_notes(old, new)
+    for side, results in (("old", old), ("new", new)):
+        notes += [f"{side} results: {warning}" for warning in results.warnings[:NAMED]]
+        if len(results.warnings) > NAMED:
+            notes.append(f"{side} results: {len(results.warnings) - NAMED:,} more such records")
+    return notes
+
+
+def _calibration_notes(old: Results, new: Results) -> Iterator[str]:
+    """The calibration rows have no model: where their scores move, the scoring did."""
+    tables = [
+        {
+            (r.contender, s.metric, s.extractor, s.n): s.value
+            for r in results.records
+            if r.family == CALIBRATION
+            for s in r.scores
+        }
+        for results in (old, new)
+    ]
+    moved = [key for key, value in tables[1].items() if tables[0].get(key, value) != value]
+    if moved:
+        rows = ", ".join(f"{name} {metric}" for name, metric, *_ in moved[:NAMED])
+        more = " …" if len(moved) > NAMED else ""
+        yield f"the scoring itself has changed, since no model is behind {rows}{more}"

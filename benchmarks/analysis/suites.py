@@ -1,0 +1,341 @@
+"""Several suites side by side: a row a data set, a column a contender, and ranks over data sets.
+
+Scores of different data sets have no common scale, so contenders are ranked within each data set
+and the ranks averaged, as Demšar (2006) has it. Suites of the same data set are rows of their own,
+but count as one data set: they say nothing about others.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.analysis.audits import MARK, Marks
+from benchmarks.analysis.tidy import HEADLINES, comparison_frame, shown_extractor
+from benchmarks.analysis.traits import PAIRS, name_route
+from benchmarks.auditing.store import demand_audit, find_audit, find_fingerprints
+from benchmarks.config.registry import list_metrics
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.errors import BadInput
+from benchmarks.core.text import count, state_p
+from benchmarks.records.store import Results, read_suite
+from benchmarks.reporting.tables import doubt_features
+from benchmarks.statistics import (
+    ALPHA,
+    FEWEST_DATA_SETS,
+    LOG_SCALE,
+    Friedman,
+    friedman,
+    is_lower_better,
+)
+
+FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")
+"""What a row is called where the name of its data set is not enough, and where that is not."""
+VALUE_COLUMNS = (
+    *("metric", "suite", "dataset", "folder", "contender", "seeds", "value", "low", "high"),
+    *("rank", "ratio", "samples", "reference", "extractor", "route", "code_size"),
+)
+RANK_COLUMNS = ("metric", "contender", "rank", "wins", "ratio", "data_sets", "suites")
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Several suites' headline scores.
+
+    Attributes:
+        scores: a row a score, suite and contender, with `VALUE_COLUMNS`: `suite` names the row,
+            `rank` and `ratio` (to the best value, of scores on the log scale) are within it, among
+            the contenders that have this score in every suite that is ranked. Of reconstructions
+            the most that are by one route and, in each suite, from codes of one size are ranked,
+            and a training by several samplers counts once.
+        ranks: a row a score and contender of those, the best first, with `RANK_COLUMNS`: the mean
+            rank, on how many data sets it is the best (a tie shares the win) and the geometric mean
+            of its ratios.
+        tests: Friedman's test by score, of those that have ranks.
+        notes: a line each on what was left out and why.
+        marked: the scores whose audit failed in any suite; a note says for what.
+        refusals: by score, why nobody is ranked by it, where audits are required.
+    """
+
+    scores: pd.DataFrame
+    ranks: pd.DataFrame
+    tests: dict[str, Friedman]
+    notes: list[str]
+    marked: list[str] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The headline scores that there are."""
+        return [metric for metric in HEADLINES if metric in set(self.scores["metric"])]
+
+    @property
+    def data_sets(self) -> int:
+        """How many different data sets there are."""
+        return int(self.scores["dataset"].nunique())
+
+
+def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> Aggregate:
+    """Read several suites and rank their contenders.
+
+    Args:
+        folders: of the suites.
+        require_audit: whether to rank nobody by a score that has not passed every suite's audit.
+
+    Raises:
+        BadInput: a folder holds no readable suite, or they are fewer than two, or have no score, or
+            no audit that is required.
+    """
+    if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
+        raise BadInput("several suites are compared: name two or more different folders")
+    suites = [read_suite(folder) for folder in folders]
+    for suite in suites if require_audit else ():
+        demand_audit(suite)
+    return aggregate(suites, require_audit=require_audit)
+
+
+def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggregate:
+    """Rank the contenders of several suites by each headline score, as `read_aggregate` has it.
+
+    Raises:
+        BadInput: none of them has a headline score.
+    """
+    values = _values(suites)
+    if values.empty:
+        names = ", ".join(str(suite.folder) for suite in suites)
+        raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
+    warnings = list[str]()
+    audits = dict(zip(_labels(suites), _find_marks(suites, warnings, require_audit), strict=True))
+    refusals = _refuse(audits, values)
+    parts, ranks, tests = [], [], {}
+    left_out: dict[str, list[str]] = {}
+    for metric, rows in ((str(name), rows) for name, rows in values.groupby("metric", sort=False)):
+        ranked, reasons = _rank(metric, rows, refusals.get(metric))
+        parts.append(ranked)
+        for reason in reasons:
+            left_out.setdefault(reason, []).append(_symbol(metric))
+        if ranked["rank"].notna().any():
+            summary, tests[metric] = _summarise(metric, ranked)
+            ranks.append(summary)
+    failed = _list_failures(audits, values)
+    notes = [f"{MARK} {_symbol(metric)}: {'; '.join(found)}" for metric, found in failed.items()]
+    notes += [*_notes(suites, values), *warnings]
+    notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
+    empty = pd.DataFrame(columns=list(RANK_COLUMNS))
+    summaries = pd.concat(ranks) if ranks else empty
+    return Aggregate(pd.concat(parts), summaries, tests, notes, [*failed], refusals)
+
+
+def _find_marks(suites: Sequence[Results], warnings: list[str], required: bool) -> list[Marks]:
+    """What the audit of each suite found."""
+    return [
+        Marks(find_audit(suite, warnings), shown_extractor(suite.records), required)
+        for suite in suites
+    ]
+
+
+def _list_failures(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, list[str]]:
+    """For what the audits of each score failed, by score: a clause a suite."""
+    found: dict[str, list[str]] = {}
+    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
+        if state := audits[suite].state(metric, f"on {suite}"):
+            found.setdefault(metric, []).append(state)
+    return found
+
+
+def _refuse(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, str]:
+    """Why nobody is ranked by a score, where the audit of every suite is required."""
+    found: dict[str, str] = {}
+    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
+        if reason := audits[suite].refuse(metric, _symbol(metric)):
+            found.setdefault(metric, f"On {suite}: {reason}")
+    return found
+
+
+def _values(suites: Sequence[Results]) -> pd.DataFrame:
+    """All headline scores of all suites, not yet ranked."""
+    labels, data_sets = _labels(suites), _data_sets(suites)
+    frames = []
+    for suite, label, data_set in zip(suites, labels, data_sets, strict=True):
+        table = comparison_frame(suite)
+        table = table[table["family"] != CALIBRATION]
+        for metric in HEADLINES:
+            scores = [table[f"{metric}{end}"] for end in ("", "_low", "_high")]
+            rows = table[["contender", "seeds", "samples", "reference", "extractor"]].assign(
+                metric=metric, suite=label, dataset=data_set, folder=str(suite.folder)
+            )
+            rows[["value", "low", "high"]] = pd.concat(scores, axis="columns").to_numpy(float)
+            if metric in PAIRS:
+                rows[["route", "code_size"]] = table[["reconstruction_protocol", "code_size"]]
+                rows = rows.assign(contender=table["training"]).drop_duplicates("contender")
+            frames.append(rows[np.isfinite(rows["value"])])
+    values = pd.concat(frames).reindex(columns=list(VALUE_COLUMNS))
+    order = values["metric"].map(HEADLINES.index)
+    values = values.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+    pixels = values["metric"] == "reconstruction_mse"
+    values.loc[pixels, ["samples", "extractor"]] = None
+    return values
+
+
+def _data_sets(suites: Sequence[Results]) -> list[str]:
+    """Which data set each suite is of, by its first name: the same name or content is one."""
+    known: dict[str, str] = {}
+    found = []
+    for suite in suites:
+        marks = {suite.index.dataset, *find_fingerprints(suite)}
+        name = next((known[mark] for mark in sorted(marks) if mark in known), suite.index.dataset)
+        known |= dict.fromkeys(marks, name)
+        found.append(name)
+    return found
+
+
+def _labels(suites: Sequence[Results]) -> list[str]:
+    """What each row is called: its data set, with the suite or folder where that is not enough."""
+    kinds = [
+        [suite.index.dataset for suite in suites],
+        *([further.format(suite) for suite in suites] for further in FURTHER),
+    ]
+    names = kinds[0]
+    for kind in kinds[1:]:
+        names = [
+            name if names.count(name) == 1 else further
+            for name, further in zip(names, kind, strict=True)
+        ]
+    return names
+
+
+def _symbol(metric: str) -> str:
+    return str(list_metrics()[metric].about["symbol"])
+
+
+def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """Rank within each suite the contenders that all suites have; and say who was left out."""
+    rows = rows.assign(rank=math.nan, ratio=math.nan)
+    if refusal:
+        return rows, []
+    table = rows.pivot_table(index="suite", columns="contender", values="value", sort=False)
+    alone = _alone(table)
+    notes = [f"{', '.join(alone)}, with fewer than two of the other contenders"] if alone else []
+    table = table.drop(index=alone).dropna(axis="columns", how="all")
+    complete = table.dropna(axis="columns")
+    if len(table) < 2 or complete.shape[1] < 2:
+        return rows, [*notes, "any contender, since no two have this score on every data set"]
+    notes += _left_out(table)
+    if metric in PAIRS:
+        alike = _most_alike(
+            rows[rows["contender"].isin(complete) & rows["suite"].isin(table.index)]
+        )
+        if len(alike) < 2:
+            why = "any contender, since no two reconstruct by one route from codes of one size"
+            return rows, [*notes, why]
+        if others := [str(name) for name in complete if name not in alike]:
+            notes.append(f"{', '.join(others)}, by another route or from codes of another size")
+        complete = complete[alike]
+    among = rows["contender"].isin(complete.columns) & rows["suite"].isin(complete.index)
+    lower = is_lower_better(metric)
+    scores = rows[among].groupby("suite")["value"]
+    rows.loc[among, "rank"] = scores.rank(ascending=lower)
+    if metric in LOG_SCALE and (rows.loc[among, "value"] > 0).all():
+        rows.loc[among, "ratio"] = rows.loc[among, "value"] / scores.transform("min")
+    return rows, notes
+
+
+def _most_alike(rows: pd.DataFrame) -> list[str]:
+    """The most contenders that reconstruct by one route and, in each suite, from one code size."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, part in rows.dropna(subset=["route", "code_size"]).groupby("contender", sort=False):
+        key = tuple(part[["suite", "route", "code_size"]].sort_values("suite").to_numpy().ravel())
+        groups.setdefault(key, []).append(str(name))
+    return max(groups.values(), key=len, default=[])
+
+
+def _alone(table: pd.DataFrame) -> list[str]:
+    """Suites that share fewer than two contenders with the others, and would empty the ranks."""
+    known = table.notna()
+    shared = known & (known.sum() > 1)
+    few = shared.sum(axis="columns") < 2
+    return [] if few.all() else list(map(str, table.index[few]))
+
+
+def _left_out(table: pd.DataFrame) -> list[str]:
+    """The contenders that lack a score somewhere, by where they lack it."""
+    missing: dict[str, list[str]] = {}
+    for name, column in table.items():
+        if column.isna().any():
+            missing.setdefault(", ".join(table.index[column.isna()]), []).append(str(name))
+    return [f"{', '.join(who)}, without a score on {where}" for where, who in missing.items()]
+
+
+def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]:
+    """Mean ranks and wins over data sets: suites of one are averaged before they are ranked."""
+    ranked = rows.dropna(subset=["rank"])
+    ranks = ranked.pivot_table(index="dataset", columns="contender", values="rank", sort=False)
+    test = friedman(ranks)
+    first = ranks.eq(ranks.min(axis="columns"), axis="index")
+    wins = first.div(first.sum(axis="columns"), axis="index").sum()
+    logs = ranked.assign(log=np.log(ranked["ratio"]))
+    ratio = np.exp(logs.groupby(["dataset", "contender"])["log"].mean().groupby("contender").mean())
+    summary = test.ranks.assign(
+        metric=metric, data_sets=len(ranks), suites=ranked["suite"].nunique()
+    )
+    summary["wins"] = summary["contender"].map(wins)
+    summary["ratio"] = summary["contender"].map(ratio)
+    return summary[list(RANK_COLUMNS)], test
+
+
+def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
+    """What is to be kept in mind when rows are read together."""
+    notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
+    notes += [
+        f"{suite.folder}: {len(suite.warnings) - 3:,} more records could not be read"
+        for suite in suites
+        if len(suite.warnings) > 3
+    ]
+    notes += [f"{s.index.suite}: {line}" for s in suites for line in doubt_features(s.records)]
+    rows = values[["suite", "dataset"]].drop_duplicates()
+    for data_set, names in rows.groupby("dataset", sort=False)["suite"]:
+        if len(names) > 1:
+            notes.append(
+                f"One data set, {data_set}, in rows of their own that count once in mean ranks:"
+                f" {', '.join(names)}"
+            )
+    return notes
+
+
+def explain(result: Aggregate, metric: str) -> str:
+    """Say in a sentence or two what the ranks by a score allow to say, and no more."""
+    if metric in result.refusals:
+        return result.refusals[metric]
+    if metric not in result.tests:
+        return "No ranks: fewer than two contenders have this score everywhere."
+    test = result.tests[metric]
+    have = count(test.data_sets, "data set")
+    leaders = test.ranks["contender"][test.ranks["rank"] == test.ranks["rank"].min()]
+    verb = "has" if len(leaders) == 1 else "share"
+    ranked = count(len(test.ranks), "contender")
+    if metric in PAIRS:
+        rows = result.scores[(result.scores["metric"] == metric) & result.scores["rank"].notna()]
+        ranked += f" that {name_route(rows['route'].iloc[0])}"
+    lead = f"Of {ranked} ranked on {have}, {' and '.join(leaders)} {verb} the best mean rank"
+    if math.isnan(test.p):
+        missing = FEWEST_DATA_SETS - test.data_sets
+        return (
+            f"{lead}. Whether that is more than chance takes {FEWEST_DATA_SETS} data"
+            f" sets or more: {missing} to go."
+        )
+    found = "the ranks differ beyond chance" if test.p <= ALPHA else "that may be chance"
+    words = f"{lead}; {found} (Friedman's test, {state_p(test.p)})."
+    return f"{words} {_separated(test)}" if test.p <= ALPHA else words
+
+
+def _separated(test: Friedman) -> str:
+    """Which contenders are further apart than the critical difference."""
+    ranks = dict(zip(test.ranks["contender"], test.ranks["rank"], strict=True))
+    apart = {a: [b for b in ranks if ranks[b] - ranks[a] >= test.cd] for a in ranks}
+    leads = [f"{a} is ahead of {', '.join(behind)}" for a, behind in apart.items() if behind]
+    critical = f"By Nemenyi's critical difference of {test.cd:.2f}"
+    return f"{critical} {'; '.join(leads)}." if leads else f"{critical} no two can be told apart."

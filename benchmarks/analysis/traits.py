@@ -1,0 +1,104 @@
+"""What is said of a run's model: its traits, upgraded for old records, and its reconstructions.
+
+Reconstructions compare only by the same route, from codes of the same size.
+"""
+
+from typing import Any
+
+from benchmarks.config.registry import list_metrics
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.text import count
+from benchmarks.records.schema import EXTERNAL, SCORED, ModelTraits, Record, Score
+
+PAIRS = frozenset(n for n, metric in list_metrics().items() if metric.about["inputs"] == "pairs")
+"""The metrics of reconstructions."""
+NO_ROUTE = "none"
+"""The route of a model that does not reconstruct."""
+VERBS = {
+    "encoder": "encode and decode",
+    "search": "are inverted by a search",
+    "cycle": "translate to the source domain and back",
+}
+"""What models do that reconstruct by a route."""
+UPGRADES = {
+    "encode, decode": "encoder",
+    "posterior mean": "encoder",
+    "inversion": "search",
+}
+"""The routes of reconstructions by their protocols in old records."""
+DENSITIES = {"normal": "from its prior", "mixture": "from a mixture fitted to codes"}
+"""How autoencoders of version 1 drew codes, by their `density`: `normal` was N(0, I)."""
+OLD_DENSITY = "from a density of codes"
+"""The protocol of their images."""
+TRANSLATED = "from held-out source images"
+"""The protocol of a translator's images in old records."""
+VALUES = {
+    "digits": 64,
+    "usps": 256,
+    "ring": 2,
+    "grid": 2,
+    **dict.fromkeys(("mnist", "fashion_mnist", "kmnist"), 784),
+    **dict.fromkeys(("cifar10", "svhn"), 3072),
+}
+"""How many values an image has that translators of old records went through."""
+
+
+def read_traits(record: Record) -> ModelTraits:
+    """Read the traits of a run's model; of an old record, from its scores and settings."""
+    if record.model or record.family in {CALIBRATION, EXTERNAL}:
+        return record.model or ModelTraits()
+    route = find_route(record)
+    return ModelTraits(
+        uses_source=any(score.protocol == TRANSLATED for score in record.scores),
+        code_size=_old_code_size(record.spec, route),
+        reconstruction=route,
+    )
+
+
+def find_route(record: Record) -> str | None:
+    """Find the route of a run's reconstructions: `none` of a model without, None if unknown."""
+    made = (score.protocol for score in record.scores if score.metric in PAIRS)
+    words = next(filter(None, made), None)
+    if words is None and record.model:
+        words = NO_ROUTE if record.status in SCORED else record.model.reconstruction or NO_ROUTE
+    return UPGRADES.get(words, words) if words else None
+
+
+def find_protocol(record: Record, score: Score) -> str | None:
+    """Find how the images of a score were made, in the words of today."""
+    settings = record.spec.get("settings")
+    density = settings.get("density") if isinstance(settings, dict) else None
+    if score.protocol == OLD_DENSITY and isinstance(density, str):
+        return DENSITIES.get(density, score.protocol)
+    return UPGRADES.get(score.protocol or "", score.protocol)
+
+
+def name_route(route: str) -> str:
+    """What models do that reconstruct by a route, in words."""
+    return VERBS.get(route, f"reconstruct by {route}")
+
+
+def name_size(size: Any) -> str:
+    """The size of a code in words: `codes of 16 numbers`."""
+    return f"codes of {count(int(size), 'number')}"
+
+
+def name_training(record: Record) -> str:
+    """The contender whose training a run's row comes from: rows by several samplers share one."""
+    sampler = record.spec.get("sampler")
+    named = sampler.get("contender") if isinstance(sampler, dict) else None
+    return named if isinstance(named, str) else record.contender
+
+
+def _old_code_size(spec: dict[str, Any], route: str | None) -> int | None:
+    """The size of a code by a run's spec: that of an image where a cycle has no bottleneck."""
+    settings, data = (t if isinstance(t := spec.get(k), dict) else {} for k in ("settings", "data"))
+    found = settings.get("latent")
+    latent = found if isinstance(found, int) and 0 < found < 2**53 else None
+    if route != "cycle":
+        return latent
+    changed = data.get("image_size") or data.get("channels")
+    values = None if changed else VALUES.get(str(data.get("name")))
+    if values is None or latent is None or settings.get("backbone") == "resnet":
+        return values
+    return min(latent, values)

@@ -1,0 +1,1 @@
+"""What every layer needs: errors, text, files, signals and seeds."""

@@ -1,0 +1,87 @@
+"""Zip archives that came from anywhere: opened only if every entry is harmless, never unpacked."""
+
+import io
+import stat
+import zipfile
+from collections import Counter
+from pathlib import Path, PureWindowsPath
+
+from benchmarks.core.errors import BadInput, one_line
+
+LARGEST_FILE = 16 * 2**20
+"""Bytes of a picture in an archive: twice those of the largest, uncompressed at 16 bits RGBA."""
+
+PROPORTION, HARMLESS = 100, 64 * 2**20
+"""An archive may inflate to so many times its size, or to so many bytes if that is more."""
+
+
+def inflate(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int = LARGEST_FILE
+) -> io.BytesIO:
+    """Read an entry, never more of it than it declares.
+
+    Raises:
+        BadInput: it declares more bytes than a picture needs, or than `most`.
+    """
+    if entry.file_size > most:
+        raise BadInput(
+            f"{archive.filename}:{entry.filename} inflates to {entry.file_size:,} bytes; "
+            f"a picture has at most {most:,}"
+        )
+    with archive.open(entry) as file:
+        return io.BytesIO(file.read(entry.file_size))
+
+
+def open_archive(place: Path) -> zipfile.ZipFile:
+    """Open a zip archive of which every entry is harmless.
+
+    Raises:
+        BadInput: it is damaged, or an entry leaves its folder, is a link, is there twice, is
+            encrypted or compressed in an unusual way, or everything together inflates out of
+            proportion.
+    """
+    try:
+        archive = zipfile.ZipFile(place)
+    except Exception as error:  # a broken directory of entries makes zipfile raise anything
+        raise BadInput(f"{place} is no readable archive: {one_line(error)}") from error
+    try:
+        for entry in archive.infolist():
+            check_entry(place, entry)
+        check_twice(place, archive.namelist())
+        check_proportion(place, sum(entry.file_size for entry in archive.infolist()))
+    except BadInput:
+        archive.close()
+        raise
+    return archive
+
+
+def check_entry(place: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry that no honest archive of images has."""
+    name = f"{place}:{entry.orig_filename}"
+    path = PureWindowsPath(entry.orig_filename)
+    if path.drive or path.root or ".." in path.parts or "\0" in entry.orig_filename:
+        raise BadInput(f"{name!r} leads out of the archive; archive a folder by relative paths")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise BadInput(f"{name} is a link; archive the images themselves")
+    if entry.flag_bits & 0x1:
+        raise BadInput(f"{name} is encrypted; archive it without a password")
+    # Python inflates other methods without a bound.
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise BadInput(f"{name} is compressed in an unusual way; store or deflate it")
+
+
+def check_twice(place: Path, names: list[str]) -> None:
+    """Refuse an archive of which programs would read different contents."""
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise BadInput(f"{place} holds {name!r} {count} times; archive the images anew")
+
+
+def check_proportion(place: Path, inflated: int) -> None:
+    """Refuse an archive that declares to be much larger than it is."""
+    size = place.stat().st_size
+    if inflated > max(HARMLESS, PROPORTION * size):
+        raise BadInput(
+            f"{place} inflates from {size:,} to {inflated:,} bytes, as a decompression bomb does; "
+            "store the images without compression"
+        )

@@ -1,0 +1,75 @@
+"""Files that appear whole or not at all, and files that are read only where they are harmless."""
+
+import errno
+import os
+import shutil
+import stat
+import uuid
+from pathlib import Path
+
+from benchmarks.core.errors import BadInput, naming, one_line
+from benchmarks.core.signals import in_hand
+
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a record, an index or a history."""
+
+
+RESERVE = 16 * 2**20
+"""Bytes of a disk that are left to files smaller than this, so that it can be told that it is full.
+"""
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all: beside it first, flushed to the disk, then renamed.
+
+    Raises:
+        OSError: it cannot be written, or the disk would be all but full with it.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with in_hand():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < len(content) + RESERVE * (len(content) > RESERVE):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        try:
+            with naming(path), beside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that is no pipe or device, which could go on for ever."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
+            raise BadInput(f"{path} is no file of at most {LARGEST_FILE:,} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is missing") from error
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {one_line(error)}") from error
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a suite's folder of which a link leads out, before anything in it is written.
+
+    Raises:
+        BadInput: one does.
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                check_within(path, folder)
+
+
+def check_within(path: Path, folder: Path) -> None:
+    """Refuse a path that a link leads out of a folder.
+
+    Raises:
+        BadInput: it does.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise BadInput(f"{path} lies outside {folder}: put the file itself there, not a link")

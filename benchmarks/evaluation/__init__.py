@@ -1,0 +1,1 @@
+"""From a trained model, or from the images of another program, to scores."""

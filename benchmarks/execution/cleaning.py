@@ -1,0 +1,63 @@
+"""Removing what a results folder holds beside its suite: `python -m benchmarks.run --clean DIR`."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.execution.lock import hold
+from benchmarks.records.store import read_index
+
+
+def clean(folder: Path, argv: list[str], *, dry: bool) -> int:
+    """List and remove the runs that a folder's suite does not name, and what is left over in it.
+
+    Args:
+        folder: of a suite's results.
+        argv: the command line, for whoever finds the folder in use.
+        dry: whether they are only listed.
+
+    Raises:
+        BadInput: there is no suite in the folder, or a command is at work in it.
+    """
+    index = read_index(folder)
+    with hold(folder, ["python", "-m", "benchmarks.run", *argv]):
+        total = 0
+        for path in find_unnamed(folder, {*index.runs, *index.calibration}):
+            size = measure(path)
+            total += size
+            print(f"{path}  {size / 2**20:,.1f} MiB")
+            if not dry:
+                remove(path)
+    print(f"{total / 2**20:,.1f} MiB {'could be' if dry else 'have been'} freed")
+    return 0
+
+
+def find_unnamed(folder: Path, named: set[str]) -> Iterator[Path]:
+    """Give the folders of runs outside of `named`, and the files that were torn or set aside.
+
+    Folders that no run has made stay, and links are not followed.
+    """
+    runs = folder / "runs"
+    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
+        if path.is_symlink() or not path.is_dir():
+            continue
+        if path.name not in named:
+            if (path / "record.json").exists() or (path / "checkpoint").is_dir():
+                yield path
+            continue
+        for place in (path, path / "checkpoint"):
+            yield from sorted([*place.glob(".*.tmp"), *place.glob("*.damaged")])
+
+
+def measure(path: Path) -> int:
+    """Give the bytes that a file, or all files of a folder, take."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

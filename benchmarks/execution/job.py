@@ -1,0 +1,60 @@
+"""The unit of work: a run to do, and where it takes place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.config.spec import RunSpec
+from benchmarks.core.seeds import derive_seed
+from benchmarks.execution.events import Message
+
+Tell = Callable[[Message], None]
+"""Is told how a run gets on."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run finds what it needs, and where it leaves what it makes.
+
+    Attributes:
+        folder: of the suite's results.
+        data_root: of the data sets' files.
+        cache: of trained extractors.
+        weights: of the `inception` extractor, None to download them.
+    """
+
+    folder: Path
+    data_root: Path
+    cache: Path
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to do: its spec, its suite's name and where it takes place.
+
+    Attributes:
+        checkpoint_seconds: after how long the state of training is written down again.
+        afresh: whether nothing of an earlier training counts.
+    """
+
+    spec: RunSpec
+    suite: str
+    place: Place
+    checkpoint_seconds: float = 30.0
+    afresh: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.place.folder / "runs" / self.spec.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of its weights, and of its training while that goes on."""
+        return self.folder / "checkpoint"
+
+    @property
+    def seed(self) -> int:
+        """The base of all the run's randomness."""
+        return derive_seed(self.spec.seed, self.spec.data.name, self.spec.training.contender)

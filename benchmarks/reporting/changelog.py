@@ -1,0 +1,275 @@
+"""What changed between two results, in words and tables: for a terminal, as Markdown and CSV."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.analysis.changes import (
+    BETTER,
+    FAILS_LESS,
+    FAILS_MORE,
+    INCOMPARABLE,
+    MACHINE,
+    SAME,
+    UNCHANGED,
+    UNJUDGED,
+    WORSE,
+    Changes,
+    is_comparable,
+    is_worse,
+)
+from benchmarks.analysis.tidy import HEADLINES, write_csv
+from benchmarks.config.registry import list_metrics
+from benchmarks.core.text import (
+    escape_markdown,
+    join_cells,
+    plain,
+    shorten,
+    show_amount,
+    show_number,
+    show_p,
+    state_p,
+)
+from benchmarks.statistics import ALPHA
+
+NAMED = 12
+"""Things of one kind that are listed before it says how many more there are."""
+NAMES = {
+    "fid_best": "best FID",
+    "paired_mse": "paired MSE",
+    "training_flops_per_step": "FLOPs/step",
+    "sampling_flops_per_image": "FLOPs/image",
+    "train_seconds": "train s",
+    "images_per_second": "images/s",
+    "peak_memory_mb": "memory MB",
+    "score_seconds": "score s",
+}
+WITHIN = "within noise"
+"""What the terminal has for `UNCHANGED`, since it is narrow."""
+STYLES = {WORSE: "bold red", FAILS_MORE: "bold red", BETTER: "bold green", FAILS_LESS: "bold green"}
+HEADER = ("score", "old", "new", "new against old", "p", "verdict")
+RULE = ("---", "---:", "---:", "---:", "---:", "---")
+DIFFERING = ("kind", "contender", "name", "old", "new")
+CAPTION = (
+    "Ratios new / old of geometric means where a score is compared on the log scale, else"
+    " differences new - old of means; 95 % intervals, not adjusted. p: Holm's, over all headline"
+    " scores that were tested, and apart from these over all further scores; beyond noise where it"
+    f" is at most {ALPHA:g}."
+)
+
+
+def summarise(changes: Changes) -> str:
+    """Say in a few sentences what has changed."""
+    frame = changes.frame
+    scores = frame[frame["kind"] == "score"]
+    sentences = [
+        f"{verdict.capitalize()}: {_list_changes(rows)}."
+        for verdict in (WORSE, FAILS_MORE, BETTER, FAILS_LESS)
+        if len(rows := frame[frame["verdict"] == verdict])
+    ]
+    if not is_comparable(changes):
+        sentences.insert(0, "Nothing can be compared.")
+    elif not scores["verdict"].isin([WORSE, BETTER]).any():
+        sentences.insert(0, "No score has changed beyond noise.")
+    return " ".join([*sentences, _count_verdicts(scores["verdict"])])
+
+
+def _count_verdicts(verdicts: pd.Series) -> str:
+    """How many scores there are of each verdict, in a sentence."""
+    counts = verdicts.value_counts()
+    words = {
+        WORSE: "worse",
+        BETTER: "better",
+        SAME: "the same bit for bit",
+        UNCHANGED: "changed no more than noise would",
+        UNJUDGED: "not to be judged",
+        INCOMPARABLE: "not comparable",
+    }
+    parts = [f"{counts[verdict]:,} {word}" for verdict, word in words.items() if verdict in counts]
+    total = len(verdicts)
+    return f"Of {total:,} score{'s' * (total != 1)}: {', '.join(parts)}." if parts else "No score."
+
+
+def _list_changes(rows: pd.DataFrame) -> str:
+    """Changes of headline scores in words, and how many there are beside them."""
+    main = (rows["kind"] == "runs") | (rows["name"].isin(HEADLINES) & (rows["view"] == ""))
+    first = rows[main] if main.any() else rows
+    words = list(map(_describe, first.head(NAMED).to_dict("records")))
+    more = len(rows) - len(words)
+    return ", ".join(words) + (f" and {more:,} more score{'s' * (more > 1)}" if more else "")
+
+
+def _describe(row: dict[Any, Any]) -> str:
+    """A change in words: `gan FID ×1.31 [1.12, 1.54], p = 0.003`."""
+    if row["kind"] == "runs":
+        return f"{row['contender']} ({row['reason']})"
+    name = symbol(row["name"], row["view"])
+    return f"{row['contender']} {name} {show_change(row)} ({state_p(row['p_holm'])})"
+
+
+def show_change(row: dict[Any, Any]) -> str:
+    """A ratio or a difference with its interval: `×1.31 [1.12, 1.54]`, `+0.21 [-0.1, 0.52]`."""
+    estimate, low, high = (row[key] for key in ("estimate", "low", "high"))
+    if row["verdict"] == SAME or math.isnan(estimate):
+        return ""
+    ratio = row["change"] == "ratio"
+    sign = "×" if ratio else "+" if estimate > 0 else ""
+    bounds = "" if math.isnan(low) else f" [{show_number(low)}, {show_number(high)}]"
+    return f"{sign}{show_number(estimate)}{bounds}"
+
+
+def symbol(metric: str, view: str = "") -> str:
+    """A score's short name for a table, with its extractor where that is not the one shown."""
+    entry = list_metrics().get(metric)
+    short = NAMES.get(metric) or (str(entry.about["symbol"]) if entry else metric)
+    return f"{short} ({view})" if view else short
+
+
+def caption(changes: Changes) -> str:
+    """Say what the numbers are, and by which tests."""
+    scores = changes.frame[changes.frame["kind"] == "score"]
+    tests = [
+        f"{name}, {_seeds(part)} a side, for {len(part):,} score{'s' * (len(part) > 1)}"
+        for name, part in scores[scores["test"] != ""].groupby("test")
+    ]
+    return " ".join([CAPTION, f"Tests: {'; '.join(tests)}." if tests else "No test was made."])
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    counts = sorted({*rows["seeds_old"], *rows["seeds_new"]})
+    return f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} seeds"
+
+
+def write_changes(changes: Changes) -> dict[str, bytes]:
+    """The changes as files: `changes.csv` and `differences.csv`, both tidy, and `changes.md`."""
+    return {
+        "changes.csv": write_csv(changes.frame),
+        "differences.csv": write_csv(changes.differences),
+        "changes.md": _write_markdown(changes),
+    }
+
+
+def _write_markdown(changes: Changes) -> bytes:
+    old, new = escape_markdown(changes.old), escape_markdown(changes.new)
+    lines = [f"# Changes from {old} to {new}", "", escape_markdown(summarise(changes))]
+    for name, rows in _by_contender(changes.frame):
+        lines += ["", f"## {escape_markdown(name)}", "", join_cells(HEADER), join_cells(RULE)]
+        lines += [join_cells(map(escape_markdown, _cells(row))) for row in rows]
+    lines += ["", escape_markdown(caption(changes))]
+    if len(changes.differences):
+        lines += ["", "## What else differs", "", join_cells(DIFFERING), join_cells(["---"] * 5)]
+        for row in changes.differences[list(DIFFERING)].itertuples(index=False):
+            lines.append(join_cells(map(escape_markdown, row)))
+    notes = [f"- {escape_markdown(note)}" for note in changes.notes]
+    return "\n".join([*lines, *(["", *notes] if notes else []), ""]).encode()
+
+
+def _by_contender(frame: pd.DataFrame) -> Iterator[tuple[str, list[dict[Any, Any]]]]:
+    for name, rows in frame.groupby("contender", sort=False):
+        yield str(name), rows.to_dict("records")
+
+
+def _cells(row: dict[Any, Any]) -> list[str]:
+    """A row as a person reads it, with `HEADER`."""
+    verdict = f"{row['verdict']}: {row['reason']}" if row["reason"] else row["verdict"]
+    if row["kind"] == "runs":
+        values = [f"{row[side]:.0f} of {row[f'seeds_{side}']}" for side in ("old", "new")]
+        return [row["name"], *values, "", show_p(row["p"]), verdict]
+    show = show_amount if row["kind"] == "cost" else show_number
+    values = [show(row[side]) for side in ("old", "new")]
+    if values[0] == values[1] and row["verdict"] in {"more", "less"}:
+        values = [f"{row[side]:,.0f}" for side in ("old", "new")]
+    name = symbol(row["name"], row["view"])
+    return [name, *values, show_change(row), show_p(row["p_holm"]), verdict]
+
+
+def show_changes(changes: Changes, width: int) -> Group:
+    """The changes for a terminal of `width` characters: what has changed, and the headline scores.
+
+    Further scores and costs that have not changed are counted in a line; a contender of which
+    nothing has changed is named in one.
+    """
+    parts: list[Any] = [Text(f"{plain(changes.old)} → {plain(changes.new)}", style="bold")]
+    still = []
+    for name, rows in _by_contender(changes.frame):
+        scored = any(row["kind"] == "score" for row in rows)
+        if scored and all(row["verdict"] in {SAME, MACHINE} for row in rows):
+            still.append(name)
+        else:
+            parts += [_terminal_table(name, rows, width)]
+    if still:
+        names = ", ".join(still[:NAMED]) + (" …" if len(still) > NAMED else "")
+        parts.append(Text(f"\nThe same in every score: {plain(names)}"))
+    parts += _terminal_differences(changes.differences, width)
+    parts += [Text(plain(note), style="dim") for note in (caption(changes), *changes.notes)]
+    style = "bold red" if is_worse(changes) or not is_comparable(changes) else "bold"
+    return Group(*parts, Text(f"\n{plain(summarise(changes))}", style=style))
+
+
+def _terminal_table(name: str, rows: Sequence[dict[Any, Any]], width: int) -> Group:
+    """A contender's table; under it reasons, and how the rows that it leaves out have fared."""
+    table = _table(shorten(plain(name), width))
+    for i, heading in enumerate(HEADER):
+        justify: Any = "left" if i in {0, len(HEADER) - 1} else "right"
+        table.add_column(heading, justify=justify)
+    for row in filter(_is_shown, rows):
+        *cells, _ = map(plain, _cells(row))
+        verdict = WITHIN if row["verdict"] == UNCHANGED else row["verdict"]
+        table.add_row(*map(Text, cells), Text(verdict, style=STYLES.get(verdict, "")))
+    return Group(table, *(Text(plain(line), style="dim") for line in _footnotes(rows)), Text())
+
+
+def _footnotes(rows: Sequence[dict[Any, Any]]) -> Iterator[str]:
+    """What a contender's table does not say."""
+    reasons = {f"{r['verdict'].capitalize()}: {r['reason']}." for r in rows if r["reason"]}
+    yield from sorted(reasons)
+    left_out = Counter(r["verdict"] for r in rows if r["kind"] == "score" and not _is_shown(r))
+    if left_out:
+        words = (
+            f"{n} {WITHIN if verdict == UNCHANGED else verdict}" for verdict, n in left_out.items()
+        )
+        yield f"Further scores: {', '.join(words)}."
+    if machine := [row for row in rows if row["verdict"] == MACHINE]:
+        words = (f"{symbol(row['name'])} {show_change(row)}" for row in machine)
+        yield f"Not tested, since machines differ: {', '.join(words)}."
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _is_shown(row: dict[Any, Any]) -> bool:
+    """Whether the terminal has this row: every headline score, and what has changed of the rest."""
+    if row["kind"] == "score" and row["name"] in HEADLINES and not row["view"]:
+        return True
+    return row["verdict"] not in {SAME, UNCHANGED, UNJUDGED, INCOMPARABLE, MACHINE}
+
+
+PARTS = (5, 3, 5, 5)
+"""Of which part of the terminal's width each column of `DIFFERING` is at most."""
+
+
+def _terminal_differences(differences: pd.DataFrame, width: int) -> Iterator[Table | Text]:
+    """Settings and environments that differ, a table of each."""
+    titles = {"setting": "Settings that differ", "environment": "Versions and hardware that differ"}
+    for kind, rows in differences.groupby("kind", sort=False):
+        table = _table(titles[str(kind)])
+        for heading in DIFFERING[1:]:
+            table.add_column(heading)
+        for row in rows[list(DIFFERING[1:])].head(NAMED).itertuples(index=False):
+            table.add_row(
+                *(
+                    Text(shorten(plain(str(cell)), width // n))
+                    for cell, n in zip(row, PARTS, strict=True)
+                )
+            )
+        yield table
+        if len(rows) > NAMED:
+            yield Text(f"and {len(rows) - NAMED:,} more", style="dim")

@@ -1,0 +1,158 @@
+"""Tables in LaTeX: numbers with their uncertainties, tabulars, and a file that compiles alone."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from benchmarks.core.text import escape_latex
+
+Mark = Literal["best", "second", ""]
+
+ROWS = 40
+"""Rows of a tabular; what is longer goes on in another one, for a page holds no more."""
+
+HEAD = r"""% Alone, pdflatex makes a page of this. A paper takes it by \input, with booktabs;
+% with graphicx as well, what is too wide is made smaller.
+\expandafter\ifx\csname @nodocument\endcsname\relax % within a document
+  \let\tableend\relax
+\else
+  \documentclass{article}
+  \usepackage[a4paper,margin=2cm]{geometry}
+  \usepackage{booktabs,graphicx}
+  \pagestyle{empty}
+%(signs)s  \def\tableend{\end{document}}
+  \begin{document}
+\fi
+\par\begingroup
+\footnotesize\renewcommand{\arraystretch}{1.25}%
+\setlength{\tabcolsep}{3.5pt}\setlength{\parindent}{0pt}
+\def\fit{\par\leavevmode
+  \ifdim\wd0>\linewidth \ifdefined\resizebox \resizebox{\linewidth}{!}{\box0}\else\box0 \fi
+  \else\box0 \fi\par\medskip}
+"""
+TAIL = r"""\endgroup
+\tableend
+"""
+
+
+def document(parts: Iterable[str], notes: str) -> str:
+    """A file of tabulars with notes under them, which compiles alone and within a paper."""
+    body = "".join(parts) + f"\\parbox{{\\linewidth}}{{{escape_latex(notes)}}}\\par\n"
+    return HEAD.replace("%(signs)s", declare_signs(body)) + body + TAIL
+
+
+def declare_signs(text: str) -> str:
+    """Have pdfTeX spell the signs that its fonts lack; accented Latin letters it has."""
+    lacking = sorted({sign for sign in text if not sign.isascii() and not is_accented(sign)})
+    spelled = "".join(
+        f"\n  \\DeclareUnicodeCharacter{{{ord(s):04X}}}{{U+{ord(s):04X}}}" for s in lacking
+    )
+    return f"  \\ifdefined\\DeclareUnicodeCharacter{spelled}\n  \\fi\n" if lacking else ""
+
+
+def is_accented(sign: str) -> bool:
+    """Tell whether a sign is an ASCII letter with one of the accents that every font can make."""
+    parts = unicodedata.normalize("NFD", sign)
+    common = "\u0300\u0301\u0302\u0303\u0308"
+    return len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in common
+
+
+def tabulars(
+    title: str, alignment: str, header: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]
+) -> str:
+    """Rows under a header, groups of rows apart; more than one tabular where they are many.
+
+    Args:
+        title: stands above, where it is not empty.
+        alignment: of each column, l or r.
+        header: of the columns.
+        groups: rows of cells, all of it LaTeX.
+    """
+    rows = [(place, row) for place, group in enumerate(groups) for row in group]
+    chunks = [rows[i : i + ROWS] for i in range(0, len(rows), ROWS)]
+    heading = f"\\textbf{{{title}}}\\par\\nopagebreak\\smallskip\n" if title else ""
+    return heading + "".join(_tabular(alignment, header, chunk) for chunk in chunks)
+
+
+def _tabular(
+    alignment: str, header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]
+) -> str:
+    lines = [
+        r"\setbox0\hbox{%",
+        rf"\begin{{tabular}}{{{alignment}}}",
+        *(r"\toprule", _ampersands(header)),
+    ]
+    last = None
+    for place, row in rows:
+        lines += [r"\midrule"] if place != last else []
+        lines.append(_ampersands(row))
+        last = place
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}\fit", ""])
+
+
+def _ampersands(row: Iterable[str]) -> str:
+    return " & ".join(row) + r" \\"
+
+
+def number(text: str, mark: Mark = "") -> str:
+    """A number as it is shown, `-1.2e-05` or `12.3K`, or words; marked as the best or second."""
+    match = re.fullmatch(r"(-?[\d,]*\.?\d*)(?:e([-+]\d+))?", text)
+    if not text or not match:
+        return _emphasise(escape_latex(text), mark)
+    mantissa, exponent = match.groups()
+    return f"${_digits(mantissa, mark)}{_power(int(exponent or 0))}$"
+
+
+def quantity(value: float, low: float, high: float, mark: Mark = "") -> str:
+    """A value and its interval, with the digits that this warrants.
+
+    `8.44 ± 0.14` where its ends are equally far, else the two distances above and below; these
+    have two significant digits, and the value as many decimals as the smaller of them, but at
+    most five significant digits.
+    """
+    below, above = value - low, high - value
+    exponent = _power_of(value, max(below, above))
+    value, below, above = (x / 10.0**exponent for x in (value, below, above))
+    known = [_decimals(x) for x in (below, above) if x > 0]
+    most = max(0, 4 - _exponent(value))
+    decimals = min(max(known), most) if known else max(0, most - 2)
+    shown = _digits(f"{value:,.{decimals}f}" if value or known else "0", mark)
+    down, up = _distance(below), _distance(above)
+    whole = rf"{shown} \pm {up}" if up == down else f"{shown}^{{+{up}}}_{{-{down}}}"
+    return f"$({whole}){_power(exponent)}$" if exponent else f"${whole}$"
+
+
+def _power_of(value: float, distance: float) -> int:
+    """The power of ten to be set apart, where a number is very small or large."""
+    size = abs(value) if 100 * abs(value) > distance else distance
+    return _exponent(size) if size and not 1e-3 <= size < 1e6 else 0
+
+
+def _exponent(x: float) -> int:
+    """The exponent of ten of a number of two significant digits."""
+    return int(f"{x:.1e}".partition("e")[2])
+
+
+def _decimals(x: float) -> int:
+    """Decimals of two significant digits."""
+    return max(0, 1 - _exponent(x))
+
+
+def _distance(x: float) -> str:
+    return _digits(f"{x:,.{_decimals(x)}f}") if x > 0 else "0"
+
+
+def _power(exponent: int) -> str:
+    return rf"\cdot10^{{{exponent}}}" if exponent else ""
+
+
+def _digits(text: str, mark: Mark = "") -> str:
+    """Digits within a formula."""
+    grouped = text.replace(",", "{,}")
+    return _emphasise(grouped.replace("-", "$-$") if mark == "best" else grouped, mark)
+
+
+def _emphasise(text: str, mark: Mark) -> str:
+    """Set the best in bold and underline the second."""
+    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[mark]

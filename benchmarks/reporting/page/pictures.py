@@ -1,0 +1,224 @@
+"""The pictures of a suite's page: mosaics as PNG, every tile enlarged by the same whole factor."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from benchmarks.config.registry import list_metrics
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.text import plain, shorten, show_amount, show_number
+from benchmarks.reporting.page.templating import embed_data
+from benchmarks.reporting.page.text import show_name
+
+SHOWN = 24
+"""Contenders whose pictures are shown: the best by FID."""
+WIDEST = 1024
+"""Pixels of a mosaic's side, beyond which it shows fewer tiles."""
+FOLDED = 2
+"""Images of a filmstrip side by side."""
+MOMENTS = 24
+"""Validations of a filmstrip."""
+COLUMNS = 8
+"""Images of a picture whose rows have names: of each, so many in a row."""
+REASON = 120
+"""Characters of a reason."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of pictures: what it is called and says, its rows' names and width in pixels."""
+
+    heading: str
+    text: str
+    width: int
+    rows: tuple[str, ...] = ()
+
+
+KINDS = {
+    "samples": Kind(
+        "Samples",
+        "The first that each contender generated after training, chosen by index and never by"
+        " looks, beside real images at the same scale.",
+        240,
+    ),
+    "neighbours": Kind(
+        "Nearest training images",
+        "The samples that come nearest to training images, over those: what was learnt by heart"
+        " would show here first.",
+        500,
+        ("sample", "nearest"),
+    ),
+    "reconstructions": Kind(
+        "Reconstructions",
+        "Held-out images, the first of their split, over what is left of them after coding and"
+        " decoding.",
+        500,
+        ("input", "output"),
+    ),
+    "interpolations": Kind(
+        "Interpolations",
+        "From one code to another in equal steps, a pair in each row.",
+        560,
+    ),
+    "translations": Kind(
+        "Translations",
+        "Held-out source images, translated and translated back.",
+        500,
+        ("source", "target", "back"),
+    ),
+    "evolution": Kind(
+        "Evolution over training",
+        "Samples of the same numbers and the same randomness at each validation; under each, the"
+        " training images seen by then.",
+        120,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A PNG as a data URL, with the width and height at which it is shown."""
+
+    source: str
+    width: int
+    height: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A contender's picture, or the note why there is none."""
+
+    name: str
+    detail: str
+    note: str
+    images: list[Embedded] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All pictures of a kind, and how many contenders more have one."""
+
+    name: str
+    kind: Kind
+    exhibits: list[Exhibit]
+    more: int
+
+
+def hang(pictures: pd.DataFrame) -> list[Gallery]:
+    """Make a gallery of each kind of pictures there is, of `frames.Frames.pictures`."""
+    own = pictures[(pictures["family"] != CALIBRATION) | (pictures["contender"] == "real")]
+    frames = {str(kind): frame for kind, frame in own.groupby("kind", sort=False)}
+    return [
+        _gallery(name, kind, frames[name])
+        for name, kind in KINDS.items()
+        if name in frames and frames[name]["tiles"].notna().any()
+    ]
+
+
+def _gallery(name: str, kind: Kind, frame: pd.DataFrame) -> Gallery:
+    real = frame["family"] == CALIBRATION
+    ranked = frame[~real].sort_values("mean_fid", kind="stable", na_position="last")
+    best = frame.loc[ranked.index[:SHOWN].sort_values()]
+    chosen = _merge_alike(pd.concat([frame[real], best]).to_dict("records"))
+    for row in filter(_has_tiles, chosen):
+        row["tiles"] = row["tiles"][:, :COLUMNS] if kind.rows else row["tiles"]
+    width = max(_width(row["tiles"], name) for row in chosen if _has_tiles(row))
+    factor = max(1, round(kind.width / width))
+    exhibits = [_exhibit(name, row, factor) for row in chosen]
+    return Gallery(name, kind, exhibits, max(0, len(ranked) - SHOWN))
+
+
+def _merge_alike(rows: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """Show equal pictures once, under all names: rows of one training share some."""
+    merged: dict[bytes | int, dict[Any, Any]] = {}
+    for number, row in enumerate(rows):
+        first = merged.setdefault(row["tiles"].tobytes() if _has_tiles(row) else number, row)
+        if first is not row:
+            first["contender"] = f"{first['contender']} and {row['contender']}"
+            first["metric"] = first["metric"] if first["value"] == row["value"] else None
+    return list(merged.values())
+
+
+def _has_tiles(row: dict[Any, Any]) -> bool:
+    return isinstance(row["tiles"], np.ndarray)
+
+
+def _width(tiles: np.ndarray, kind: str) -> int:
+    """Pixels from left to right at natural size."""
+    columns = FOLDED if kind == "evolution" else tiles.shape[1]
+    return min(WIDEST, columns * (tiles.shape[3] + 1) - 1)
+
+
+def _exhibit(name: str, row: dict[Any, Any], factor: int) -> Exhibit:
+    shown = "real images" if row["family"] == CALIBRATION else show_name(str(row["contender"]))
+    note = _trouble(row)
+    if not _has_tiles(row):
+        return Exhibit(shown, "", note or "no picture")
+    if name == "evolution":
+        images = _filmstrip(row["tiles"], row["images"], factor)
+    else:
+        images = [embed(row["tiles"], factor)]
+    return Exhibit(shown, _detail(row), note, images)
+
+
+def _trouble(row: dict[Any, Any]) -> str:
+    """What went wrong with the run, if anything did."""
+    if row["status"] is None or row["status"] == "ok":
+        return ""
+    return f"{row['status']}: {shorten(plain(row['reason'] or ''), REASON)}"
+
+
+def _detail(row: dict[Any, Any]) -> str:
+    """The run's own score: `FID 0.362, seed 0`."""
+    parts = [str(row["protocol"])] if row["kind"] == "reconstructions" and row["protocol"] else []
+    if row["metric"] and not pd.isna(row["value"]):
+        symbol = list_metrics()[row["metric"]].about["symbol"]
+        parts.append(f"{symbol} {show_number(row['value'])}")
+    if not pd.isna(row["seed"]):
+        parts.append(f"seed {row['seed']}")
+    return ", ".join(parts)
+
+
+def _filmstrip(tiles: np.ndarray, seen: Sequence[float] | None, factor: int) -> list[Embedded]:
+    """A small mosaic of each validation, evenly chosen if there are many."""
+    count = len(tiles)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, MOMENTS)).round().astype(int))
+    labels = [f"{show_amount(images)} images" for images in seen] if seen else None
+    return [
+        embed(_fold(tiles[i]), factor, labels[i] if labels else f"{i + 1} of {count}")
+        for i in chosen
+    ]
+
+
+def _fold(row: np.ndarray) -> np.ndarray:
+    """Lay a row of tiles, [columns, H, W, 3], out in rows of two."""
+    columns = min(FOLDED, len(row))
+    rows = len(row) // columns
+    return row[: rows * columns].reshape(rows, columns, *row.shape[1:])
+
+
+def embed(tiles: np.ndarray, factor: int, label: str = "") -> Embedded:
+    """Make a picture of tiles, uint8 [rows, columns, H, W, 3], to be shown `factor` times as large.
+
+    It is stored at natural size with gaps of a transparent pixel; of large tiles only so many as
+    fit into `WIDEST` pixels.
+    """
+    height, width = tiles.shape[2:4]
+    tiles = tiles[: max(1, WIDEST // height), : max(1, WIDEST // width)]
+    rows, columns = tiles.shape[:2]
+    canvas = np.zeros((rows, height + 1, columns, width + 1, 4), dtype=np.uint8)
+    canvas[:, :height, :, :width, :3] = tiles.swapaxes(1, 2)
+    canvas[:, :height, :, :width, 3] = 255
+    flat = canvas.reshape(rows * (height + 1), columns * (width + 1), 4)[:-1, :-1]
+    grey = bool((flat[..., :1] == flat[..., 1:3]).all())
+    image = Image.fromarray(flat[..., [0, 3]] if grey else flat, "LA" if grey else "RGBA")
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    source = embed_data(file.getvalue(), "image/png")
+    return Embedded(source, image.width * factor, image.height * factor, label)

@@ -1,0 +1,410 @@
+"""What an audit has found: a heat map of the verdicts, and each fault's ladder."""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, NullLocator
+from PIL import Image
+
+from benchmarks.auditing.summary import (
+    Block,
+    Cell,
+    group_faults,
+    label_levels,
+    lay_out,
+    name_extractor,
+)
+from benchmarks.core.text import plain, shorten
+from benchmarks.reporting.plots.drawing import (
+    GREY,
+    PAGE,
+    Look,
+    Margins,
+    look,
+    name_right,
+    panel_figure,
+    save,
+    show_tick,
+    small,
+    style,
+    widest,
+)
+
+if TYPE_CHECKING:
+    from benchmarks.auditing.store import Audit
+
+Groups = Sequence[tuple[str, list[dict[str, Any]]]]
+"""Aspects, each with its faults."""
+Courses = dict[str, "pd.Series[float]"]
+"""By metric, what is drawn of it by level."""
+HEATMAP = "heatmap"
+HUES, DPI = 48, 120
+"""Colours of a ladder's picture, and pixels an inch."""
+FILLS = {
+    "sees": "#0072B2",
+    "sees late": "#8CCBF0",
+    "blind": "#FFFFFF",
+    "misled": "#E8743B",
+    "undecided": "#DDDDDD",
+}
+"""Colours of cells, told apart by their lightness too."""
+PALE = {
+    "sees": "#CFE3F0",
+    "sees late": "#E6F3FB",
+    "blind": "#FFFFFF",
+    "misled": "#FBE3D8",
+    "undecided": "#F4F4F4",
+}
+"""The same where nothing was promised."""
+BROKEN = "#FFD9A8"
+"""A cell that is blind to what it promises to see."""
+INK, FAINT = "#111111", "#BBBBBB"
+CELL = 0.43
+"""Inches that a cell is wide on a screen."""
+GAP = 0.3
+"""Between groups of rows or columns, in cells."""
+LONGEST = 36
+"""Characters of a metric's or a fault's name."""
+LINEAR = 2.0
+"""Floor deviations within which the axis of a ladder is linear: about the floor's 95 %."""
+HIGHEST = 1e6
+"""Floor deviations at which the axis of a ladder ends."""
+LEGEND = (
+    ("sees", Cell("sees", "sees", True, {})),
+    ("sees late", Cell("sees late", "sees", True, {})),
+    ("blind", Cell("blind", "", True, {})),
+    ("misled", Cell("misled", "sees", None, {})),
+    ("undecided", Cell("undecided", "sees", None, {})),
+    ("framed: claims to see it", Cell("sees", "sees", True, {})),
+    ("dotted: promises to ignore it", Cell("blind", "ignores", True, {})),
+    ("pale: no promise", Cell("sees", "", False, {})),
+    ("thick, !: promise broken", Cell("blind", "sees", False, {})),
+)
+"""The key to the heat map."""
+NOTE = (
+    "Mean over repetitions in standard deviations of what undamaged sets score, worse upwards;"
+    " grey: two of them, where about 95 % of undamaged sets fall; ring: beyond the floor from here"
+    " on; at the edge: a floor without spread. Image by image: from the best to the worst value of"
+    " the ladder."
+)
+
+
+def render_audit(audit: "Audit") -> dict[str, bytes]:
+    """Draw all plots of an audit: file name, such as `heatmap.svg` or `blur.png`, to content.
+
+    `heatmap` is that of the first extractor, `heatmap_all` of all of them.
+    """
+    maps = {
+        HEATMAP: draw_heatmap(audit, extractor=audit.about["extractors"][0]),
+        f"{HEATMAP}_all": draw_heatmap(audit),
+    }
+    files = {f"{n}.{kind}": save(f, kind) for n, f in maps.items() if f for kind in ("png", "svg")}
+    ladders = {fault["name"]: draw_ladder(audit, fault["name"]) for fault in audit.about["faults"]}
+    return files | {f"{n}.png": save_thinly(f) for n, f in ladders.items() if f}
+
+
+def save_thinly(figure: Figure) -> bytes:
+    """Give a PNG of fewer pixels and colours, so that a page of many plots stays small."""
+    image, file = Image.open(io.BytesIO(save(figure, "png", dpi=DPI))), io.BytesIO()
+    thin = image.convert("RGB").quantize(HUES, dither=Image.Dither.NONE)
+    thin.save(file, "PNG", optimize=True, dpi=(DPI, DPI))
+    return file.getvalue()
+
+
+def draw_heatmap(
+    audit: "Audit", *, extractor: str | None = None, paper: bool = False
+) -> Figure | None:
+    """Every verdict: metrics by extractors in rows, faults by aspects in columns.
+
+    Each cell has the sign of its verdict; it is full and framed where the metric promises to see
+    the fault or to ignore it, and the frame is thick and the sign has an exclamation mark where it
+    does not.
+
+    Args:
+        audit: whose verdicts.
+        extractor: the only one; None for all.
+        paper: in the size for a page of a paper.
+
+    Returns:
+        None where there are no verdicts.
+    """
+    blocks = lay_out(audit, None if extractor is None else [extractor])
+    if not blocks:
+        return None
+    with style(paper):
+        return _draw_heatmap(blocks, group_faults(audit), paper=paper)
+
+
+def _draw_heatmap(blocks: Sequence[Block], groups: Groups, *, paper: bool) -> Figure:
+    titles = [_brief(fault["title"]) for _, faults in groups for fault in faults]
+    names = [_brief(line.metric["symbol"]) for block in blocks for line in block.lines]
+    heads = [_brief(block.title) for block in blocks]
+    across, (down, above) = _columns(groups), _rows(blocks)
+    wide, high = max(across.values()) + 1, max(down.values()) + 0.5
+    side = max(widest(names, small()), widest(heads, small()) - 0.3) + 0.2
+    slanted = [math.sqrt(0.5) * widest([title], small()) for title in titles]
+    right = max(width - CELL * (len(titles) - 1 - i) for i, width in enumerate(slanted)) + 0.1
+    right = max(right, 0.1)
+    cell = min(CELL, (PAGE - side - right) / wide) if paper else CELL
+    row = 0.19 if paper else 0.25
+    key = _place_key((side + right) / cell + wide, cell)
+    below = row * (key[-1][1] + 0.7)
+    figure, (axes,) = panel_figure(
+        *((1, 1), (cell * wide, row * (high + 0.5))),
+        Margins(side, right, max(slanted) + 0.2, below + 0.3),
+    )
+    axes.set(xlim=(-0.5, wide - 0.5), ylim=(high, -0.5))
+    _name_cells(axes, dict(zip(titles, across.values(), strict=True)), list(down.values()), names)
+    for place, heading in zip(above, heads, strict=True):
+        _write(axes, (0, place), (4 - 72 * side, 0), heading, ha="left", va="center")
+    for block in blocks:
+        for line in block.lines:
+            for fault, found in line.cells.items():
+                spot = across[fault], down[block.extractor, line.metric["name"]]
+                _draw_cell(axes, spot, found)
+    for aspect, faults in groups:
+        _underline(axes, aspect, across[faults[0]["name"]], across[faults[-1]["name"]], high)
+    _explain_cells(figure, key, cell, below / row)
+    return figure
+
+
+def _brief(text: str) -> str:
+    """A name as it is shown."""
+    return shorten(plain(text), LONGEST)
+
+
+def _columns(groups: Groups) -> dict[str, float]:
+    """Where each fault's column stands, a gap between aspects."""
+    places: dict[str, float] = {}
+    for number, (_, faults) in enumerate(groups):
+        for fault in faults:
+            places[fault["name"]] = len(places) + GAP * number
+    return places
+
+
+def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[float]]:
+    """Where each metric's row stands by extractor and name, and each extractor's heading."""
+    places: dict[tuple[str, str], float] = {}
+    headings, y = list[float](), 0.0
+    for block in blocks:
+        headings.append(y)
+        for line in block.lines:
+            y += 1
+            places[block.extractor, line.metric["name"]] = y
+        y += 1 + GAP
+    return places, headings
+
+
+def _name_cells(
+    axes: Axes, columns: Mapping[str, float], rows: Sequence[float], names: Sequence[str]
+) -> None:
+    """Slanting names above, straight ones on the left, and nothing else but the cells."""
+    slanting: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
+    axes.xaxis.tick_top()
+    axes.set_xticks([*columns.values()], [*columns], **slanting)
+    axes.set_yticks(rows, names)
+    axes.tick_params(length=0, pad=2)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _write(
+    axes: Axes, at: tuple[float, float], offset: tuple[float, float], text: str, **how: Any
+) -> None:
+    """Write grey words some points from a place in cells; `at[0]` 0 is the left edge."""
+    where = "axes fraction" if not at[0] else "data"
+    axes.annotate(
+        *(text, at),
+        xytext=offset,
+        xycoords=(where, "data"),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=small(),
+        **how,
+    )
+
+
+def _draw_cell(axes: Axes, place: tuple[float, float], cell: Cell | None) -> None:
+    """Draw a cell around a place; one that was not measured is a dash."""
+    sign: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": small() + 1}
+    if cell is None:
+        axes.text(*place, "–", color=FAINT, **sign)
+        return
+    corner = place[0] - 0.44, place[1] - 0.42
+    fill = BROKEN if cell.broken and cell.verdict == "blind" else _shade(cell)
+    frame: dict[str, Any] = {"edgecolor": INK if cell.promise else FAINT}
+    frame["linewidth"] = 2.2 if cell.broken else 0.9 if cell.promise else 0.5
+    frame["linestyle"] = ":" if cell.promise == "ignores" and not cell.broken else "-"
+    axes.add_patch(Rectangle(corner, 0.88, 0.84, facecolor=fill, clip_on=False, **frame))
+    white = cell.promise and cell.verdict == "sees"
+    sign |= {"color": "white" if white else INK}
+    axes.text(*place, cell.sign, fontweight="bold" if cell.broken else "normal", **sign)
+
+
+def _shade(cell: Cell) -> str:
+    return (FILLS if cell.promise else PALE)[cell.verdict]
+
+
+def _underline(axes: Axes, aspect: str, first: float, last: float, low: float) -> None:
+    """A line under an aspect's columns with its name."""
+    axes.plot((first - 0.42, last + 0.42), (low, low), color=GREY, lw=1, clip_on=False)
+    place = (first + last) / 2 or 1e-9
+    _write(axes, (place, low), (0, -4), aspect, ha="center", va="top")
+
+
+def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
+    """Where each entry of the key stands, in cells, in as many lines as a width needs."""
+    places, x, y = list[tuple[float, float]](), 0.6, 0.5
+    for words, _ in LEGEND:
+        room = 1.5 + widest([words], small()) / cell
+        if places and x + room - 0.7 > width:
+            x, y = 0.6, y + 1
+        places.append((x, y))
+        x += room
+    return places
+
+
+def _explain_cells(
+    figure: Figure, key: Sequence[tuple[float, float]], cell: float, high: float
+) -> None:
+    """A key at the foot, `high` rows high: a cell of each kind and what it means."""
+    axes = figure.add_axes((0, 0, 1, 1), frameon=False)
+    across, bottom = figure.get_figwidth() / cell, figure.axes[0].get_position().y0
+    axes.set_position((0, 0, 1, bottom - 0.3 / figure.get_figheight()))
+    axes.set(xlim=(0, across), ylim=(high, 0), xticks=[], yticks=[])
+    axes.grid(visible=False)
+    for (x, y), (words, shown) in zip(key, LEGEND, strict=True):
+        _draw_cell(axes, (x, y), shown)
+        axes.text(x + 0.6, y, words, va="center", color=GREY, fontsize=small())
+
+
+def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | None:
+    """How each metric answers to ever more of a fault, a panel an extractor.
+
+    Upwards is worse, in standard deviations of the floor, that is of what sets of undamaged images
+    score; the ring is where a metric is beyond the floor for good. Metrics of pairs, whose floor
+    has no spread, are drawn from their best to their worst value on the ladder.
+
+    Args:
+        audit: whose curves, at full size.
+        fault: its name.
+        paper: in the size for a page of a paper.
+
+    Returns:
+        None where nothing was measured of it.
+    """
+    (about,) = (known for known in audit.about["faults"] if known["name"] == fault)
+    curves = audit.curves[(audit.curves["fault"] == fault) & (audit.curves["size"] == "full")]
+    courses = {e: _courses(audit, curves, e) for e in [*audit.about["extractors"], ""]}
+    courses = {extractor: found for extractor, found in courses.items() if found}
+    if not courses:
+        return None
+    with style(paper):
+        return _draw_ladder(audit, about, courses, paper=paper)
+
+
+def _courses(audit: "Audit", curves: pd.DataFrame, extractor: str) -> Courses:
+    """What is drawn of each metric under an extractor, by level."""
+    found: Courses = {}
+    for metric in audit.about["metrics"]:
+        rows = curves[(curves["extractor"] == extractor) & (curves["metric"] == metric["name"])]
+        rows = rows.sort_values("level").set_index("level")
+        values = rows["excess"] if extractor else _spread(rows["mean"], metric["direction"])
+        if values.notna().any():
+            found[metric["name"]] = values.dropna()
+    return found
+
+
+def _spread(values: pd.Series, direction: str) -> pd.Series:
+    """Values from the best to the worst of a ladder as 0 to 1; none where they are all the same."""
+    worse = values.astype(float) * (1 if direction == "lower" else -1)
+    worse = worse.where(np.isfinite(worse))
+    span = worse.max() - worse.min()
+    return (worse - worse.min()) / (span if span > 0 else math.nan)
+
+
+def _draw_ladder(
+    audit: "Audit", fault: Mapping[str, Any], courses: Mapping[str, Courses], *, paper: bool
+) -> Figure:
+    names = {metric["name"]: _brief(metric["symbol"]) for metric in audit.about["metrics"]}
+    seen = {name: look(place) for place, name in enumerate(names)}
+    labels = label_levels(fault)
+    columns = min(len(courses), 2)
+    room = widest([names[m] for found in courses.values() for m in found], small()) + 0.45
+    most = max(map(len, courses.values()))
+    below = math.sqrt(0.5) * widest(labels, small()) + (0.35 if paper else 0.4)
+    margins = Margins(0.65, room, 0.3, below, room + 0.55, below + 0.35)
+    wide = 3.5
+    if paper:
+        wide = (PAGE - 0.65 - room - (columns - 1) * margins.across) / columns
+    high = max(1.6 if paper else 2.4, 1.5 * small() / 72 * most)
+    figure, panels = panel_figure(
+        *((math.ceil(len(courses) / columns), columns), (wide, high), margins),
+        note="" if paper else NOTE,
+    )
+    limits = _limits([found for extractor, found in courses.items() if extractor])
+    rings = _thresholds(audit, str(fault["name"]))
+    for axes, (extractor, found) in zip(panels, courses.items(), strict=False):
+        axes.set_title(name_extractor(extractor), loc="left")
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xlim(-0.2, len(labels) - 0.8)
+        _set_scale(axes, limits if extractor else None)
+        for metric, course in found.items():
+            _draw_course(axes, course, seen[metric], rings.get((metric, extractor), math.nan))
+        ends = {names[m]: float(np.clip(c.iloc[-1], *axes.get_ylim())) for m, c in found.items()}
+        name_right(axes, ends, {names[m]: seen[m].colour for m in found}, high, paper=paper)
+    for axes in panels[len(courses) :]:
+        axes.remove()
+    return figure
+
+
+def _limits(panels: Sequence[Courses]) -> tuple[float, float]:
+    """The ends of the axis that all extractors share; what is infinite stands at an end."""
+    values = np.concatenate([[0.0], *(course for found in panels for course in found.values())])
+    known = values[np.isfinite(values)].clip(-HIGHEST, HIGHEST)
+    low, high = min(-2 * LINEAR, 1.5 * known.min()), max(5 * LINEAR, 1.5 * known.max())
+    return float(low), float(high)
+
+
+def _set_scale(axes: Axes, limits: tuple[float, float] | None) -> None:
+    """Floor deviations, linear within the floor and logarithmic beyond; None for shares."""
+    if limits is None:
+        axes.set(ylim=(-0.06, 1.06), ylabel="from best to worst")
+        return
+    axes.set_yscale("symlog", linthresh=LINEAR, linscale=0.6)
+    axes.set(ylim=limits, ylabel="worse by floor deviations")
+    decades = [10.0**k for k in range(1, 7)]
+    axes.set_yticks([-v for v in reversed(decades)] + [-LINEAR, 0, LINEAR, *decades])
+    axes.set_ylim(limits)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(show_tick))
+    axes.axhspan(-LINEAR, LINEAR, color="0.9", lw=0, zorder=0)
+
+
+def _thresholds(audit: "Audit", fault: str) -> dict[tuple[str, str], float]:
+    """From which level on each metric is beyond its floor, by metric and extractor."""
+    rows = audit.verdicts[audit.verdicts["fault"] == fault]
+    keys = zip(rows["metric"], rows["extractor"], strict=True)
+    return dict(zip(keys, rows["threshold"].astype(float), strict=True))
+
+
+def _draw_course(axes: Axes, course: pd.Series, seen: Look, threshold: float) -> None:
+    """A metric's line over the levels, ringed where it is beyond the floor for good."""
+    values = course.clip(*axes.get_ylim())
+    axes.plot(
+        *(values.index, values, seen.line),
+        color=seen.colour,
+        marker=seen.marker,
+        ms=3,
+        clip_on=False,
+    )
+    if threshold in values.index:
+        ring: dict[str, Any] = {"ms": 9, "mfc": "none", "mew": 1.4, "clip_on": False}
+        axes.plot([threshold], [values[threshold]], "o", color=seen.colour, **ring)

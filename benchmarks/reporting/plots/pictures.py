@@ -1,0 +1,339 @@
+"""Pictures of a suite side by side: each plot a pure function of `Frames.pictures`.
+
+Tiles are enlarged by one whole factor in a plot, so that no pixel of a model is blurred.
+"""
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.text import plain, show_amount, show_number
+from benchmarks.records.schema import SCORED
+from benchmarks.reporting.plots.drawing import (
+    COLUMN,
+    GREY,
+    PAGE,
+    best,
+    break_name,
+    brief,
+    label,
+    small,
+    styled,
+    widest,
+)
+
+PANELS = 24
+"""Contenders whose pictures are shown at most: the best by FID."""
+WIDEST = 640
+"""Pixels that a panel's tiles may be wide: more of large tiles are left out."""
+TIMES = 8
+"""Validations of an evolution that are shown."""
+SYMBOLS = {"fid": "FID", "reconstruction_mse": "MSE", "near_copies": "near-copies"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A titled mosaic of tiles, uint8 [rows, columns, H, W, 3], or a note why there is none.
+
+    Attributes:
+        rows: what stands on the left of the rows.
+        columns: what stands below the columns.
+    """
+
+    title: str
+    tiles: np.ndarray | None
+    note: str = ""
+    rows: Sequence[str] = ()
+    columns: Sequence[str] = ()
+
+
+@styled
+def draw_samples(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """Samples of all contenders side by side, beside real images."""
+    shown = _of_kind(frame, "samples")
+    real = [row for row in shown if row["contender"] == "real" and row["family"] == CALIBRATION]
+    contenders = [row for row in shown if row["family"] != CALIBRATION]
+    panels = [Panel("real images", row["tiles"], "no picture") for row in real]
+    for row in _best(contenders):
+        details = (_score(row), _trouble(row))
+        panels.append(_panel(row, "\n".join(filter(None, details)), paper=paper))
+    return _draw([*panels, *_rest(contenders)], 400, paper, square=True)
+
+
+@styled
+def draw_reconstructions(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """Held-out images over their reconstructions, with each contender's protocol."""
+    shown = _of_kind(frame, "reconstructions")
+    panels = []
+    for row in _best(shown):
+        protocol = plain(row["protocol"]) if isinstance(row["protocol"], str) else ""
+        detail = ", ".join(filter(None, (protocol, _score(row))))
+        panels.append(_panel(row, detail, ("input", "output"), paper=paper))
+    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+
+
+@styled
+def draw_translations(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """Source images over their translations and the way back."""
+    shown = _of_kind(frame, "translations")
+    rows = ("source", "translated", "back")
+    panels = [_panel(row, "", rows, paper=paper) for row in _best(shown)]
+    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+
+
+@styled
+def draw_neighbours(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """The samples that come nearest to training images over those."""
+    shown = _of_kind(frame, "neighbours")
+    panels = [_panel(row, _score(row), ("sample", "nearest"), paper=paper) for row in _best(shown)]
+    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+
+
+@styled
+def draw_interpolations(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """What lies between two codes: a row a pair of them."""
+    shown = _of_kind(frame, "interpolations")
+    panels = [_panel(row, "", paper=paper) for row in _best(shown)]
+    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+
+
+@styled
+def draw_evolution(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """The same two samples over training, a strip a contender; below, training images seen."""
+    shown = _of_kind(frame, "evolution")
+    panels = [_strip(row, paper=paper) for row in _best(shown)]
+    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+
+
+def _strip(row: dict[Any, Any], *, paper: bool) -> Panel:
+    """An evolution with time from left to right, from the first validation to the last."""
+    tiles = row["tiles"]
+    times = min(len(tiles), TIMES, max(2, WIDEST // tiles.shape[3]))
+    chosen = np.linspace(0, len(tiles) - 1, times).round().astype(int)
+    seen = row["images"] if isinstance(row["images"], Sequence) else ()
+    below = [show_amount(seen[i]) for i in chosen] if seen else []
+    title = "\n".join(filter(None, (label(row["contender"], paper=paper), _trouble(row))))
+    return Panel(title, tiles[chosen, :2].swapaxes(0, 1), columns=below)
+
+
+def _of_kind(pictures: pd.DataFrame, kind: str) -> list[dict[Any, Any]]:
+    return pictures[pictures["kind"] == kind].to_dict("records")
+
+
+def _best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """Leave out the rows of all but the best contenders."""
+    fids = {row["contender"]: row["mean_fid"] for row in rows}
+    chosen = set(best(list(fids), fids, PANELS))
+    return [row for row in rows if row["contender"] in chosen]
+
+
+def _panel(row: dict[Any, Any], detail: str, rows: Sequence[str] = (), *, paper: bool) -> Panel:
+    """The panel of one run's picture, or the note why its contender has none."""
+    title = "\n".join(filter(None, (label(row["contender"], paper=paper), detail)))
+    return Panel(title, row["tiles"], _note(row), rows if row["tiles"] is not None else ())
+
+
+def _note(row: dict[Any, Any]) -> str:
+    if not isinstance(row["status"], str):
+        return "no run"
+    return "no picture" if row["status"] in SCORED else f"{row['status']}\n{brief(row['reason'])}"
+
+
+def _rest(rows: Iterable[dict[Any, Any]]) -> list[Panel]:
+    """A panel that says how many contenders have none, if there are too many."""
+    more = len({row["contender"] for row in rows}) - PANELS
+    note = f"{more:,} more contenders\nwith a higher FID or none"
+    return [Panel("", None, note)] if more > 0 else []
+
+
+def _trouble(row: dict[Any, Any]) -> str:
+    """What went wrong with a run that has a picture nevertheless."""
+    if row["tiles"] is None or row["status"] == "ok":
+        return ""
+    return f"{row['status']}{_seed(row)}: {brief(row['reason'])}"
+
+
+def _score(row: dict[Any, Any]) -> str:
+    """A run's own score as its picture's title has it: `FID 5.79 (seed 0)`."""
+    if row["tiles"] is None or math.isnan(row["value"]):
+        return ""
+    return f"{SYMBOLS[row['metric']]} {show_number(row['value'])}{_seed(row)}"
+
+
+def _seed(row: dict[Any, Any]) -> str:
+    return "" if pd.isna(row["seed"]) else f" (seed {row['seed']})"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where panels of one size stand in a figure, in pixels.
+
+    Attributes:
+        columns: how many panels stand side by side.
+        wide: width of a panel's tiles.
+        high: their height.
+        side: room on their left.
+        heads: room above each row of panels.
+        foot: room below them.
+        gap: room around panels.
+    """
+
+    columns: int
+    wide: int
+    high: int
+    side: int
+    heads: Sequence[int]
+    foot: int
+    gap: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the figure."""
+        across = self.columns * (self.side + self.wide + self.gap) + self.gap
+        return across, sum(self.heads) + len(self.heads) * (self.high + self.foot + self.gap)
+
+    def place(self, i: int, wide: int, high: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height of an image in panel `i`, as fractions of the figure."""
+        row, column = divmod(i, self.columns)
+        across, down = self.size
+        left = self.gap + column * (self.side + self.wide + self.gap) + self.side
+        top = sum(self.heads[: row + 1]) + row * (self.high + self.foot + self.gap)
+        return left / across, 1 - (top + high) / down, wide / across, high / down
+
+
+def _draw(
+    panels: Sequence[Panel], width: int, paper: bool, *, square: bool = False
+) -> Figure | None:
+    """Lay panels out pixel by pixel, so that every tile is enlarged by the same whole factor.
+
+    Args:
+        panels: what is shown, None where there is nothing.
+        width: pixels that a panel's tiles are about wide on a screen.
+        paper: fit the figure into a paper's column or page.
+        square: leave out as many rows as columns of large tiles.
+    """
+    if not panels:
+        return None
+    dpi = int(mpl.rcParams["figure.dpi"])
+    tiles = [None if p.tiles is None else _crop(p.tiles, square=square) for p in panels]
+    natural = max((t.shape[1] * t.shape[3] for t in tiles if t is not None), default=width)
+    columns = math.ceil(math.sqrt(len(panels) * (1.6 if square else 0.45)))
+    scale = max(1, round(width / natural))
+    if paper:
+        borders = 2 * max((t.shape[1] for t in tiles if t is not None), default=0)
+        beside = borders + _side(panels, dpi) + _gap(dpi)
+        columns, scale = fit_page(len(panels), natural, beside, dpi, square=square)
+    images = [None if t is None else _mosaic(t, scale) for t in tiles]
+    titles, grid = _lay_out(panels, images, columns, scale * natural, dpi)
+    figure = Figure(figsize=(grid.size[0] / dpi, grid.size[1] / dpi))
+    for i, (panel, image, title) in enumerate(zip(panels, images, titles, strict=True)):
+        high, wide = (grid.high, grid.wide) if image is None else image.shape[:2]
+        axes = figure.add_axes(grid.place(i, wide, high))
+        axes.set_title(title, x=grid.wide / 2 / wide, fontsize=8, pad=4, linespacing=1.15)
+        _fill(axes, panel, image)
+    return figure
+
+
+def fit_page(count: int, natural: int, beside: int, dpi: int, *, square: bool) -> tuple[int, int]:
+    """Columns and scale by which panels fill a paper's column, if they are few, or page best.
+
+    Args:
+        count: of panels.
+        natural: pixels that a panel's tiles are wide before they are enlarged.
+        beside: pixels beside the tiles of each panel.
+        dpi: pixels an inch.
+        square: whether the panels are about as high as wide.
+    """
+    several = (4, 5) if square else (2, 3)
+    across = dpi * (COLUMN if count <= several[0] // 2 else PAGE) - _gap(dpi)
+
+    def scale(columns: int) -> int:
+        return int((across / columns - beside) // natural)
+
+    options = [columns for columns in several if columns <= count] or [count]
+    columns = max(options, key=lambda columns: columns * scale(columns))
+    while columns > 1 and scale(columns) < 1:
+        columns -= 1
+    return columns, max(1, scale(columns))
+
+
+def _lay_out(
+    panels: Sequence[Panel],
+    images: Sequence[np.ndarray | None],
+    columns: int,
+    width: int,
+    dpi: int,
+) -> tuple[list[str], Grid]:
+    """Break titles to the panels' width, `width` where there are no images, and make room."""
+    shapes = [image.shape[:2] for image in images if image is not None]
+    wide = max((shape[1] for shape in shapes), default=width)
+    titles = [_wrap(panel.title, wide * 160 // dpi) for panel in panels]
+    lines = [1 + title.count("\n") for title in titles]
+    heights = [max(lines[i : i + columns]) for i in range(0, len(lines), columns)]
+    return titles, Grid(
+        columns=columns,
+        wide=wide,
+        high=max((shape[0] for shape in shapes), default=wide // 2),
+        side=_side(panels, dpi),
+        heads=[(24 * height + 12) * dpi // 160 for height in heights],
+        foot=22 * dpi // 160 if any(panel.columns for panel in panels) else 0,
+        gap=_gap(dpi),
+    )
+
+
+def _gap(dpi: int) -> int:
+    return 24 * dpi // 160
+
+
+def _side(panels: Sequence[Panel], dpi: int) -> int:
+    """Pixels that the names of rows take on the left of a panel."""
+    texts = [text for panel in panels for text in panel.rows]
+    return round(dpi * (widest(texts, small()) + 0.05)) if texts else 0
+
+
+def _fill(axes: Axes, panel: Panel, image: np.ndarray | None) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    at = axes.transAxes
+    if image is None:
+        axes.set_facecolor("0.95")
+        note = "\n".join(textwrap.fill(line, 26) for line in panel.note.splitlines()[:4])
+        axes.text(0.5, 0.5, note, ha="center", va="center", color=GREY, transform=at)
+        return
+    axes.imshow(image, interpolation="none", aspect="auto")
+    style: dict[str, Any] = {"color": GREY, "fontsize": small(), "transform": at}
+    for i, text in enumerate(panel.rows):
+        y = 1 - (i + 0.5) / len(panel.rows)
+        axes.text(-0.01, y, text, ha="right", va="center", **style)
+    for i, text in enumerate(panel.columns):
+        x = (i + 0.5) / len(panel.columns)
+        axes.text(x, -0.02, text, ha="center", va="top", **style)
+
+
+def _crop(tiles: np.ndarray, *, square: bool) -> np.ndarray:
+    """Leave out the tiles of large images that would make a panel wider than `WIDEST`."""
+    most = max(2, WIDEST // tiles.shape[3])
+    return tiles[: most if square else None, :most]
+
+
+def _mosaic(tiles: np.ndarray, scale: int) -> np.ndarray:
+    """Tiles enlarged `scale` times, two white pixels apart: uint8 [height, width, 3]."""
+    large = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
+    framed = np.pad(large, ((0, 0), (0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
+    rows, columns, height, width, channels = framed.shape
+    joined = framed.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    return joined[:-2, :-2]
+
+
+def _wrap(title: str, width: int) -> str:
+    """Break a title of 8 points where it would be wider than `width` pixels at 160 an inch."""
+    return "\n".join(break_name(line, max(8, width // 11)) for line in title.splitlines())

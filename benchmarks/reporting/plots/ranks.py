@@ -1,0 +1,212 @@
+"""Who ranks where by which score: the agreement of metrics, and of data sets."""
+
+import math
+from collections.abc import Sequence
+from itertools import chain, combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from scipy.stats import kendalltau
+
+from benchmarks.analysis.frames import summarise
+from benchmarks.analysis.tidy import AGREEING
+from benchmarks.config.registry import list_metrics
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.text import plain, shorten
+from benchmarks.reporting.plots.drawing import (
+    COLOURS,
+    COLUMN,
+    GREY,
+    LABELS,
+    PAGE,
+    Margins,
+    best,
+    contenders,
+    label,
+    left_out,
+    looks,
+    panel_figure,
+    small,
+    style,
+    styled,
+    widest,
+)
+
+RANKS = LinearSegmentedColormap.from_list("ranks", ["#56A0D3", "#FFFFFF"])
+
+
+@styled
+def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """How metrics and extractors rank the contenders of `Frames.runs`, the best by FID on top.
+
+    Cells have the rank of the mean over seeds, and how many places that is above or below the rank
+    by FID. Under each column: Kendall's τ with FID, and how many pairs are the other way round.
+    Cells of contenders in such a pair are framed.
+    """
+    runs = frame[frame["family"] != CALIBRATION]
+    fids = {name: interval.value for name, interval in summarise(runs, "fid").items()}
+    everybody = [name for name in contenders(runs) if name in fids]
+    shown = sorted(best(everybody, fids, LABELS), key=lambda name: fids[name])
+    values = _means(runs[runs["contender"].isin(shown)], shown)
+    if min(values.shape) < 2:
+        return None
+    labels = [label(name, paper=paper) for name in values.index]
+    note = "rank by the mean over seeds; framed: in a pair that is flipped against FID"
+    note = "" if paper else note + left_out(everybody, LABELS)
+    headings = [_heading(str(metric)) for metric in values]
+    figure, axes = _heat_map(labels, headings, note, paper=paper)
+    ranks = values.rank(method="min").to_numpy(dtype=float)
+    axes.imshow((ranks - 1) / (len(values) - 1), cmap=RANKS, vmin=0, vmax=1, aspect="auto")
+    for place in range(values.shape[1]):
+        _draw_column(axes, values.iloc[:, 0], values.iloc[:, place], place)
+    at: dict[str, Any] = {"ha": "right", "va": "top", "color": GREY, "fontsize": small()}
+    axes.text(-0.62, len(labels) - 0.4, "Kendall’s τ with FID\nflipped pairs", **at)
+    return figure
+
+
+def _means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Means over seeds, a row a contender, a column a metric: FID first, negative if high is good.
+
+    Metrics that only one has are left out.
+    """
+    others = [str(column) for column in runs if str(column).startswith("fid@")]
+    columns = dict[str, pd.Series]()
+    for metric in ("fid", *others, *AGREEING):
+        means = {name: interval.value for name, interval in summarise(runs, metric).items()}
+        higher = metric in AGREEING and list_metrics()[metric].about["direction"] == "higher"
+        columns[metric] = pd.Series(means, dtype=float).reindex(names) * (-1 if higher else 1)
+    return pd.DataFrame(columns).dropna(axis="columns", thresh=2)
+
+
+def _heading(metric: str) -> str:
+    """A column's name: a further extractor's without its hash."""
+    if metric.startswith("fid@"):
+        return f"FID, {shorten(plain(metric.removeprefix('fid@').rpartition('@')[0]), 24)}"
+    return str(list_metrics()[metric].about["symbol"])
+
+
+def _heat_map(
+    rows: Sequence[str], columns: Sequence[str], note: str, *, paper: bool
+) -> tuple[Figure, Axes]:
+    """Axes for a cell a number, with names on the left and slanting names above."""
+    side = max(widest(rows, small()), widest(["Kendall’s τ with FID"], small())) + 0.25
+    slanted = [math.sqrt(0.5) * widest([text], small()) for text in columns]
+    margins = Margins(side, max(0.1, slanted[-1] - 0.1), max(slanted) + 0.25, 0.38)
+    wide, high = 0.62 * len(columns), (0.2 if paper else 0.27) * len(rows)
+    if paper:
+        room = PAGE - side - margins.right
+        wide = min(room, max(0.42 * len(columns), COLUMN - side - margins.right))
+    figure, (axes,) = panel_figure((1, 1), (wide, high), margins, note=note)
+    style: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(len(columns)), columns, **style)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _draw_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int) -> None:
+    """Fill a column of the heat map with the ranks of those that have a value."""
+    rows = np.flatnonzero(values.notna())
+    pair = pd.DataFrame({"fid": fids.iloc[rows], "other": values.iloc[rows]})
+    by_fid, by_other = pair.rank(method="min").to_numpy(dtype=int).T
+    flips = [
+        (i, j)
+        for i, j in combinations(range(len(rows)), 2)
+        if (by_fid[i] - by_fid[j]) * (by_other[i] - by_other[j]) < 0
+    ]
+    flipped = set(chain(*flips))
+    style: dict[str, Any] = {"ha": "center", "fontsize": small()}
+    for i, row in enumerate(rows):
+        up = by_fid[i] - by_other[i]
+        shift = f" {'▲' if up > 0 else '▼'}{abs(up)}" if up else ""
+        axes.text(place, float(row), f"{by_other[i]}{shift}", va="center", **style)
+        if i in flipped:
+            frame = Rectangle((place - 0.47, row - 0.44), 0.94, 0.88, fill=False, lw=0.9)
+            frame.set_edgecolor(COLOURS[1])
+            axes.add_patch(frame)
+    if place:
+        agreement = kendalltau(by_fid, by_other).statistic
+        shown = "–" if math.isnan(agreement) else f"{agreement:.2f}"
+        total = len(rows) * (len(rows) - 1) // 2
+        colour = COLOURS[1] if flips else GREY
+        text = f"{shown}\n{len(flips)}/{total}"
+        axes.text(place, len(fids) - 0.4, text, va="top", color=colour, **style)
+
+
+def draw_critical_difference(ranks: pd.DataFrame, cd: float, *, paper: bool = False) -> Figure:
+    """Demšar's diagram of mean ranks over data sets: bars join those that differ by less than `cd`.
+
+    Source: Demšar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
+    7, figure 1.
+
+    Args:
+        ranks: a row a contender with the columns contender and rank, 1 the best.
+        cd: the critical difference, in ranks.
+        paper: in the size for a paper's column or page.
+    """
+    with style(paper):
+        return _draw_differences(ranks.sort_values("rank", kind="stable"), cd, paper=paper)
+
+
+def _draw_differences(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
+    values = ranks["rank"].to_numpy(dtype=float)
+    labels = [label(str(name), paper=paper) for name in ranks["contender"]]
+    colours = [looks(ranks["contender"])[name].colour for name in ranks["contender"]]
+    bars = join_ranks(values, cd)
+    half = math.ceil(len(values) / 2)
+    line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
+    width = 3.2 if not paper else (COLUMN if COLUMN - 2 * side > 1.3 else PAGE) - 2 * side
+    down = line * (3.2 + half) + 0.09 * (1 + len(bars))
+    figure = Figure(figsize=(width + 2 * side, down))
+    axes = figure.add_axes((side / (width + 2 * side), 0, width / (width + 2 * side), 1))
+    last = max(len(values), 2)
+    axes.set(xlim=(1, last), ylim=(-down + 2.6 * line, 2.6 * line))
+    axes.axis("off")
+    _draw_ruler(axes, last, cd, line, labels=int(width / 0.35))
+    for place, (low, high) in enumerate(bars):
+        y = -0.09 * (1 + place)
+        pad = 0.012 * (last - 1)
+        axes.plot([low - pad, high + pad], [y, y], color="black", lw=2.4, solid_capstyle="butt")
+    top = 0.09 * (1 + len(bars))
+    for i, (value, name, colour) in enumerate(zip(values, labels, colours, strict=True)):
+        left = i < half
+        level = -top - line * (0.5 + (i if left else len(values) - 1 - i))
+        end = -0.01 if left else 1.01
+        across = 1 + end * (last - 1)
+        axes.plot([value, value, across], [0, level, level], color=colour, lw=0.9, clip_on=False)
+        text: dict[str, Any] = {"ha": "right" if left else "left", "va": "center"}
+        axes.text(across, level, f" {name} ", color=colour, fontsize=small(), **text)
+    return figure
+
+
+def join_ranks(values: Sequence[float] | np.ndarray, cd: float) -> list[tuple[float, float]]:
+    """The first and last rank of each largest group of ascending ranks less than `cd` apart."""
+    bars = list[tuple[float, float]]()
+    for i, low in enumerate(values):
+        high = max(value for value in values[i:] if value == low or value - low < cd)
+        if high > low and (not bars or high > bars[-1][1]):
+            bars.append((float(low), float(high)))
+    return bars
+
+
+def _draw_ruler(axes: Axes, last: int, cd: float, line: float, *, labels: int) -> None:
+    """The ranks from 1 to `last` with at most so many labels, the critical difference above."""
+    axes.plot([1, last], [0, 0], color="black", lw=0.9)
+    every = math.ceil(last / max(2, labels))
+    for rank in range(1, last + 1):
+        axes.plot([rank, rank], [0, 0.06], color="black", lw=0.9, clip_on=False)
+        if (rank - 1) % every == 0:
+            axes.text(rank, 0.08, str(rank), ha="center", va="bottom", fontsize=small())
+    end = min(1 + cd, last)
+    level = 1.6 * line
+    axes.plot([1, end], [level, level], "|-", color="black", lw=0.9, clip_on=False)
+    text = f"critical difference {cd:.2f}"
+    axes.text(1, level + 0.05, text, ha="left", va="bottom", fontsize=small())

@@ -1,0 +1,82 @@
+"""Parameters on disk, as safetensors with a checksum: nothing is ever unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from benchmarks.core.errors import printable
+from benchmarks.core.files import write_atomically
+from metrics.extractors.base import digest
+
+BROKEN = (SafetensorError, ValueError, RuntimeError, TypeError, RecursionError)
+"""What reading a file of a stranger's may raise."""
+
+
+class Damaged(Exception):
+    """A file does not hold what was once written to it; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], about: dict[str, JsonValue] | None = None
+) -> None:
+    """Write named tensors, and what is to be known about them, to `path`: whole or not at all.
+
+    Raises:
+        OSError: where the file cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    known = about or {}
+    seal = digest(tensors, json.dumps(known))
+    # One entry: the order of several is left to chance, and equal tensors are to be equal files.
+    write_atomically(path, save(tensors, {"about": json.dumps({**known, "sha256": seal})}))
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors that `save_tensors` wrote, to the CPU's memory.
+
+    Raises:
+        Damaged: the file is cut short or altered.
+        OSError: it cannot be read.
+    """
+    return load_all(path)[0]
+
+
+def load_all(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors that `save_tensors` wrote, and what is to be known about them.
+
+    Raises:
+        Damaged: the file is cut short or altered.
+        OSError: it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = parse(file.metadata())
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        seal = about.pop("sha256", None)
+        if seal != digest(tensors, json.dumps(about)):
+            raise Damaged(f"{path} is damaged: its content does not match its checksum")
+    except BROKEN as error:
+        raise Damaged(f"{path} is no checkpoint: {' '.join(str(error).split())}") from error
+    return tensors, about
+
+
+def parse(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """Read what is to be known about a file of tensors."""
+    return dict(json.loads((metadata or {}).get("about", "{}")))
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Read what is to be known about a file of tensors, which is not checked; nothing if broken."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return parse(file.metadata())
+    except (*BROKEN, OSError):
+        return {}

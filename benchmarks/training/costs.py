@@ -1,0 +1,118 @@
+"""What a model costs: parameters, floating-point operations and peak memory."""
+
+import copy
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from models.base import GenerativeModel, Player, Step
+
+
+class FlopCounter(TorchDispatchMode):
+    """Adds up the operations of every matrix product and convolution, by PyTorch's own formulas.
+
+    PyTorch's `FlopCounterMode` also keeps track of modules, and fails on the gradient of a
+    gradient, as in WGAN-GP's penalty.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out one operation and count it."""
+        result = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+class Enough(Exception):
+    """The time of a trial is up."""
+
+
+class Deadline(TorchDispatchMode):
+    """Lets no operation begin after `end`, so that a trial takes no longer than it may."""
+
+    def __init__(self, end: float) -> None:
+        super().__init__()
+        self.end = end
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry out one operation if there is time."""
+        if time.perf_counter() > self.end:
+            raise Enough
+        return func(*args, **(kwargs or {}))
+
+
+def count_parameters(model: GenerativeModel) -> int:
+    """Count the parameters that are learnt, every player's."""
+    learnt = (p for player in model.players() for p in player.parameters if p.requires_grad)
+    return sum(p.numel() for p in learnt)
+
+
+def count_training_flops(model: GenerativeModel, batch: int) -> int:
+    """Count the floating-point operations of one round of play, gradients included.
+
+    Those of matrix products and convolutions, a multiplication and an addition counted as two. A
+    copy of the model plays, on blank images, `batch` of them at a time.
+    """
+    twin = copy.deepcopy(model).train()
+    images = torch.zeros(batch, *model.shape, device=model.device)
+    with FlopCounter() as counter:
+        for player, loss in play_round(twin, images, images):
+            differentiate(player, loss)
+    return counter.total
+
+
+def play_round(
+    model: GenerativeModel, images: Tensor, source: Tensor
+) -> Iterator[tuple[Player, Tensor]]:
+    """Compute the losses of one training step without moving anybody, one for each update."""
+    rng = torch.Generator(model.device).manual_seed(0)
+    rounds: list[Step] = []
+    for player in model.players():
+        for turn in range(player.updates):
+            if turn == len(rounds):
+                rounds.append(Step(images, source if model.uses_source else None, rng, 0))
+            yield player, player.loss(rounds[turn])
+
+
+def differentiate(player: Player, loss: Tensor) -> tuple[Tensor | None, ...]:
+    """Return a loss's gradients by the parameters that are learnt; None of those it is not of."""
+    learnt = [p for p in player.parameters if p.requires_grad]
+    return torch.autograd.grad(loss, learnt, allow_unused=True)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start measuring the peak anew where the system allows it (CUDA, mostly Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def read_peak_memory(device: torch.device) -> float:
+    """Give the peak in MiB: allocated on a CUDA device, else resident in this process.
+
+    The process's includes the interpreter and PyTorch itself, some hundreds of MiB.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        peak = next(line for line in lines if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 2**10
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale

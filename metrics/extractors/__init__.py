@@ -1,0 +1,1 @@
+"""Feature extractors: networks that turn images into what the scores compare, one file each."""

@@ -1,0 +1,1 @@
+"""Network bodies, and densities of codes, that the families share."""
