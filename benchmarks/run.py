@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.cli.display import Display
+    from benchmarks.config.places import Place
     from benchmarks.data import Dataset
     from benchmarks.evaluation.evaluator import Evaluator
-    from benchmarks.execution.job import Job, Place
+    from benchmarks.execution.job import Job
     from benchmarks.records.schema import Record
 
 
@@ -288,7 +289,7 @@ def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
 
 def find_place(options: argparse.Namespace, folder: Path) -> "Place":
     """Say where runs find what they need and leave what they make."""
-    from benchmarks.execution.job import Place
+    from benchmarks.config.places import Place
 
     return Place(folder, find_data_root(options), find_cache(), options.inception_weights)
 

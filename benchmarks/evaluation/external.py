@@ -18,6 +18,7 @@ from benchmarks.api import OUT, RESIZING, Plan, Target
 from benchmarks.cli.options import choose_device, find_cache, find_data_root, safe
 from benchmarks.cli.scoreboard import WARNING, Report, Result, Watch, list_notes
 from benchmarks.config import registry
+from benchmarks.config.places import Place
 from benchmarks.config.spec import PROTOCOL
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import write_atomically
@@ -33,7 +34,6 @@ from benchmarks.evaluation.extractors import check_weights, choose_extractor, do
 from benchmarks.evaluation.generated import Images, Statistics
 from benchmarks.evaluation.loading import build, find_extractor
 from benchmarks.evaluation.reference import Reference, extract
-from benchmarks.execution.job import Place
 from benchmarks.execution.run_one import fixed_threads
 from benchmarks.records.environment import environment
 from benchmarks.records.schema import EXTERNAL, Picture, Record, Score

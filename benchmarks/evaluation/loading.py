@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from safetensors import SafetensorError
 
+from benchmarks.config.places import Place
 from benchmarks.config.spec import DataSpec
 from benchmarks.core.errors import FAILURES, BadInput, one_line
 from benchmarks.data import Dataset, load_dataset
@@ -12,7 +13,6 @@ from benchmarks.evaluation.evaluator import (
     as_tensor,
 )
 from benchmarks.evaluation.reference import Lost
-from benchmarks.execution.job import Place
 from metrics import Extractor, Material, build_extractor
 from metrics.extractors.base import Due
 

@@ -4,29 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.config.places import Place
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.seeds import derive_seed
 from benchmarks.execution.events import Message
 
 Tell = Callable[[Message], None]
 """Is told how a run gets on."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run finds what it needs, and where it leaves what it makes.
-
-    Attributes:
-        folder: of the suite's results.
-        data_root: of the data sets' files.
-        cache: of trained extractors.
-        weights: of the `inception` extractor, None to download them.
-    """
-
-    folder: Path
-    data_root: Path
-    cache: Path
-    weights: Path | None = None
 
 
 @dataclass(frozen=True)

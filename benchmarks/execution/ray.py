@@ -31,12 +31,13 @@ from pydantic import TypeAdapter
 
 from benchmarks import PACKAGES, ROOT
 from benchmarks.cli.display import Display
+from benchmarks.config.places import Place
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import write_atomically
 from benchmarks.core.signals import give_way, in_hand
 from benchmarks.execution.events import Drawn, Message, Noticed, Saved, Started, relay
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
 from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
 from benchmarks.records.schema import InsidePath, Picture, Record

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from kills import put_to_the_test
 
+from benchmarks.config.places import Place
 from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.local import Worker
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import run

@@ -151,7 +151,7 @@ def test_an_interval_holds_the_value_of_its_metric(name):
 def test_a_static_reader_finds_every_name_and_summary():
     """Literals only, so that listing them needs no torch."""
     found: dict[str, set[str]] = {"metric": set(), "extractor": set()}
-    for path in Path(metrics.__file__).parent.glob("*.py"):
+    for path in Path(metrics.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             for call in getattr(node, "decorator_list", []):
                 kind = getattr(getattr(call, "func", None), "id", None)

@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks.cli.options import find_cache
+from benchmarks.config.places import Place
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.data import load_dataset
 from benchmarks.evaluation.loading import load_evaluator
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import Progress, fit, fixed_threads
 from benchmarks.run import prepare

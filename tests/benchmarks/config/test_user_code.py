@@ -166,7 +166,7 @@ def test_what_a_shipped_model_does_has_a_hash(
     shutil.copytree(benchmarks.ROOT / "models", tmp_path / "models")
     monkeypatch.setattr(benchmarks, "ROOT", tmp_path)
     assert hash_model("vae") == before
-    path = tmp_path / "models/backbones.py"
+    path = tmp_path / "models/networks/bodies.py"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))

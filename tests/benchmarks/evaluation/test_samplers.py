@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.config.places import Place
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record

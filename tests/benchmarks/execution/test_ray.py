@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from benchmarks.analysis.tidy import scores_frame, write_csv
+from benchmarks.config.places import Place
 from benchmarks.config.suite import build_suite
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.evaluation.evaluator import as_tensor
 from benchmarks.execution import ray as cluster
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.local import run_all
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.ray import Changes, Copy, Dispatch, apply_changes, run_cluster

@@ -24,6 +24,7 @@ from torch import Tensor
 from benchmarks.analysis.tidy import scores_frame, write_csv
 from benchmarks.cli.display import Bars, Lines
 from benchmarks.config import registry
+from benchmarks.config.places import Place
 from benchmarks.config.registry import load_model
 from benchmarks.config.suite import build_suite
 from benchmarks.core.seeds import derive_seed
@@ -33,7 +34,7 @@ from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.evaluation.loading import load_evaluator
 from benchmarks.execution import local, run_one
 from benchmarks.execution.events import Advanced, Drawn, Message, Noticed, Saved
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE, choose_jobs, one_gpu, run_all, run_local
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.resume import (

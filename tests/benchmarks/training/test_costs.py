@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.config.places import Place
 from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
-from benchmarks.execution.job import Job, Place
+from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import run
 from benchmarks.execution.smoke import rehearse
