@@ -25,8 +25,9 @@ from benchmarks.cli.options import (
 )
 from benchmarks.config import registry
 from benchmarks.config.suite import Suite
-from benchmarks.core.errors import BadInput, printable, speak, unknown
-from benchmarks.core.signals import Interrupted, in_hand, interruptible
+from benchmarks.core.errors import BadInput, printable, unknown
+from benchmarks.core.output import configure_output
+from benchmarks.core.signals import Interrupted, interruptible, uninterruptible
 from benchmarks.data.registry import DATASETS
 from benchmarks.evaluation.extractors import check_weights, choose_extractor
 
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         0; 1 where the audit could not be written or was ended; 2 where the input is wrong; 130
         after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     """
-    speak()
+    configure_output()
     argv = sys.argv[1:] if argv is None else argv
     try:
         with interruptible():
@@ -258,7 +259,7 @@ def carry_out(
             about["answers"] = [asdict(answer) for answer in answers]
             about["seconds"] = time.perf_counter() - started
             # An audit that is being written is finished first: half of one would be none.
-            with console.status("judging and drawing"), in_hand():
+            with console.status("judging and drawing"), uninterruptible():
                 runs = read_runs(folder, data.fingerprint)
                 audit = trials.conclude(folder / FOLDER, about, measurements, runs)
                 paths = trials.write(audit, measurements, trials.draw_all_strips(trial))
@@ -338,7 +339,7 @@ def rebuild(console: "Console", folder: Path) -> int:
     place = folder / FOLDER
     about, measurements = read_about(place), read_measurements(place)
     command = ["python", "-m", "benchmarks.audit", "--rebuild", str(folder)]
-    with hold(place, command), in_hand():
+    with hold(place, command), uninterruptible():
         runs = read_runs(folder, about["dataset"]["fingerprint"])
         audit = trials.conclude(place, about, measurements, runs)
         strips = {path.name: path.read_bytes() for path in sorted(place.glob("strips/*.png"))}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.options import REQUIRE_AUDIT, Parser, check_folder, names
-from benchmarks.core.errors import BadInput, speak, unknown
+from benchmarks.core.errors import BadInput, unknown
+from benchmarks.core.output import configure_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -402,7 +403,7 @@ def main(argv: list[str] | None = None) -> int:
         0; 1 where a comparison of two results finds the new one worse, or nothing can be written; 2
         where the input is wrong.
     """
-    speak()
+    configure_output()
     try:
         return obey(read_arguments(argv))
     except BadInput as error:

@@ -35,9 +35,9 @@ from benchmarks.core.errors import (
     OwnFailure,
     describe_error,
     printable,
-    speak,
     unknown,
 )
+from benchmarks.core.output import configure_output
 from benchmarks.core.signals import Interrupted, interruptible
 from benchmarks.evaluation.extractors import check_weights, doubt_extractor
 from benchmarks.execution.lock import hold
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         from benchmarks.execution.follower import follow
 
         return follow()
-    speak()
+    configure_output()
     try:
         with interruptible(), team():
             return obey(read_arguments(argv), argv)

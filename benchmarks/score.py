@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmarks.api import OUT, Result, score_images
 from benchmarks.cli.options import Parser, check_folder, whole
-from benchmarks.core.errors import BadInput, printable, speak, unknown
+from benchmarks.core.errors import BadInput, printable, unknown
+from benchmarks.core.output import configure_output
 from benchmarks.evaluation.comparison import add_row
 from benchmarks.evaluation.generated import RANGES
 from benchmarks.execution.lock import hold
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 1 where the results could not be written; 2 where the input is wrong; 130 after Ctrl-C.
     """
-    speak()
+    configure_output()
     try:
         return score(read_arguments(sys.argv[1:] if argv is None else argv))
     except BadInput as error:

@@ -1,13 +1,7 @@
 """What the user gets to read when the input is wrong."""
 
-import errno
-import io
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
 
 LONGEST = 4_000
 """Characters of a message."""
@@ -58,42 +52,3 @@ def one_line(error: BaseException) -> str:
     """Give an error's message in one line."""
     text = str(error).encode(errors="replace").decode()
     return " ".join(text.split()) or "no message"
-
-
-def speak() -> None:
-    """Print a question mark for what the terminal or pipe has no letter for, instead of failing.
-
-    What is printed on a terminal that is gone is lost.
-    """
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-            if stream.isatty() and not isinstance(getattr(stream.buffer, "raw", None), Terminal):
-                raw = io.BufferedWriter(Terminal(stream.fileno(), "w", closefd=False))
-                lasting = io.TextIOWrapper(raw, stream.encoding, "replace", line_buffering=True)
-                setattr(sys, name, lasting)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name a path in an OSError that names none, such as one of a disk that fills up."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None:  # one of another making is a message alone
-            error.filename = error.filename or str(path)
-        raise
-
-
-class Terminal(io.FileIO):
-    """A terminal that may go while it is written on, as a closed session's does."""
-
-    def write(self, data: Any, /) -> int:
-        """Write bytes; on a terminal that is gone they are lost."""
-        try:
-            return super().write(data)
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            return len(data)

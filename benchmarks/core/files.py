@@ -5,10 +5,12 @@ import os
 import shutil
 import stat
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.core.errors import BadInput, naming, one_line
-from benchmarks.core.signals import in_hand
+from benchmarks.core.errors import BadInput, one_line
+from benchmarks.core.signals import uninterruptible
 
 LARGEST_FILE = 64 * 2**20
 """Bytes of a record, an index or a history."""
@@ -19,6 +21,17 @@ RESERVE = 16 * 2**20
 """
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a path in an OSError that names none, such as one of a disk that fills up."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # one of another making is a message alone
+            error.filename = error.filename or str(path)
+        raise
+
+
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: beside it first, flushed to the disk, then renamed.
 
@@ -26,7 +39,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         OSError: it cannot be written, or the disk would be all but full with it.
     """
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with in_hand():
+    with uninterruptible():
         path.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(path.parent).free < len(content) + RESERVE * (len(content) > RESERVE):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

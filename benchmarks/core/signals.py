@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: what is in hand is finished first, and a second one does not wait for it."""
+"""Ctrl-C and its like: they wait for a block that must not be cut short, but no second time."""
 
 import signal
 import threading
@@ -21,57 +21,57 @@ class Interrupted(BaseException):
         self.number = number
 
 
-class _Wish:
-    """Whether somebody has asked this process to end, and how much is in hand that is finished."""
+class _Request:
+    """The signal that asked this process to end, and how many uninterruptible blocks are open."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.in_hand = 0
+        self.blocks = 0
 
-    def note(self, number: int, _: FrameType | None) -> None:
-        """Take note of a signal; the first waits for what is in hand, the second does not.
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """Note a signal: the first waits for uninterruptible blocks, the second does not.
 
-        A second hangup is none: a shell passes on to its jobs what the system sends them too.
+        A second hangup is ignored: a shell passes on to its jobs what the system sends them too.
         """
         if number == HANGUP and self.number is not None:
             return
         again, self.number = self.number is not None, number
-        if again or not self.in_hand:
+        if again or not self.blocks:
             raise Interrupted(number)
 
 
-_wish = _Wish()
+_request = _Request()
 
 
 @contextmanager
 def interruptible(*signals: signal.Signals) -> Iterator[None]:
-    """Let these signals raise `Interrupted` within, as soon as nothing is in hand.
+    """Make these signals raise `Interrupted` within, as soon as no block is uninterruptible.
 
     A hangup that is ignored, as under `nohup`, stays so.
     """
-    _wish.number = None
+    _request.number = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     ignored = {HANGUP} if HANGUP and signal.getsignal(HANGUP) is signal.SIG_IGN else set()
     chosen = [number for number in signals or SIGNALS if number not in ignored]
     if HANGUP:
-        with signals_held():
+        with block_signals():
             resource_tracker.ensure_running()  # or else a hangup would end it
-    before = {number: signal.signal(number, _wish.note) for number in chosen}
+    before = {number: signal.signal(number, _request.handle) for number in chosen}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _wish.number = None
+        _request.number = None
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Start processes which Ctrl-C in the terminal, or its end, does not reach, and lose none now.
+def block_signals() -> Iterator[None]:
+    """Start processes that Ctrl-C in the terminal, or its end, does not reach.
 
-    A new process inherits that the signal is held; this one gets it when the process has started.
+    A new process inherits that the signals are blocked; this one gets them when the block ends.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -84,29 +84,29 @@ def signals_held() -> Iterator[None]:
 
 
 @contextmanager
-def in_hand() -> Iterator[None]:
-    """Finish what is done within before an interruption is raised.
+def uninterruptible() -> Iterator[None]:
+    """Finish a block before an interruption is raised.
 
-    Signals are the main thread's; in any other there is nothing to hold back.
+    Signals are the main thread's; in any other thread there is nothing to hold back.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _wish.in_hand += 1
+    _request.blocks += 1
     try:
         yield
     finally:
-        _wish.in_hand -= 1
-    if _wish.number is not None and not _wish.in_hand:
-        raise Interrupted(_wish.number)
+        _request.blocks -= 1
+    if not _request.blocks:
+        check_interrupted()
 
 
-def is_wanted() -> bool:
-    """Tell whether an interruption waits for what is in hand."""
-    return _wish.number is not None
+def interrupt_requested() -> bool:
+    """Return whether an interruption waits for an uninterruptible block to end."""
+    return _request.number is not None
 
 
-def give_way() -> None:
-    """Raise the interruption that waits, if one does, though something is still in hand."""
-    if _wish.number is not None:
-        raise Interrupted(_wish.number)
+def check_interrupted() -> None:
+    """Raise the interruption that waits, if one does, even within an uninterruptible block."""
+    if _request.number is not None:
+        raise Interrupted(_request.number)

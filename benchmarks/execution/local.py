@@ -13,8 +13,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from benchmarks.cli.display import Display
-from benchmarks.core.errors import speak
-from benchmarks.core.signals import Interrupted, give_way, interruptible, signals_held
+from benchmarks.core.output import configure_output
+from benchmarks.core.signals import Interrupted, block_signals, check_interrupted, interruptible
 from benchmarks.execution.events import Drawn, Message, relay
 from benchmarks.execution.job import Job
 from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
@@ -82,7 +82,7 @@ def run_inline(jobs: list[Job], display: Display) -> list[Record]:
         display.finish(job.spec.name, records[-1])
         check_disk(job, records[-1])
         check_team()
-        give_way()  # a signal that came while something was in hand which failed
+        check_interrupted()  # a signal that came in an uninterruptible block which failed
     return records
 
 
@@ -158,7 +158,7 @@ class Worker:
         self.line, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs,))
         resource_tracker.ensure_running()  # or else it would let signals pass while it starts
-        with signals_held(), one_gpu(self.number):
+        with block_signals(), one_gpu(self.number):
             self.process.start()
         theirs.close()
 
@@ -238,7 +238,7 @@ def one_gpu(number: int) -> Iterator[None]:
 def work(line: Connection) -> None:
     """Carry out the jobs that come over the line, in a process of its own, until it is cut."""
     leave_with_parent()
-    speak()
+    configure_output()
 
     def send(message: "Message | Record") -> None:
         try:
@@ -250,7 +250,7 @@ def work(line: Connection) -> None:
         with interruptible(signal.SIGTERM):
             while (job := line.recv()) is not None:
                 send(run(job, send))
-                give_way()  # a signal that came while something was in hand which failed
+                check_interrupted()  # a signal that came in an uninterruptible block which failed
     except Interrupted:
         sys.exit(128 + signal.SIGTERM)
     except (EOFError, ConnectionResetError):

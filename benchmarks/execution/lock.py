@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks.core.errors import BadInput, naming, printable
-from benchmarks.core.files import check_links
+from benchmarks.core.errors import BadInput, printable
+from benchmarks.core.files import check_links, naming
 
 
 @contextmanager

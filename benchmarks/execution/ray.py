@@ -35,7 +35,7 @@ from benchmarks.config.places import Place
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import write_atomically
-from benchmarks.core.signals import give_way, in_hand
+from benchmarks.core.signals import check_interrupted, uninterruptible
 from benchmarks.execution.events import Drawn, Message, Noticed, Saved, Started, relay
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
@@ -257,11 +257,11 @@ def handlers_kept() -> Iterator[None]:
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Hold Ctrl-C back while Ray waits, since Ray makes a SystemError of what it raises."""
-    with in_hand():
+    with uninterruptible():
         try:
             yield
         except SystemError:
-            give_way()
+            check_interrupted()
             raise
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.config.registry import hash_model
 from benchmarks.config.spec import CALIBRATION, RunSpec
 from benchmarks.core.errors import BadInput, one_line
-from benchmarks.core.signals import give_way, is_wanted
+from benchmarks.core.signals import check_interrupted, interrupt_requested
 from benchmarks.execution.events import Noticed, Saved
 from benchmarks.execution.job import Job, Tell
 from benchmarks.records.schema import Picture, Record, TrainedRecord
@@ -253,7 +253,7 @@ class Keeper:
 
     def due(self) -> bool:
         """Tell whether it is time, or somebody wants the process to end."""
-        return is_wanted() or time.monotonic() - self.last >= self.job.checkpoint_seconds
+        return interrupt_requested() or time.monotonic() - self.last >= self.job.checkpoint_seconds
 
     def keep(self, state: State) -> None:
         """Write the state down; then make way for whoever wants the process to end."""
@@ -268,7 +268,7 @@ class Keeper:
         }
         save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
         self.tell(Saved(self.job.spec.name, state.step))
-        give_way()
+        check_interrupted()
         self.last = time.monotonic()
 
 

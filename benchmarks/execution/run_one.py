@@ -22,7 +22,7 @@ from benchmarks.config.spec import CALIBRATION, RunSpec
 from benchmarks.core.errors import FAILURES, BadInput, describe_error, one_line
 from benchmarks.core.files import write_atomically
 from benchmarks.core.seeds import derive_seed
-from benchmarks.core.signals import in_hand
+from benchmarks.core.signals import uninterruptible
 from benchmarks.core.text import escape_csv
 from benchmarks.data import Truth
 from benchmarks.data.tiles import extend_tiles
@@ -220,7 +220,7 @@ def fit_from(
     tell(Started(spec.name, plan.steps, state.step if state else 0))
     costs.reset_peak_memory(device)
     # What has been trained is left on disk before an interruption ends this.
-    with in_hand():
+    with uninterruptible():
         with called("train", job, spec.shards) as shards:
             trained = train(
                 model,

@@ -12,7 +12,7 @@ import pytest
 from commands import PATIENCE, Command, Session
 from kills import check_files, find_workers, take_stock, wait_for
 
-from benchmarks.core.signals import Interrupted, in_hand, interruptible
+from benchmarks.core.signals import Interrupted, interruptible, uninterruptible
 from benchmarks.execution import local
 
 LAST_WORDS = "interrupted; the same command goes on with the runs not finished\n"
@@ -101,7 +101,7 @@ class Failing:
         self.begun += 1
         if self.begun > 1:
             raise EOFError("another run begins")
-        with suppress(OSError), in_hand():
+        with suppress(OSError), uninterruptible():
             os.kill(os.getpid(), signal.SIGTERM)
             raise OSError("the disk is full")
         return "a record"

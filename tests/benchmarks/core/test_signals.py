@@ -1,4 +1,4 @@
-"""Signals: what is in hand is finished first."""
+"""Signals: uninterruptible blocks are finished first."""
 
 import os
 import signal
@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.core.errors import speak
 from benchmarks.core.files import write_atomically
-from benchmarks.core.signals import Interrupted, give_way, in_hand, interruptible, is_wanted
+from benchmarks.core.output import configure_output
+from benchmarks.core.signals import (
+    Interrupted,
+    check_interrupted,
+    interrupt_requested,
+    interruptible,
+    uninterruptible,
+)
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
@@ -26,15 +32,15 @@ def test_a_signal_interrupts_at_once_with_its_number(number: int) -> None:
     assert raised.value.number == number
 
 
-def test_what_is_in_hand_is_finished_first_however_deep() -> None:
+def test_uninterruptible_blocks_are_finished_first_however_deep() -> None:
     done = []
 
     def work() -> None:
-        with in_hand():
-            with in_hand():
+        with uninterruptible():
+            with uninterruptible():
                 interrupt()
                 done.append("inner")
-            assert is_wanted()
+            assert interrupt_requested()
             done.append("outer")
         done.append("too much")
 
@@ -52,7 +58,7 @@ def test_a_second_signal_does_not_wait() -> None:
         interrupt()
         done.append("too much")
 
-    with pytest.raises(Interrupted), interruptible(), in_hand():
+    with pytest.raises(Interrupted), interruptible(), uninterruptible():
         work()
     assert done == ["noted"]
 
@@ -65,7 +71,7 @@ def test_a_second_hangup_is_the_first_passed_on() -> None:
         interrupt(signal.SIGHUP)
         done.append("noted")
 
-    with pytest.raises(Interrupted), interruptible(), in_hand():
+    with pytest.raises(Interrupted), interruptible(), uninterruptible():
         work()
     assert done == ["noted"]
 
@@ -75,7 +81,7 @@ def test_an_ignored_hangup_stays_ignored_as_under_nohup() -> None:
     try:
         with interruptible():
             interrupt(signal.SIGHUP)
-            assert not is_wanted()
+            assert not interrupt_requested()
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -87,7 +93,7 @@ def test_what_is_printed_on_a_terminal_that_is_gone_is_lost(
     leader, follower = os.openpty()
     original = os.fdopen(follower, "w", encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", original)
-    speak()
+    configure_output()
     print("é on a terminal")
     assert os.read(leader, 99).decode() == "é on a terminal\r\n"
     os.close(leader)
@@ -108,17 +114,17 @@ with interruptible():
     assert (found.stdout, found.stderr) == ("(0, 0)\n", "")
 
 
-def test_who_has_something_in_hand_may_give_way_earlier() -> None:
+def test_a_block_may_check_for_an_interruption_earlier() -> None:
     done = []
 
     def work() -> None:
-        give_way()
+        check_interrupted()
         interrupt()
         done.append("noted")
-        give_way()
+        check_interrupted()
         done.append("too much")
 
-    with pytest.raises(Interrupted), interruptible(), in_hand():
+    with pytest.raises(Interrupted), interruptible(), uninterruptible():
         work()
     assert done == ["noted"]
 
@@ -127,15 +133,15 @@ def test_an_earlier_interruption_is_no_reason_for_another() -> None:
     with pytest.raises(Interrupted), interruptible():
         interrupt()
     with interruptible():
-        assert not is_wanted()
-        with in_hand():
+        assert not interrupt_requested()
+        with uninterruptible():
             pass
-        give_way()
+        check_interrupted()
 
 
-def test_what_fails_in_hand_is_told_as_it_failed() -> None:
+def test_an_error_in_an_uninterruptible_block_is_raised_as_it_is() -> None:
     with interruptible():
-        with pytest.raises(KeyError), in_hand():
+        with pytest.raises(KeyError), uninterruptible():
             raise KeyError("x")
         with pytest.raises(Interrupted):
             interrupt()
@@ -153,7 +159,7 @@ def test_other_threads_neither_take_signals_nor_hold_them_back() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        with interruptible(), in_hand():
+        with interruptible(), uninterruptible():
             seen.append(signal.getsignal(signal.SIGINT))
             started.set()
             go_on.wait(10)
