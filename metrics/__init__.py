@@ -13,13 +13,10 @@ from metrics.extractors.base import (
     Features,
     Material,
     build_extractor,
-    cached_features,
     extractor,
-    fingerprint,
 )
 from metrics.extractors.classifier import (
     ClassifierExtractor,
-    load_or_train_classifier,
     train_classifier,
 )
 from metrics.extractors.inception import InceptionExtractor
@@ -67,11 +64,9 @@ __all__ = [
     "bidirectional_monte_carlo",
     "bits_per_dimension",
     "build_extractor",
-    "cached_features",
     "class_coverage",
     "evidence_bound",
     "extractor",
-    "fingerprint",
     "frechet_distance",
     "frechet_floor",
     "frechet_infinity",
@@ -82,7 +77,6 @@ __all__ = [
     "jackknife",
     "kernel_distance",
     "kernel_distance_subsets",
-    "load_or_train_classifier",
     "lpips",
     "mae",
     "mean_interval",

@@ -32,7 +32,8 @@ from benchmarks.auditing.measurements import (
 from benchmarks.auditing.own import enter_extractor, enter_metric
 from benchmarks.config.registry import is_own
 from benchmarks.core.signals import SIGNALS
-from metrics import Extractor, Features, Material, build_extractor
+from benchmarks.evaluation.feature_cache import build_cached
+from metrics import Extractor, Features, Material
 
 BANK = "bank.safetensors"
 
@@ -65,7 +66,7 @@ class Source:
         for reference in self.metrics:
             enter_metric(reference)
         names = [enter_extractor(e) if is_own(e) else e for e in self.extractors]
-        built = [build_extractor(name, self.material) for name in names]
+        built = [build_cached(name, self.material) for name in names]
         return {str(extractor): extractor for extractor in built}
 
 

@@ -31,13 +31,14 @@ from benchmarks.evaluation.evaluator import (
     draw_samples,
 )
 from benchmarks.evaluation.extractors import check_weights, choose_extractor, doubt_extractor
+from benchmarks.evaluation.feature_cache import cached_features
 from benchmarks.evaluation.generated import Images, Statistics
 from benchmarks.evaluation.loading import build, find_extractor
 from benchmarks.evaluation.reference import Reference, extract
 from benchmarks.execution.run_one import fixed_threads
 from benchmarks.records.environment import environment
 from benchmarks.records.schema import EXTERNAL, Picture, Record, Score
-from metrics import Extractor, Features, Material, Moments, cached_features
+from metrics import Extractor, Features, Material, Moments
 
 MADE = "made by another program"
 """How the scored images came about, as far as one can know."""

@@ -12,8 +12,9 @@ from benchmarks.evaluation.evaluator import (
     Evaluator,
     as_tensor,
 )
+from benchmarks.evaluation.feature_cache import build_cached
 from benchmarks.evaluation.reference import Lost
-from metrics import Extractor, Material, build_extractor
+from metrics import Extractor, Material
 from metrics.extractors.base import Due
 
 
@@ -106,6 +107,6 @@ def load_extractor(
 def build(name: str, material: Material) -> Extractor:
     """Build the extractor `name`; else as `load_extractor`."""
     try:
-        return build_extractor(name, material)
+        return build_cached(name, material)
     except (ValueError, SafetensorError) as error:
         raise BadInput(f"extractor {name!r}: {one_line(error)}") from error

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from benchmarks.core.errors import FAILURES, describe_error
 from benchmarks.data.dataset import Truth
+from benchmarks.evaluation.feature_cache import cached_features, fingerprint
 from benchmarks.records.schema import FAILED, Score
 from metrics import INTERVALS, METRICS, Extractor, Features, Interval, Moments
-from metrics.extractors.base import cached_features, fingerprint
 from metrics.fid import Floor, frechet_floor
 from metrics.registry import NotApplicable
 from metrics.uncertainty import jackknife

@@ -36,12 +36,12 @@ from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import write_atomically
 from benchmarks.core.signals import check_interrupted, uninterruptible
+from benchmarks.evaluation.feature_cache import CLASSIFIERS, load_classifier
 from benchmarks.execution.events import Drawn, Message, Noticed, Saved, Started, relay
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
 from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
 from benchmarks.records.schema import InsidePath, Picture, Record
-from metrics.extractors.classifier import ClassifierExtractor
 
 MEMORY = int(SHARE)
 """Bytes of memory that a run asks a node for: enough for small images, its process included."""
@@ -427,9 +427,9 @@ def pack_supplies(ray: Any, jobs: list[Job]) -> Supplies:
 
 def find_extractor(name: str, cache: Path) -> Path | None:
     """Find the file of a trained classifier by its name and hash; None where there is none."""
-    for path in sorted(cache.glob("classifier-*.safetensors")):
+    for path in sorted(cache.glob(CLASSIFIERS)):
         with suppress(ValueError, OSError):
-            if str(ClassifierExtractor.load(path)) == name:
+            if str(load_classifier(path)) == name:
                 return path
     return None
 

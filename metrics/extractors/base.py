@@ -6,8 +6,6 @@ An extractor is a decorated function in a module of this package that builds one
 import hashlib
 import logging
 import multiprocessing
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,12 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
-
-ROWS = 1024
-"""Images whose content is hashed at a time."""
 
 log = logging.getLogger(__name__)
 
@@ -133,97 +126,6 @@ def digest(tensors: Mapping[str, Tensor], text: str) -> str:
     return sha.hexdigest()
 
 
-def fingerprint(images: Tensor) -> str:
-    """Return the SHA-256, in hex, of a tensor [N, ...]: its type, shape and content."""
-    sha = hashlib.sha256(f"{images.dtype} {list(images.shape)}".encode())
-    for part in images.split(ROWS):
-        sha.update(part.detach().cpu().flatten().view(torch.uint8).numpy())
-    return sha.hexdigest()
-
-
-def save_tensors(
-    path: Path, tensors: dict[str, Tensor], text: str, header: dict[str, str] | None = None
-) -> None:
-    """Write tensors to `path` as safetensors with their checksum, whole or not at all.
-
-    Args:
-        path: the file; its folder is made where it is missing.
-        tensors: what it holds.
-        text: what the tensors are, which `load_tensors` must be told again.
-        header: more to be kept beside them.
-
-    Raises:
-        OSError: where the file cannot be written.
-    """
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(tensors, {**(header or {}), "sha256": digest(tensors, text)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-
-
-def load_tensors(path: Path, text: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the header that `save_tensors` wrote.
-
-    Raises:
-        ValueError: where the file is damaged or holds something else than `text`.
-        OSError: where it cannot be read.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as problem:
-        raise ValueError(str(problem)) from problem
-    if digest(tensors, text) != header.get("sha256"):
-        raise ValueError("its content does not match its checksum")
-    return tensors, header
-
-
-def cached_features(
-    extractor: "Extractor", images: Tensor | Callable[[], Features], key: str, folder: Path
-) -> Features:
-    """Return what `extractor` makes of `images`, from `folder` where it has been kept.
-
-    The file is named after everything that the numbers depend on, down to their rounding, so what a
-    run computes does not depend on what the cache holds. A damaged file is reported in the log and
-    written again; a folder that cannot be written costs a warning and the time.
-
-    Args:
-        extractor: of the features.
-        images: as the extractor takes them, or what takes their features.
-        key: the fingerprint of the images' content.
-        folder: where features are kept, made where it is missing.
-    """
-    parts = (key, extractor.digest, extractor.batch, *environment(extractor.device))
-    text = repr(parts)
-    path = folder / f"features-{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
-    if path.exists():
-        try:
-            kept, _ = load_tensors(path, text)
-            return Features(kept["features"], kept.get("logits"))
-        except (ValueError, OSError) as problem:
-            log.warning("%s holds no features (%s); computing them again", path, problem)
-    found = extractor(images) if isinstance(images, Tensor) else images()
-    tensors = {name: part for name, part in found._asdict().items() if part is not None}
-    try:
-        save_tensors(path, tensors, text)
-    except OSError as problem:
-        warn_once(
-            f"features cannot be kept in {folder} ({problem.strerror or problem}) and are computed "
-            "each time: choose another folder by the variable BENCHMARKS_CACHE"
-        )
-    return found
-
-
 @cache
 def warn_once(line: str) -> None:
     """Log a warning, the first time and in the process that the user has started alone.
@@ -232,13 +134,6 @@ def warn_once(line: str) -> None:
     """
     if multiprocessing.parent_process() is None:
         log.warning(line)
-
-
-def environment(device: torch.device) -> tuple[str, str, int]:
-    """Name what rounding depends on: the version of torch, the processor's kind, the threads."""
-    if device.type == "cuda":
-        return torch.__version__, torch.cuda.get_device_name(device), 0
-    return torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,5 @@
 """The extractor `classifier`: a small convolutional net trained on the labels of the data set."""
 
-import hashlib
-import logging
-import tempfile
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,8 +10,6 @@ from metrics.extractors.base import (
     Material,
     exact,
     extractor,
-    load_tensors,
-    save_tensors,
 )
 
 RECIPE = (
@@ -32,10 +25,8 @@ EPOCHS = 4
 STEPS = 500
 RATE = 0.01
 
-log = logging.getLogger(__name__)
 
-
-class Network(nn.Module):
+class ClassifierNetwork(nn.Module):
     """uint8 images [n, C, S, S] to features [n, 64] and logits [n, K].
 
     The features are the averages over a map of rectified responses, as in the Inception network.
@@ -76,9 +67,11 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class ClassifierExtractor(Extractor):
-    """A trained `Network` with its hash, to be saved and loaded."""
+    """A trained `ClassifierNetwork` and the shape [C, S, S] of its images."""
 
-    def __init__(self, network: Network, shape: tuple[int, int, int], device: str | torch.device):
+    def __init__(
+        self, network: ClassifierNetwork, shape: tuple[int, int, int], device: str | torch.device
+    ):
         self.shape = shape
         super().__init__(
             "classifier",
@@ -89,34 +82,6 @@ class ClassifierExtractor(Extractor):
             recipe=RECIPE,
             device=device,
         )
-
-    def accuracy(self, images: Tensor, labels: Tensor) -> float:
-        """Return the share of images [N, C, S, S] whose likeliest class is their label [N]."""
-        logits = self(images).logits
-        assert logits is not None
-        return (logits.argmax(dim=1) == labels.cpu()).double().mean().item()
-
-    def save(self, path: Path) -> None:
-        """Write the network to `path` as safetensors, whole or not at all."""
-        header = {"shape": "x".join(map(str, self.shape)), "classes": str(self.classes)}
-        save_tensors(path, self.network.state_dict(), RECIPE, header)
-
-    @classmethod
-    def load(cls, path: Path, device: str | torch.device = "cpu") -> "ClassifierExtractor":
-        """Read what `save` wrote.
-
-        Raises:
-            ValueError: where the file is damaged or was written by another recipe.
-            OSError: where it cannot be read.
-        """
-        try:
-            state, header = load_tensors(path, RECIPE)
-            channels, side, width = map(int, header["shape"].split("x"))
-            network = Network(channels, side, int(header["classes"]))
-            network.load_state_dict(state)
-        except (KeyError, ValueError, RuntimeError) as problem:
-            raise ValueError(f"{path} holds no classifier of this version: {problem}") from problem
-        return cls(network, (channels, side, width), device)
 
 
 @torch.enable_grad()  # whatever the caller has switched off
@@ -148,7 +113,7 @@ def train_classifier(
     shape = (images.shape[1], images.shape[2], images.shape[3])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = Network(shape[0], shape[1], classes)
+        network = ClassifierNetwork(shape[0], shape[1], classes)
     images, labels = images.to(device), labels.to(device)
     _standardise(network, images)
     network.to(device)
@@ -176,7 +141,7 @@ def _check(images: Tensor, labels: Tensor, classes: int) -> None:
         )
 
 
-def _standardise(network: Network, images: Tensor) -> None:
+def _standardise(network: ClassifierNetwork, images: Tensor) -> None:
     """Set the mean and deviation of each channel from its histogram, exactly and in any memory."""
     levels = torch.arange(256, dtype=torch.float64, device=images.device) / 255
     for channel in range(images.shape[1]):
@@ -190,7 +155,7 @@ def _standardise(network: Network, images: Tensor) -> None:
         network.deviation[0, channel] = deviation.clamp(min=1 / 255)
 
 
-def _fit(network: Network, images: Tensor, labels: Tensor, rng: torch.Generator) -> None:
+def _fit(network: ClassifierNetwork, images: Tensor, labels: Tensor, rng: torch.Generator) -> None:
     batch = min(BATCH, len(images))
     steps = max(EPOCHS * (len(images) // batch), STEPS)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
@@ -220,81 +185,19 @@ def _shift(images: Tensor, rng: torch.Generator) -> Tensor:
     return images[index, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
-def load_or_train_classifier(
-    images: Tensor,
-    labels: Tensor,
-    *,
-    classes: int,
-    key: str,
-    cache: Path,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    ready: bool = False,
-) -> ClassifierExtractor:
-    """Return `train_classifier`'s result, from the folder `cache` where it has been kept.
-
-    The file is named after everything the weights depend on, the recipe, torch's version, the kind
-    of device and the number of threads included, so what a run computes does not depend on what
-    the cache holds. A damaged file is reported in the log and written again.
-
-    Args:
-        images: as for `train_classifier`.
-        labels: as for `train_classifier`.
-        classes: as for `train_classifier`.
-        key: a fingerprint of images and labels.
-        cache: the folder, made where it is missing.
-        seed: as for `train_classifier`.
-        device: as for `train_classifier`.
-        ready: whether none is trained.
-
-    Raises:
-        ValueError: as `train_classifier`, and where the folder cannot be written; the latter is
-            found before training, but for a disk that is full.
-        Due: none has been kept, and none is to be trained.
-    """
-    kind = torch.device(device).type
-    threads = torch.get_num_threads() if kind == "cpu" else 0
-    parts = (RECIPE, key, list(images.shape), classes, seed, kind, threads, torch.__version__)
-    name = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    path = cache / f"classifier-{name}.safetensors"
-    if path.exists():
-        try:
-            return ClassifierExtractor.load(path, device)
-        except ValueError as problem:
-            log.warning("%s; training it again", problem)
-    if ready:
-        _check(images, labels, classes)
-        raise Due(f"is trained first, on {len(images):,} images of {classes} classes")
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache):
-            trained = train_classifier(images, labels, classes=classes, seed=seed, device=device)
-        trained.save(path)
-    except OSError as problem:
-        raise ValueError(
-            f"its weights cannot be kept in {cache} ({problem.strerror or problem}): choose "
-            "another folder by the variable BENCHMARKS_CACHE"
-        ) from problem
-    return trained
-
-
 @extractor(
     name="classifier",
     summary="a small conv net trained on the data set's labels (64 features, logits), cached",
 )
 def build_classifier(material: Material) -> Extractor:
-    """Load or train the classifier of labelled training images."""
+    """Train the classifier of labelled training images."""
     if material.labels is None or material.classes is None:
         raise ValueError(
             "the extractor 'classifier' needs labels, and these images have none: "
             "choose 'inception', 'timm:NAME' or 'pixels'"
         )
-    return load_or_train_classifier(
-        material.images,
-        material.labels,
-        classes=material.classes,
-        key=material.key,
-        cache=material.cache,
-        device=material.device,
-        ready=material.ready,
-    )
+    images, labels, classes = material.images, material.labels, material.classes
+    if material.ready:
+        _check(images, labels, classes)
+        raise Due(f"is trained first, on {len(images):,} images of {classes} classes")
+    return train_classifier(images, labels, classes=classes, device=material.device)

@@ -20,6 +20,7 @@ from benchmarks.config.suite import build_suite
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.evaluation.evaluator import as_tensor
+from benchmarks.evaluation.feature_cache import build_cached, save_classifier
 from benchmarks.execution import ray as cluster
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import run_all
@@ -29,7 +30,7 @@ from benchmarks.execution.run_one import run, unfinished
 from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record
 from benchmarks.training.checkpoint import load_all
-from metrics.extractors.classifier import ClassifierExtractor, load_or_train_classifier
+from metrics import ClassifierExtractor, Material
 
 ray = pytest.importorskip("ray")
 
@@ -123,11 +124,12 @@ def silent(_: object) -> None:
 def train_extractor(data: Dataset, cache: Path) -> str:
     """Leave a classifier in the cache that no machine would come to by itself, and name it."""
     images, labels = as_tensor(data.train.images), as_tensor(data.train.labels)
-    usual = load_or_train_classifier(images, labels, classes=10, key=data.fingerprint, cache=cache)
+    usual = build_cached("classifier", Material(images, labels, 10, data.fingerprint, cache))
+    assert isinstance(usual, ClassifierExtractor)
     usual.network.head.weight.data.mul_(0.5)
     other = ClassifierExtractor(usual.network, usual.shape, "cpu")
     (file,) = cache.glob("classifier-*")
-    other.save(file)
+    save_classifier(file, other)
     assert str(other) != str(usual)
     return str(other)
 
