@@ -11,12 +11,12 @@ import numpy as np
 from benchmarks.cli.options import check_folder, find_data_root, names
 from benchmarks.cli.scoreboard import Result, Watch, silent
 from benchmarks.config import registry
+from benchmarks.config.suite import AUTO
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.data import Dataset, list_datasets, load_dataset
 from benchmarks.data.pictures import LARGEST, SMALLEST
 from benchmarks.data.registry import DATASETS
 from benchmarks.evaluation.comparison import Comparison, check_label, read_comparison
-from benchmarks.evaluation.extractors import AUTO
 from benchmarks.evaluation.generated import ARRAYS, Images, Range, Source, Statistics, open_images
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def choose_extractor(options: Namespace, comparison: Comparison | None) -> str:
     if name == AUTO:
         return name
     try:
-        entry = registry.find_extractor(name)
+        entry = registry.find_extractor_entry(name)
     except BadInput as error:
         raise BadInput(f"--extractor: {error}") from None
     if own and name != own:

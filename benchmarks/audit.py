@@ -181,7 +181,7 @@ def find_subject(options: argparse.Namespace) -> tuple[str, Suite, list[str]]:
         BadInput: a name is wrong, or the data set holds no images.
     """
     chosen = [e for e in (options.extractor, *(options.views or [])) if e is not None]
-    shipped = [e for e in chosen if not registry.is_own(e)]
+    shipped = [e for e in chosen if not registry.is_reference(e)]
     asked: dict[str, Any] = dict.fromkeys((*DIRECT, "models", "backbone", "steps"))
     asked |= {key: getattr(options, key) for key in ("suite", "dataset", "image_size", "channels")}
     asked["extractor"] = options.extractor if options.extractor in shipped else None

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.cli.display import Display
-    from benchmarks.config.places import Place
+    from benchmarks.config.paths import Paths
     from benchmarks.data import Dataset
     from benchmarks.evaluation.evaluator import Evaluator
     from benchmarks.execution.job import Job
@@ -255,7 +255,7 @@ def check_features(
     return [*lines, *doubt_extractor(first.extractor, data.shape, accuracy)]
 
 
-def check_extractors(data: "Dataset", spec: RunSpec, place: "Place") -> Iterator[str]:
+def check_extractors(data: "Dataset", spec: RunSpec, place: "Paths") -> Iterator[str]:
     """Build a run's extractors as far as they are at hand; yield a line on each other one."""
     from benchmarks.evaluation.loading import find_view
     from benchmarks.evaluation.reference import Lost
@@ -287,11 +287,11 @@ def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
     return None
 
 
-def find_place(options: argparse.Namespace, folder: Path) -> "Place":
+def find_place(options: argparse.Namespace, folder: Path) -> "Paths":
     """Say where runs find what they need and leave what they make."""
-    from benchmarks.config.places import Place
+    from benchmarks.config.paths import Paths
 
-    return Place(folder, find_data_root(options), find_cache(), options.inception_weights)
+    return Paths(folder, find_data_root(options), find_cache(), options.inception_weights)
 
 
 def describe_plan(console: "Console", name: str, data: "Dataset", jobs: "list[Job]") -> int:
@@ -401,7 +401,7 @@ def find_stages(jobs: "list[Job]") -> "list[tuple[Job, str]]":
 
 
 def prepare(
-    data: "Dataset", specs: list[RunSpec], place: "Place"
+    data: "Dataset", specs: list[RunSpec], place: "Paths"
 ) -> "tuple[list[RunSpec], Evaluator]":
     """Build the extractors, and name them with their hashes in every spec.
 
@@ -626,7 +626,7 @@ def write_suite(
     argv: list[str],
 ) -> None:
     """Write the index by which reports find the records; rows that were added to it stay."""
-    from benchmarks.records.schema import Entry, Index
+    from benchmarks.records.schema import Index, IndexEntry
     from benchmarks.records.store import write_index
 
     added = find_added(folder, suite.dataset)
@@ -635,7 +635,7 @@ def write_suite(
     index = Index(
         suite=name,
         dataset=suite.dataset,
-        contenders=[Entry(name=c, family=f) for c, f in families.items()],
+        contenders=[IndexEntry(name=c, family=f) for c, f in families.items()],
         runs=[spec.name for spec in specs] + [record.run for record in added],
         calibration=[record.run for record in calibration],
         command=shlex.join(["python", "-m", "benchmarks.run", *argv]),

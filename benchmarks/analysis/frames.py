@@ -39,7 +39,7 @@ from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.records.schema import EXTERNAL, SCORED, Record, Score
 from benchmarks.records.store import Results, read_history, read_picture, read_suite
-from benchmarks.statistics import Interval, interval_over_seeds
+from benchmarks.statistics import SeedInterval, interval_over_seeds
 
 CURVES, ALL_CURVES = 100, 1_000
 """Seeds of a contender, and runs in all, whose histories are read."""
@@ -169,11 +169,11 @@ def scores_of_runs(runs: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
     return {str(name): values[rows] for name, rows in groups.items()}
 
 
-def summarise(runs: pd.DataFrame, metric: str) -> dict[str, Interval]:
+def summarise(runs: pd.DataFrame, metric: str) -> dict[str, SeedInterval]:
     """The mean over seeds with its interval of each contender that has one, in any order."""
     kind = "fid" if metric.startswith("fid@") else metric
     return {
-        name: interval_over_seeds(kind, [Interval(*score) for score in scores.tolist()])
+        name: interval_over_seeds(kind, [SeedInterval(*score) for score in scores.tolist()])
         for name, scores in scores_of_runs(runs, metric).items()
     }
 

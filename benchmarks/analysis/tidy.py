@@ -14,7 +14,7 @@ from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import escape_csv
 from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.records.store import Results
-from benchmarks.statistics import Interval, interval_over_seeds, last_over_best, spread
+from benchmarks.statistics import SeedInterval, geometric_std, interval_over_seeds, last_over_best
 
 TIDY_COLUMNS = (
     *("suite", "dataset", "contender", "family", "seed", "status"),
@@ -180,15 +180,15 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
     for column, statuses in STATUSES.items():
         cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
     last, best = ([run.value for run in _intervals(runs, metric)] for metric in ("fid", "fid_best"))
-    cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": spread(last)}
+    cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": geometric_std(last)}
     return cells | _provenance_cells(runs) | _cost_cells(scored) | _model_cells(scored or records)
 
 
-def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[Interval]:
+def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterval]:
     """Each run's value and interval over samples, NaN where it has none."""
     scores = [run.get(metric) for run in runs]
     bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
-    return [Interval(*(math.nan if x is None else x for x in b)) for b in bounds]
+    return [SeedInterval(*(math.nan if x is None else x for x in b)) for b in bounds]
 
 
 def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:

@@ -35,11 +35,11 @@ from benchmarks.auditing.store import Audit
 from benchmarks.auditing.summary import write_verdict_markdown
 from benchmarks.auditing.verdicts import FaultInfo, MetricInfo, curves, floors, judge
 from benchmarks.auditing.workers import Source, Tell, carry_out
-from benchmarks.config.registry import is_own
+from benchmarks.config.registry import is_reference
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data import Dataset
-from benchmarks.records.environment import environment
+from benchmarks.records.environment import read_environment
 from benchmarks.reporting.page.audit import build_audit_page
 from benchmarks.reporting.plots.audits import render_audit
 from benchmarks.reporting.tables import PANELS
@@ -136,7 +136,9 @@ def build(source: Source) -> dict[str, Extractor]:
         raise
     except Exception as error:
         # One of the user's may fail in any way; where all are ours, that is a bug of ours.
-        if isinstance(error, ValueError | SafetensorError) or any(map(is_own, source.extractors)):
+        if isinstance(error, ValueError | SafetensorError) or any(
+            map(is_reference, source.extractors)
+        ):
             raise BadInput(f"--extractor: {type(error).__name__}: {one_line(error)}") from error
         raise
 
@@ -218,7 +220,7 @@ def describe(trial: Trial, command: Sequence[str], gpu: str | None) -> dict[str,
         "faults": [describe_fault(name) for name in design.faults],
         "metrics": [asdict(describe_metric(name)) for name in design.metrics],
         "command": " ".join(command),
-        "environment": environment(gpu).model_dump(mode="json"),
+        "environment": read_environment(gpu).model_dump(mode="json"),
     }
 
 

@@ -30,7 +30,7 @@ from benchmarks.auditing.measurements import (
     measure_level,
 )
 from benchmarks.auditing.own import enter_extractor, enter_metric
-from benchmarks.config.registry import is_own
+from benchmarks.config.registry import is_reference
 from benchmarks.core.signals import SIGNALS
 from benchmarks.evaluation.feature_cache import build_cached
 from metrics import Extractor, Features, Material
@@ -65,7 +65,7 @@ class Source:
         """Build the extractors, by their names with their hashes."""
         for reference in self.metrics:
             enter_metric(reference)
-        names = [enter_extractor(e) if is_own(e) else e for e in self.extractors]
+        names = [enter_extractor(e) if is_reference(e) else e for e in self.extractors]
         built = [build_cached(name, self.material) for name in names]
         return {str(extractor): extractor for extractor in built}
 

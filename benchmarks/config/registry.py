@@ -90,7 +90,7 @@ def list_faults() -> dict[str, Entry]:
     return decorated("fault", "benchmarks.auditing")
 
 
-def find_extractor(name: str) -> Entry:
+def find_extractor_entry(name: str) -> Entry:
     """Find an extractor by its name; `family:NAME` in the list stands for all of a family.
 
     Raises:
@@ -103,7 +103,7 @@ def find_extractor(name: str) -> Entry:
     return entry
 
 
-def is_own(reference: str) -> bool:
+def is_reference(reference: str) -> bool:
     """Tell whether a name is `file.py:function` or `module:function`, not one of a registry."""
     place, colon, name = reference.rpartition(":")
     return bool(colon) and name.isidentifier() and (place.endswith(".py") or "." in place)

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 
 from benchmarks import ROOT
 from benchmarks.config import registry
 from benchmarks.config.spec import Likelihoods
 from benchmarks.core.errors import BadInput, one_line, unknown
-from benchmarks.evaluation.extractors import AUTO
-from benchmarks.records.schema import Published
+
+AUTO = "auto"
+"""The extractor that suits the data, whichever that is."""
 
 T = TypeVar("T", bound=BaseModel)
 Schedule = Literal["constant", "linear", "constant_linear", "cosine"]
@@ -44,6 +45,15 @@ class Contender(BaseModel):
     samplers: dict[str, dict[str, JsonValue]] = {}
 
 
+class PublishedScores(BaseModel):
+    """What a paper reports: `scores` by contender and metric, and where they stand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str
+    scores: dict[str, dict[str, FiniteFloat]]
+
+
 class Suite(BaseModel):
     """What a suite's file says; every key but `contenders` has a default."""
 
@@ -66,10 +76,10 @@ class Suite(BaseModel):
     threads: int = Field(1, ge=1, le=1_024)
     shards: int = Field(1, ge=1, le=FEWEST, description="equal parts that a batch is computed in")
     likelihood: Likelihoods | None = None
-    published: Published | None = None
+    published: PublishedScores | None = None
     contenders: dict[str, dict[str, JsonValue]]
 
-    def contestants(self) -> list[Contender]:
+    def list_contenders(self) -> list[Contender]:
         """List the contenders, with the suite's schedule where they name none."""
         rule = {"schedule": self.schedule} if self.schedule else {}
         return [
@@ -165,7 +175,7 @@ def build_suite(table: dict[str, Any], place: str) -> Suite:
     validate_all(suite, place)
     try:
         for name in ({suite.extractor} - {AUTO}) | {*suite.views}:
-            registry.find_extractor(name)
+            registry.find_extractor_entry(name)
     except BadInput as error:
         raise BadInput(f"{place}: {error}") from None
     return suite
@@ -184,7 +194,7 @@ def validate_all(suite: Suite, place: str) -> None:
         if name in RESERVED:
             raise BadInput(f"{place}: a contender cannot be called {name!r}, a calibration row is")
         validate(Contender, read_contender(name, table), place)
-    rows = [name for contender in suite.contestants() for name in list_rows(contender)]
+    rows = [name for contender in suite.list_contenders() for name in list_rows(contender)]
     for name in rows:
         validate(Contender, {"name": name, "model": name, "settings": {}}, place)
         if rows.count(name) > 1:

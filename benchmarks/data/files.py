@@ -11,19 +11,7 @@ from typing import BinaryIO
 
 from benchmarks.core.archives import HARMLESS, inflate, open_archive
 from benchmarks.core.errors import BadInput
-
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What pictures are, whatever they are called: Pillow runs a program to read some other formats."""
-
-
-@functools.cache
-def readable_formats() -> tuple[str, ...]:
-    """Return those of `FORMATS` that this build of Pillow reads."""
-    from PIL import Image, features
-
-    Image.init()
-    unknown = () if "AVIF" in Image.OPEN and features.check("avif") else ("AVIF",)
-    return tuple(name for name in FORMATS if name not in unknown)
+from benchmarks.core.pictures import readable_formats
 
 
 @functools.cache

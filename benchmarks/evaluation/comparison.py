@@ -10,7 +10,7 @@ from benchmarks.config.spec import CALIBRATION, DataSpec, RunSpec
 from benchmarks.config.suite import Contender, validate
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
-from benchmarks.records.schema import EXTERNAL, Entry, Picture, Record
+from benchmarks.records.schema import EXTERNAL, IndexEntry, Picture, Record
 from benchmarks.records.store import Results, read_index, read_suite, write_index, write_record
 
 
@@ -81,7 +81,9 @@ def add_row(results: Results, record: Record, pictures: dict[str, tuple[Picture,
         index = read_index(results.folder)
         known = {entry.name for entry in index.contenders}
         entries = (
-            [] if record.contender in known else [Entry(name=record.contender, family=EXTERNAL)]
+            []
+            if record.contender in known
+            else [IndexEntry(name=record.contender, family=EXTERNAL)]
         )
         old = {r.run for r in results.records if r.contender == record.contender} | {record.run}
         runs = [run for run in index.runs if run not in old] + [record.run]

@@ -18,7 +18,7 @@ from benchmarks.api import OUT, RESIZING, Plan, Target
 from benchmarks.cli.options import choose_device, find_cache, find_data_root, safe
 from benchmarks.cli.scoreboard import WARNING, Report, Result, Watch, list_notes
 from benchmarks.config import registry
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.spec import PROTOCOL
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import write_atomically
@@ -36,7 +36,7 @@ from benchmarks.evaluation.generated import Images, Statistics
 from benchmarks.evaluation.loading import build, find_extractor
 from benchmarks.evaluation.reference import Reference, extract
 from benchmarks.execution.run_one import fixed_threads
-from benchmarks.records.environment import environment
+from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import EXTERNAL, Picture, Record, Score
 from metrics import Extractor, Features, Material, Moments
 
@@ -174,7 +174,7 @@ def load(plan: Plan, name: str, made: Images, target: Target) -> Extractor:
     """Build an extractor for the data set, or else for some images of one's own."""
     options = plan.options
     weights = options.inception_weights and Path(options.inception_weights)
-    place = Place(OUT, Path(find_data_root(options)), find_cache(), weights)
+    place = Paths(OUT, Path(find_data_root(options)), find_cache(), weights)
     wanted = plan.spec.device if plan.spec and options.device == "auto" else options.device
     device = choose_device(wanted)
     if target.data is not None:
@@ -291,5 +291,7 @@ def make_record(
         spec=spec,
         scores=scores,
         metrics=sorted(plan.metrics),
-        environment=environment(torch.cuda.get_device_name(extractor.device) if on_gpu else None),
+        environment=read_environment(
+            torch.cuda.get_device_name(extractor.device) if on_gpu else None
+        ),
     )

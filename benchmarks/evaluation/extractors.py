@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.config.registry import find_extractor, is_own
+from benchmarks.config.registry import find_extractor_entry, is_reference
+from benchmarks.config.suite import AUTO
 from benchmarks.core.errors import BadInput
 
 if TYPE_CHECKING:
     from benchmarks.data import Dataset
 
-AUTO = "auto"
-"""The name that stands for what suits the data, see `choose_extractor`."""
 
 ENOUGH = 0.85
 """The share of held-out images whose class a classifier must find to be trusted."""
@@ -49,7 +48,9 @@ def check_weights(names: list[str], weights: Path | None) -> None:
     Raises:
         BadInput: naming what would read it.
     """
-    reading = (is_own(name) or find_extractor(name).about.get("weights") for name in names)
+    reading = (
+        is_reference(name) or find_extractor_entry(name).about.get("weights") for name in names
+    )
     if weights and not any(reading):
         raise BadInput(
             f"--inception-weights: the extractor is {names[0]!r}; add --extractor inception"

@@ -24,9 +24,10 @@ import numpy as np
 from benchmarks.config.suite import FEWEST
 from benchmarks.core.archives import open_archive
 from benchmarks.core.errors import BadInput, one_line, unknown
+from benchmarks.core.pictures import open_header, open_picture
 from benchmarks.data.cache import in_threads
 from benchmarks.data.dataset import CHUNK, Split
-from benchmarks.data.decoding import open_header, open_picture, refuse_broken
+from benchmarks.data.decoding import refuse_broken
 from benchmarks.data.files import Files, list_files, picture_suffixes
 from benchmarks.data.pictures import LARGEST, SMALLEST, fit, fit_picture
 

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from safetensors import SafetensorError
 
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.spec import DataSpec
 from benchmarks.core.errors import FAILURES, BadInput, one_line
 from benchmarks.data import Dataset, load_dataset
@@ -24,7 +24,7 @@ def load_evaluator(
     extractor: str,
     samples: int,
     reconstructions: int,
-    place: Place,
+    place: Paths,
     device: str,
     views: tuple[str, ...] = (),
 ) -> Evaluator:
@@ -45,7 +45,7 @@ def load_evaluator(
 
 
 def find_view(
-    name: str, images: Dataset, place: Place, device: str, *, ready: bool = False
+    name: str, images: Dataset, place: Paths, device: str, *, ready: bool = False
 ) -> Extractor | Lost:
     """Build a further extractor of a run, or what stands for it where it fails.
 
@@ -62,7 +62,7 @@ def find_view(
 
 
 def find_extractor(
-    name: str, images: Dataset, place: Place, device: str, *, ready: bool = False
+    name: str, images: Dataset, place: Paths, device: str, *, ready: bool = False
 ) -> Extractor:
     """Build the extractor of a run.
 
@@ -77,7 +77,7 @@ def find_extractor(
 
 
 def load_extractor(
-    name: str, images: Dataset, place: Place, device: str, *, ready: bool = False
+    name: str, images: Dataset, place: Paths, device: str, *, ready: bool = False
 ) -> Extractor:
     """Build the extractor `name`, training, downloading or reading what it needs.
 

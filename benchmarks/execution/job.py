@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.seeds import derive_seed
 from benchmarks.execution.events import Message
@@ -24,7 +24,7 @@ class Job:
 
     spec: RunSpec
     suite: str
-    place: Place
+    place: Paths
     checkpoint_seconds: float = 30.0
     afresh: bool = False
 

@@ -202,7 +202,7 @@ def plan_runs(
 
     chosen = choose_extractor(suite.extractor, data, weights)
     suite = suite.model_copy(update={"extractor": chosen})
-    models = resolve_all(suite.contestants(), data.shape, place)
+    models = resolve_all(suite.list_contenders(), data.shape, place)
     samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
     shared = suite.model_dump(
         include={"images", "batch", "evaluations", "extractor", "threads", "shards"}

@@ -31,7 +31,7 @@ from pydantic import TypeAdapter
 
 from benchmarks import PACKAGES, ROOT
 from benchmarks.cli.display import Display
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import write_atomically
@@ -549,7 +549,7 @@ def settle(job: Job, files: dict[str, bytes], supplies: Supplies) -> Job:
     if place.weights:
         fetch({place.weights.name: supplies.weights[place.weights.name]}, desk)
         weights = desk / place.weights.name
-    here = replace(job, place=Place(desk / "results", place.data_root, desk / "cache", weights))
+    here = replace(job, place=Paths(desk / "results", place.data_root, desk / "cache", weights))
     shutil.rmtree(here.folder, ignore_errors=True)
     apply_changes(Changes(files, frozenset()), here.folder)
     return here

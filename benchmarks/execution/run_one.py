@@ -51,7 +51,7 @@ from benchmarks.execution.resume import (
     set_aside,
 )
 from benchmarks.execution.smoke import rehearse
-from benchmarks.records.environment import environment
+from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import (
     Costs,
     ModelTraits,
@@ -290,7 +290,7 @@ def describe_training(
         costs=measured,
         history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
-        environment=environment(gpu_name(spec)),
+        environment=read_environment(gpu_name(spec)),
         pictures={"evolution": keeper.film} if keeper.film else {},
         code=keeper.code,
     )
@@ -327,7 +327,7 @@ def judge(
     leave_images(job.folder, made)
     alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started
-    now = environment(gpu_name(job.spec))
+    now = read_environment(gpu_name(job.spec))
     return Record(
         **identity(job) | {"environment": known.environment, "code": known.code},
         status="collapsed" if alike else "ok",
@@ -418,7 +418,7 @@ def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
         scores=scores,
         metrics=name_metrics(scores),
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
-        environment=environment(),
+        environment=read_environment(),
         layout=evaluator.data.layout,
         shape=evaluator.data.shape,
     )
@@ -516,7 +516,7 @@ def identity(job: Job) -> dict[str, Any]:
         "family": job.spec.family,
         "seed": job.spec.seed,
         "spec": job.spec.model_dump(mode="json"),
-        "environment": environment(gpu_name(job.spec)),
+        "environment": read_environment(gpu_name(job.spec)),
         "code": hash_model(job.spec.model),
     }
 

@@ -19,7 +19,7 @@ VERSIONED = (
 )
 
 
-def environment(gpu: str | None = None) -> Environment:
+def read_environment(gpu: str | None = None) -> Environment:
     """Tell the versions and the hardware of this process; `gpu` is the name of the one in use."""
     return Environment(
         python=platform.python_version(),

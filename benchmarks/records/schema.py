@@ -9,10 +9,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    FiniteFloat,
     JsonValue,
     model_validator,
 )
+
+from benchmarks.config.suite import PublishedScores
 
 SCHEMA: Literal[1] = 1
 
@@ -254,18 +255,11 @@ class TrainedRecord(_Schema):
     code: str | None = None
 
 
-class Entry(_Schema):
+class IndexEntry(_Schema):
     """A contender of a suite."""
 
     name: str
     family: str
-
-
-class Published(_Schema):
-    """What a paper reports: `scores` by contender and metric, and where they stand."""
-
-    source: str
-    scores: dict[str, dict[str, FiniteFloat]]
 
 
 class Index(_Schema):
@@ -281,11 +275,11 @@ class Index(_Schema):
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
     suite: str
     dataset: str
-    contenders: list[Entry]
+    contenders: list[IndexEntry]
     runs: list[RunName]
     calibration: list[RunName] = Field(default_factory=list)
     command: str = ""
-    published: Published | None = None
+    published: PublishedScores | None = None
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -135,7 +135,7 @@ def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
     """
     import numpy as np
 
-    from benchmarks.data.decoding import open_picture
+    from benchmarks.core.pictures import open_picture
 
     path = run_folder / picture.file
     check_within(path, run_folder)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import nctdtr, ndtri, stdtr, stdtrit
 
-from benchmarks.statistics.intervals import LEVEL, NOTHING, Interval
+from benchmarks.statistics.intervals import LEVEL, NOTHING, SeedInterval
 
 ALPHA = 1 - LEVEL
 """The rate of false findings that is put up with, over all pairs of one score together."""
@@ -89,7 +89,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def probability_of_improvement(
     a: Sequence[float], b: Sequence[float], *, lower_is_better: bool
-) -> Interval:
+) -> SeedInterval:
     """Estimate P(a is better than b), ties counted half (Agarwal et al. 2021).
 
     The interval is `wilson`'s over as many draws as the smaller sample has: NaN below two.
@@ -101,7 +101,7 @@ def probability_of_improvement(
     share = float(below.mean()) / (2 * len(second))  # of pairs in which b is the lower
     share = 1 - share if lower_is_better else share
     low, high = wilson(share, min(len(first), len(second)))
-    return Interval(share, float(low), float(high))
+    return SeedInterval(share, float(low), float(high))
 
 
 def wilson(share: Numbers, n: Numbers) -> tuple[Numbers, Numbers]:

@@ -22,7 +22,7 @@ LOG_SCALE = frozenset(
 SAME_RANGE = {"fid_best": "fid", "paired_mse": "reconstruction_mse"}
 
 
-class Interval(NamedTuple):
+class SeedInterval(NamedTuple):
     """A value and its 95 % interval; NaN where there is none."""
 
     value: float
@@ -30,10 +30,10 @@ class Interval(NamedTuple):
     high: float
 
 
-NOTHING = Interval(math.nan, math.nan, math.nan)
+NOTHING = SeedInterval(math.nan, math.nan, math.nan)
 
 
-def student_interval(values: Sequence[float], *, log: bool = False) -> Interval:
+def student_interval(values: Sequence[float], *, log: bool = False) -> SeedInterval:
     """Mean and Student's t interval of at least two independent values.
 
     With `log`, of positive values: the geometric mean and the exponential of the interval of
@@ -43,11 +43,11 @@ def student_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     mean = float(sample.mean())
     error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
     half = float(stdtrit(len(sample) - 1, (1 + LEVEL) / 2)) * error
-    interval = Interval(mean, mean - half, mean + half)
-    return Interval(*map(exponential, interval)) if log else interval
+    interval = SeedInterval(mean, mean - half, mean + half)
+    return SeedInterval(*map(exponential, interval)) if log else interval
 
 
-def interval_over_seeds(metric: str, runs: Sequence[Interval]) -> Interval:
+def interval_over_seeds(metric: str, runs: Sequence[SeedInterval]) -> SeedInterval:
     """Sum up a metric over the seeds' runs, each with its own interval over samples.
 
     One run keeps its own value and interval, several have Student's t over their values: on the
@@ -61,10 +61,10 @@ def interval_over_seeds(metric: str, runs: Sequence[Interval]) -> Interval:
     log = metric in LOG_SCALE and min(values) > 0
     value, low, high = student_interval(values, log=log) if len(scored) > 1 else scored[0]
     if not math.isfinite(low + high):
-        return Interval(value, math.nan, math.nan)
+        return SeedInterval(value, math.nan, math.nan)
     floor, ceiling = value_range(metric)
     # Of two numbers max and min give the first unless the second is beyond it: NaN stays NaN.
-    return Interval(value, max(low, min(floor, value)), min(high, max(ceiling, value)))
+    return SeedInterval(value, max(low, min(floor, value)), min(high, max(ceiling, value)))
 
 
 def value_range(metric: str) -> tuple[float, float]:
@@ -84,7 +84,7 @@ def last_over_best(last: Sequence[float], best: Sequence[float]) -> float:
     return exponential(float(np.log(ratios).mean())) if ratios else math.nan
 
 
-def spread(values: Sequence[float]) -> float:
+def geometric_std(values: Sequence[float]) -> float:
     """Geometric standard deviation: 1.1 where positive values differ by about 10 %.
 
     NaN for fewer than two values that are finite and positive.

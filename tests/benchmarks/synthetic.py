@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from benchmarks.records.schema import (
     Costs,
-    Entry,
     Index,
+    IndexEntry,
     ModelTraits,
     Picture,
     Record,
@@ -84,7 +84,7 @@ def write_suite(
             runs.append(record.run)
             _write_run(folder / "runs" / record.run, record, channels)
     calibration = [_calibration(folder, suite, name, channels) for name in ("real", "noise")]
-    entries = [Entry(name=name, family=family) for name, family in contenders]
+    entries = [IndexEntry(name=name, family=family) for name, family in contenders]
     index = Index(
         suite=suite, dataset="digits", contenders=entries, runs=runs, calibration=calibration
     )

@@ -31,10 +31,9 @@ from benchmarks import report, run
 from benchmarks.cli.options import read_arguments, read_options
 from benchmarks.config import suite
 from benchmarks.core.errors import BadInput
+from benchmarks.core.pictures import FORMATS, open_picture
 from benchmarks.data import load_dataset
 from benchmarks.data.cache import cache_folder
-from benchmarks.data.decoding import open_picture
-from benchmarks.data.files import FORMATS
 from benchmarks.evaluation.generated import Images, Source, open_images
 from benchmarks.execution.cleaning import clean
 from benchmarks.records import store

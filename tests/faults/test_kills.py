@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kills import put_to_the_test
 
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
 from benchmarks.execution.job import Job
@@ -44,7 +44,7 @@ def test_a_suite_survives_a_dozen_kills(
 def test_a_worker_killed_after_its_last_write_takes_no_record_away(tmp_path: Path) -> None:
     data = load_dataset("digits", data_root=tmp_path)
     suite = build_suite(TABLE | {"contenders": {"vae": {}}}, "test")
-    place = Place(tmp_path / "results", tmp_path / "data", tmp_path / "cache")
+    place = Paths(tmp_path / "results", tmp_path / "data", tmp_path / "cache")
     (spec,) = plan_runs(suite, data, "test", device="cpu")
     job = Job(spec, "test", place)
     record = run(job, lambda message: None)

@@ -137,7 +137,7 @@ def main() -> int:
         for name in options.suites.split(","):
             _, path = find_suite(name)
             suite = build_suite(read_toml(path), path.name)
-            for contender in suite.contestants():
+            for contender in suite.list_contenders():
                 outcome = measure(contender, suite, Path(folder), options.steps, options.rounds)
                 share = max(outcome.by_clock, outcome.by_turns) / INTERVAL
                 worst = max(worst, share)

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks.cli.options import find_cache
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.data import load_dataset
@@ -36,7 +36,7 @@ FIRST_SEED = 1_000
 def train_one(spec: RunSpec, data_root: Path) -> float:
     """Train one run and return its last validation FID."""
     with TemporaryDirectory() as folder, fixed_threads(spec.threads):
-        job = Job(spec, "schedules", Place(Path(folder), data_root, find_cache()), math.inf)
+        job = Job(spec, "schedules", Paths(Path(folder), data_root, find_cache()), math.inf)
         place = (spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place)
         evaluator = load_evaluator(*place, spec.device, spec.views)
         weights = fit(job, evaluator, lambda _: None, Progress())
@@ -55,7 +55,7 @@ def plan(options: argparse.Namespace) -> dict[tuple[str, str, int], RunSpec]:
         suite = build_suite(table | {"contenders": tables, "views": []}, name)
         specs = [spec.training for spec in plan_runs(suite, data, name, device="cpu")]
         if not runs:
-            place = Place(Path(), options.data_root, find_cache())
+            place = Paths(Path(), options.data_root, find_cache())
             with fixed_threads(suite.threads):
                 extractor = prepare(data, specs[:1], place)[0][0].extractor
         for spec in (spec for spec in specs if spec.seed == 0):

@@ -27,7 +27,7 @@ from benchmarks.reporting.page.table import compare, define
 from benchmarks.reporting.page.templating import TEMPLATES, hash_source, make_environment
 from benchmarks.reporting.page.text import LINES, cut, show_name
 from benchmarks.reporting.tables import Column
-from benchmarks.statistics import Interval, interval_over_seeds
+from benchmarks.statistics import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def compare_extractors(frames: Frames) -> Plain | None:
 
 def _mean_fid(values: pd.Series) -> float:
     """The mean over seeds as all tables have it, the geometric one."""
-    runs = [Interval(value, math.nan, math.nan) for value in values]
+    runs = [SeedInterval(value, math.nan, math.nan) for value in values]
     return interval_over_seeds("fid", runs).value
 
 

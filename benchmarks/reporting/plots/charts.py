@@ -47,7 +47,7 @@ from benchmarks.reporting.plots.drawing import (
     styled,
     widest,
 )
-from benchmarks.statistics import LOG_SCALE, Interval, last_over_best
+from benchmarks.statistics import LOG_SCALE, SeedInterval, last_over_best
 
 SCORES = {
     "fid": "FID",
@@ -199,7 +199,7 @@ def _note_row(axes: Axes, place: float, text: str) -> None:
 
 
 def _draw_score(
-    axes: Axes, interval: Interval, seeds: list[float], look: Look, place: float
+    axes: Axes, interval: SeedInterval, seeds: list[float], look: Look, place: float
 ) -> list[float]:
     """Draw a contender's mean, interval and seeds, and return all that the axis has to hold."""
     value, low, high = interval
@@ -333,7 +333,9 @@ def draw_cost(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     fids = dict(zip(shown, table["value"].tolist(), strict=True))
     floor = {name: fid for name, fid in _fids(frame[_calibrates(frame)]).items() if name == "real"}
     figure, panels, height = labelled_figure([*shown, *floor], len(COSTS), 2.8, paper=paper)
-    set_scale(panels[0].yaxis, [*table[list(Interval._fields)].to_numpy().ravel(), *floor.values()])
+    set_scale(
+        panels[0].yaxis, [*table[list(SeedInterval._fields)].to_numpy().ravel(), *floor.values()]
+    )
     for axes, cost in zip(panels, COSTS, strict=True):
         for name in shown:
             axes.axhline(fids[name], color=look[name].colour, lw=0.8, alpha=0.3)
@@ -356,7 +358,7 @@ def _costs(runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame([intervals[name] for name in named], index=named, dtype=float)
     scored = runs[runs["status"].isin(SCORED)]
     groups = scored[list(COSTS)].astype("float64").groupby(scored["contender"].astype(object))
-    return table.reindex(columns=Interval._fields).join(groups.mean())
+    return table.reindex(columns=SeedInterval._fields).join(groups.mean())
 
 
 def _draw_cost(

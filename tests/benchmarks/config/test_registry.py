@@ -5,7 +5,7 @@ import pytest
 from benchmarks.config import registry
 from benchmarks.config.registry import (
     check_model,
-    find_extractor,
+    find_extractor_entry,
     list_extractors,
     list_metrics,
     list_models,
@@ -39,13 +39,13 @@ def test_metrics_and_extractors_are_those_that_are_registered() -> None:
     [("pixels", "pixels"), ("timm:test_vit", "timm:NAME"), ("timm:NAME", "timm:NAME")],
 )
 def test_an_extractor_is_found_by_its_name_or_family(name: str, listed: str) -> None:
-    assert find_extractor(name) is list_extractors()[listed]
+    assert find_extractor_entry(name) is list_extractors()[listed]
 
 
 @pytest.mark.parametrize("name", ["", "timm", "timm:", "pixels:", "pixels:x", ":x"])
 def test_an_unknown_extractor_is_told(name: str) -> None:
     with pytest.raises(BadInput, match=rf"unknown extractor '{name}'.*timm:NAME"):
-        find_extractor(name)
+        find_extractor_entry(name)
 
 
 def test_a_new_file_is_found_by_its_syntax(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def plan(data: Dataset, table: dict[str, Any]) -> list[Any]:
 def test_every_suite_that_ships_is_valid_and_says_what_it_is(name: str) -> None:
     suite = build_suite(read_toml(find_suite(name)[1]), name)
     assert suite.summary
-    assert suite.contestants()
+    assert suite.list_contenders()
 
 
 @pytest.mark.parametrize(

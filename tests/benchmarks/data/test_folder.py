@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.core.errors import BadInput
+from benchmarks.core.pictures import open_picture
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.data.cache import cache_folder
-from benchmarks.data.decoding import open_picture
 
 RNG = np.random.default_rng(0)
 
@@ -276,7 +276,7 @@ def test_the_second_time_nothing_is_decoded(tmp_path, monkeypatch, data_cache) -
     def refuse(path: Path) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr("benchmarks.data.decoding.open_picture", refuse)
+    monkeypatch.setattr("benchmarks.core.pictures.open_picture", refuse)
     second = load(folder)
     assert isinstance(second.train.images, np.memmap)
     assert (second.fingerprint, second.source_fingerprint) == (

@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.core import archives
 from benchmarks.core.errors import BadInput
-from benchmarks.data.decoding import open_picture
+from benchmarks.core.pictures import open_picture
 from benchmarks.data.files import picture_suffixes
 from benchmarks.data.pictures import fit_picture
 from benchmarks.data.tiles import quantise

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
@@ -121,7 +121,7 @@ def test_seed_and_training_come_from_the_contender_and_its_first_sampler() -> No
     assert {row.training_key for row in rows} == {plain.training_key}
     assert {row.training_key for row in turned} != {plain.training_key}
     assert len({spec.hash for spec in (plain, *rows, *turned)}) == 5
-    place = Place(Path(), Path(), Path())
+    place = Paths(Path(), Path(), Path())
     assert len({Job(spec, "test", place).seed for spec in (plain, *rows, *turned)}) == 1
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.analysis.tidy import scores_frame, write_csv
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.suite import build_suite
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, load_dataset
@@ -63,7 +63,7 @@ def plan(data: Dataset, tmp_path: Path) -> Plan:
             name.lower(): {"model": f"{OWN}:{name}"} if name[0].isupper() else {} for name in names
         }
         suite = build_suite(TABLE | {"contenders": contenders} | changes, "test")
-        place = Place(tmp_path / folder, tmp_path / "data", tmp_path / "cache")
+        place = Paths(tmp_path / folder, tmp_path / "data", tmp_path / "cache")
         specs = plan_runs(suite, data, "test", device="cpu")
         return [Job(spec, "test", place, checkpoint_seconds=0.1) for spec in specs]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.analysis.tidy import scores_frame, write_csv
 from benchmarks.cli.display import Bars, Lines
 from benchmarks.config import registry
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.registry import load_model
 from benchmarks.config.suite import build_suite
 from benchmarks.core.seeds import derive_seed
@@ -81,7 +81,7 @@ def plan(data: Dataset, tmp_path: Path) -> Plan:
             name.lower(): {"model": f"{OWN}:{name}"} if name[0].isupper() else {} for name in names
         }
         suite = build_suite(TABLE | {"contenders": contenders} | changes, "test")
-        place = Place(tmp_path / folder, tmp_path / "data", tmp_path / "cache")
+        place = Paths(tmp_path / folder, tmp_path / "data", tmp_path / "cache")
         return [Job(s, "test", place) for s in plan_runs(suite, data, "test", device="cpu")]
 
     return make

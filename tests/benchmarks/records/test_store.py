@@ -16,7 +16,7 @@ from synthetic import write_suite
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import RESERVE, write_atomically
 from benchmarks.records import environment as environment_module
-from benchmarks.records.environment import environment
+from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import Picture, Record, Score
 from benchmarks.records.store import (
     read_history,
@@ -48,7 +48,7 @@ def record_path(suite: Path, contender: str) -> Path:
 
 def test_records_and_index_survive_the_disk(suite: Path, tmp_path: Path) -> None:
     record = read_record(record_path(suite, "cyclegan").parent)
-    record.environment = environment(gpu="H200")
+    record.environment = read_environment(gpu="H200")
     path = write_record(tmp_path / "copy", record)
     assert read_record(path.parent) == record
     assert json.loads(path.read_text())["schema"] == 1
@@ -241,7 +241,7 @@ def test_a_run_that_is_not_ok_needs_a_reason() -> None:
 def test_the_environment_names_versions_and_the_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = environment(gpu="H200")
+    told = read_environment(gpu="H200")
     assert told.versions["numpy"] == np.__version__
     assert told.gpu == "H200"
     assert told.cores == os.cpu_count()
@@ -253,16 +253,16 @@ def test_the_environment_names_versions_and_the_checkout(
         )
 
     monkeypatch.setattr(environment_module, "ROOT", tmp_path)
-    assert environment().git is None
+    assert read_environment().git is None
     git("init")
     git("commit", "--allow-empty", "--message=first")
-    clean = environment().git
+    clean = read_environment().git
     assert clean is not None
     assert not clean.dirty
     write_atomically(tmp_path / "results" / "table.csv", b"")
-    assert environment().git == clean
+    assert read_environment().git == clean
     write_atomically(tmp_path / "model.py", b"")
-    dirty = environment().git
+    dirty = read_environment().git
     assert dirty is not None
     assert dirty.dirty
 

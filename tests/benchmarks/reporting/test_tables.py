@@ -22,9 +22,10 @@ from benchmarks.analysis.tidy import (
 )
 from benchmarks.analysis.traits import PAIRS
 from benchmarks.config.registry import hash_model, list_models
+from benchmarks.config.suite import PublishedScores
 from benchmarks.core.errors import BadInput
 from benchmarks.core.text import escape_latex, escape_markdown, shorten, show_amount, show_number
-from benchmarks.records.schema import Costs, Entry, Published
+from benchmarks.records.schema import Costs, IndexEntry
 from benchmarks.records.store import Results, read_suite, write_index, write_record
 from benchmarks.reporting.latex import number, quantity
 from benchmarks.reporting.tables import (
@@ -318,7 +319,7 @@ def test_latex_compiles_within_a_paper(results: Results, tmp_path: Path) -> None
 def test_nothing_of_a_large_table_is_cut(results: Results, tmp_path: Path) -> None:
     names = (*"βü变é", *(f"a rather long name of a contender, number {i:03d}" for i in range(90)))
     records = [results.records[0].model_copy(update={"contender": name}) for name in names]
-    entries = [Entry(name=name, family="gan") for name in names]
+    entries = [IndexEntry(name=name, family="gan") for name in names]
     index = results.index.model_copy(update={"contenders": entries})
     large = replace(results, index=index, records=[*records, *results.records[-2:]])
     text = write_latex(large).decode()
@@ -384,7 +385,7 @@ def test_names_stand_for_themselves(tmp_path: Path) -> None:
     folder = write_suite(tmp_path / "suite", (("a", "gan"), ("b", "vae")), seeds=1)
     suite = read_suite(folder)
     suite.records[0].contender = name
-    suite.index.contenders[0] = Entry(name=name, family="gan")
+    suite.index.contenders[0] = IndexEntry(name=name, family="gan")
     write_index(folder, suite.index)
     write_record(suite.run_folder(suite.records[0]), suite.records[0])
     results = read_suite(folder)
@@ -516,7 +517,7 @@ def test_notes_and_published_values_stand_under_the_table(results: Results) -> N
     for record in noted:
         if record.scores and record.contender in {"gan", "vae"}:
             record.scores[0].note = "few images; within its floor"
-    published = Published(source="a paper, table 1", scores={"vae": {"fid": 3.21}})
+    published = PublishedScores(source="a paper, table 1", scores={"vae": {"fid": 3.21}})
     index = results.index.model_copy(update={"published": published})
     text = write_markdown(replace(results, index=index, records=noted)).decode()
     assert "fid of gan, vae: within its floor" in text

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.statistics import (
-    Interval,
+    SeedInterval,
     compare_contenders,
     friedman,
+    geometric_std,
     holm,
     interval_over_seeds,
     last_over_best,
@@ -22,7 +23,6 @@ from benchmarks.statistics import (
     seeds_for,
     seeds_needed,
     split_variance,
-    spread,
     student_interval,
     welch,
 )
@@ -78,8 +78,8 @@ def simulate_scores(
     return pd.DataFrame(frame).assign(family="gan", status="ok", metric="fid")
 
 
-def run(value: float) -> Interval:
-    return Interval(value, 0.9 * value, 1.2 * value)
+def run(value: float) -> SeedInterval:
+    return SeedInterval(value, 0.9 * value, 1.2 * value)
 
 
 def test_student_interval_is_that_of_scipy() -> None:
@@ -108,7 +108,7 @@ def test_student_covers_at_its_level() -> None:
 
 
 def test_one_run_keeps_its_interval_over_samples() -> None:
-    nothing = Interval(*[math.nan] * 3)
+    nothing = SeedInterval(*[math.nan] * 3)
     assert interval_over_seeds("fid", [nothing, run(4.0)]) == run(4.0)
     assert all(math.isnan(end) for end in interval_over_seeds("fid", [nothing]))
     assert all(math.isnan(end) for end in interval_over_seeds("fid", []))
@@ -133,19 +133,19 @@ def test_an_interval_contains_its_value(metric: str, values: list[float]) -> Non
 def test_last_over_best_and_spread() -> None:
     assert last_over_best([4.0, 9.0], [2.0, 9.0]) == pytest.approx(math.sqrt(2))
     assert math.isnan(last_over_best([4.0], [math.nan]))
-    assert spread([2.0, 2.0, 2.0]) == pytest.approx(1.0)
-    assert spread([1.0, math.e]) == pytest.approx(math.exp(math.sqrt(0.5)))
-    assert math.isnan(spread([2.0]))
+    assert geometric_std([2.0, 2.0, 2.0]) == pytest.approx(1.0)
+    assert geometric_std([1.0, math.e]) == pytest.approx(math.exp(math.sqrt(0.5)))
+    assert math.isnan(geometric_std([2.0]))
 
 
 def test_no_interval_leaves_the_range_of_its_metric() -> None:
-    assert interval_over_seeds("precision", [Interval(0.99, 0.95, 1.03)]).high == 1
-    assert interval_over_seeds("inception_score", [Interval(1.01, 0.97, 1.05)]).low == 1
-    many = interval_over_seeds("recall", [Interval(v, v, v) for v in (0.0, 0.01, 0.2)])
+    assert interval_over_seeds("precision", [SeedInterval(0.99, 0.95, 1.03)]).high == 1
+    assert interval_over_seeds("inception_score", [SeedInterval(1.01, 0.97, 1.05)]).low == 1
+    many = interval_over_seeds("recall", [SeedInterval(v, v, v) for v in (0.0, 0.01, 0.2)])
     assert many.low == 0
-    kid = interval_over_seeds("kid", [Interval(v, v, v) for v in (-0.01, 0.01, 0.0)])
+    kid = interval_over_seeds("kid", [SeedInterval(v, v, v) for v in (-0.01, 0.01, 0.0)])
     assert kid.low < -0.01
-    unknown = interval_over_seeds("psnr", [Interval(30.0, math.nan, math.nan)])
+    unknown = interval_over_seeds("psnr", [SeedInterval(30.0, math.nan, math.nan)])
     assert math.isnan(unknown.low)
     assert math.isnan(unknown.high)
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.config.places import Place
+from benchmarks.config.paths import Paths
 from benchmarks.config.suite import build_suite
 from benchmarks.data import load_dataset
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import run
 from benchmarks.execution.smoke import rehearse
-from benchmarks.records.environment import environment
+from benchmarks.records.environment import read_environment
 from benchmarks.records.store import read_history
 from benchmarks.training import costs
 from models.base import Adam, GenerativeModel, ModelConfig, Player, Step
@@ -83,7 +83,7 @@ def test_a_runs_costs_have_the_units_that_they_are_shown_with(tmp_path: Path) ->
     table = {"images": 320, "batch": 32, "seeds": 1, "samples": 64, "extractor": "random"}
     suite = build_suite(table | {"contenders": {"slow": {"model": f"{__file__}:Slow"}}}, "test")
     (spec,) = plan_runs(suite, data, "test", device="cpu")
-    job = Job(spec, "test", Place(tmp_path / "results", tmp_path, tmp_path / "cache"))
+    job = Job(spec, "test", Paths(tmp_path / "results", tmp_path, tmp_path / "cache"))
     started = time.perf_counter()
     found = run(job, lambda _: None).costs
     elapsed = time.perf_counter() - started
@@ -95,4 +95,4 @@ def test_a_runs_costs_have_the_units_that_they_are_shown_with(tmp_path: Path) ->
     assert found.parameters == 4 * 64
     assert found.sampling_flops_per_image == 2 * 4 * 64
     assert found.training_flops_per_step == 32 * 2 * 2 * 4 * 64
-    assert 50 < found.peak_memory_mb < environment().memory_mb
+    assert 50 < found.peak_memory_mb < read_environment().memory_mb
