@@ -352,13 +352,13 @@ def rebuild(console: "Console", folder: Path) -> int:
 def renew(folder: Path) -> None:
     """Bring the audit into the suite's report, if there is one."""
     from benchmarks.execution.lock import hold
-    from benchmarks.report import publish
+    from benchmarks.reporting.report import write_reports
 
     if not (folder / "suite.json").exists():
         return
     try:
         with hold(folder, ["python", "-m", "benchmarks.audit"]):
-            publish(folder, quiet=True)
+            write_reports(folder, quiet=True)
     except BadInput as error:
         command = f"python -m benchmarks.report {shlex.quote(str(folder))}"
         print(f"the report is as it was ({error}); later: {command}", file=sys.stderr)

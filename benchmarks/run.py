@@ -109,7 +109,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     from rich.console import Console
     from rich.text import Text
 
-    from benchmarks.report import uncollected
+    from benchmarks.reporting.report import collection_paused
 
     argv = [*argv, *share_out(options)]
     name, suite, place, notes = read_options(options)
@@ -118,7 +118,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     check_folder(folder)
     # Names may hold anything. Quietly, nothing is printed on it but what was asked for.
     console = Console(markup=False, quiet=options.quiet and not (options.plan or options.dry_run))
-    with uncollected(), console.status("loading"):
+    with collection_paused(), console.status("loading"):
         specs, data = make_plan(options, suite, place)
     first = specs[0]
     check_weights([first.extractor, *first.views], options.inception_weights)
@@ -134,7 +134,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
         for note in notes:
             console.print(note, highlight=False, soft_wrap=True)
     if options.plan:
-        with uncollected():
+        with collection_paused():
             return foresee(console, options, data, find_jobs(options, specs, name, folder))
     if options.dry_run:
         return describe_plan(console, name, data, find_jobs(options, specs, name, folder))
@@ -437,7 +437,7 @@ def carry_out(
 ) -> int:
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
     from benchmarks.execution.run_one import calibrate, fixed_threads
-    from benchmarks.report import publish
+    from benchmarks.reporting.report import write_reports
     from benchmarks.reporting.tables import doubt_features
 
     jobs = find_jobs(options, specs, name, folder)
@@ -448,7 +448,7 @@ def carry_out(
     if options.only is None or not (folder / "suite.json").exists():
         write_suite(name, suite, folder, specs, calibration, argv)
     records = train_all(console, options, jobs, evaluator.data.shape)
-    publish(folder, quiet=options.quiet, require_audit=options.require_audit)
+    write_reports(folder, quiet=options.quiet, require_audit=options.require_audit)
     return conclude([*calibration, *records], folder, argv)
 
 

@@ -124,13 +124,13 @@ def score(options: argparse.Namespace) -> int:
 
 def add_to_comparison(result: Result, options: argparse.Namespace) -> None:
     """Make the scores a row of a comparison, and draw its tables and plots anew."""
-    from benchmarks.report import publish
+    from benchmarks.reporting.report import write_reports
 
     drawn = {name: picture for name, (picture, _) in result.pictures.items()}
     row = result.record.model_copy(update={"pictures": drawn})
     with hold(options.into, ["python", "-m", "benchmarks.score", str(options.images)]):
         add_row(read_suite(options.into), row, result.pictures)
-        publish(options.into)
+        write_reports(options.into)
 
 
 if __name__ == "__main__":

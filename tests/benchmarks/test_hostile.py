@@ -39,6 +39,7 @@ from benchmarks.execution.cleaning import clean
 from benchmarks.records import store
 from benchmarks.records.store import read_history, read_picture, read_suite
 from benchmarks.reporting import tables
+from benchmarks.reporting.report import read_frames, write_report
 from benchmarks.training.checkpoint import Damaged, load_tensors, save_tensors
 
 
@@ -407,7 +408,7 @@ def test_hyper_parameters_on_the_command_line(folder: Path, value: str) -> None:
 @pytest.fixture(scope="module")
 def results(folder: Path) -> Path:
     place = write_suite(folder / "suite", (("gan", "gan"), ("vae", "vae")), seeds=1)
-    report.build_report(place)  # matplotlib writes a cache of its own when it is imported
+    write_report(read_frames(place))  # matplotlib writes a cache of its own when it is imported
     return place
 
 
@@ -756,7 +757,7 @@ def test_links_out_of_a_results_folder_are_not_followed(tmp_path: Path) -> None:
     secret.mkdir()
     (secret / "samples.png").write_bytes(b"mine")
     (place / "plots").symlink_to(secret)
-    assert "lies outside" in refusal(lambda: report.build_report(place), place)
+    assert "lies outside" in refusal(lambda: write_report(read_frames(place)), place)
     (place / "plots").unlink()
     run_folder = place / "runs" / "gan-s0-1a2b3c4d"
     (run_folder / "samples.png").unlink()

@@ -12,8 +12,9 @@ from synthetic import write_suite
 
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_record, read_suite, write_index, write_record
-from benchmarks.report import build_report, load, main
+from benchmarks.report import load, main
 from benchmarks.reporting.plots import PLOTS, draw_samples
+from benchmarks.reporting.report import read_frames, write_report
 from benchmarks.reporting.tables import write_latex
 
 TABLES = ["table.csv", "table.md", "table.tex", "scores.csv", "costs.csv"]
@@ -28,7 +29,7 @@ def test_the_report_writes_all_files_the_same_twice(suite: Path) -> None:
     stale = suite / "plots" / "translations.png"
     stale.parent.mkdir()
     stale.touch()
-    paths = build_report(suite)
+    paths = write_report(read_frames(suite))
     assert [path.name for path in paths[:5]] == TABLES
     assert paths[-1] == suite / "report.html"
     plots = {path.relative_to(suite).as_posix() for path in paths[5:-1]}
@@ -36,7 +37,7 @@ def test_the_report_writes_all_files_the_same_twice(suite: Path) -> None:
     assert plots == {f"plots/{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert not stale.exists()
     first = {path: path.read_bytes() for path in paths}
-    assert {path: path.read_bytes() for path in build_report(suite)} == first
+    assert {path: path.read_bytes() for path in write_report(read_frames(suite))} == first
     assert b"<dc:date>" not in first[suite / "plots" / "scores.svg"]
 
 
@@ -103,7 +104,7 @@ def test_a_read_only_folder_is_told_before_it_is_read(
     closed = suite / "plots"
     closed.mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
-    monkeypatch.setattr("benchmarks.report.read_frames", None)
+    monkeypatch.setattr("benchmarks.reporting.report.read_frames", None)
     for options in ([], ["--paper"], ["--plots", "scores"], ["--tensorboard"]):
         assert main([str(suite), *options]) == 2
         error = capsys.readouterr().err

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from benchmarks import report
 from benchmarks.execution import local, run_one
 from benchmarks.execution.events import Message, Saved
 from benchmarks.execution.job import Job, Tell
 from benchmarks.records.schema import Record
+from benchmarks.reporting import report
 from benchmarks.run import main
 from benchmarks.training import loop
 
@@ -80,7 +80,7 @@ loop.play_round = note_steps(loop.play_round)
 run_one.Keeper.keep = noting("keeping", run_one.Keeper.keep)
 run_one.judge = noting("scoring", run_one.judge)
 run_one.calibrate = noting("calibration", run_one.calibrate)
-report.publish = noting("report", report.publish)
+report.write_reports = noting("report", report.write_reports)
 
 if __name__ == "__main__":
     note("start")

@@ -18,9 +18,10 @@ from benchmarks.analysis.tidy import scores_frame
 from benchmarks.auditing import store
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_suite, write_index
-from benchmarks.report import main, write_report
+from benchmarks.report import main
 from benchmarks.reporting.overview import show_aggregate, write_aggregate
 from benchmarks.reporting.page.table import compare
+from benchmarks.reporting.report import write_report
 from benchmarks.reporting.tables import show_comparison, write_latex, write_markdown
 
 REASON = "blind to dropped classes and shifts; misled by duplicates."
