@@ -259,14 +259,14 @@ def check_extractors(data: "Dataset", spec: RunSpec, place: "Paths") -> Iterator
     """Build a run's extractors as far as they are at hand; yield a line on each other one."""
     from benchmarks.evaluation.loading import find_view
     from benchmarks.evaluation.reference import Lost
-    from metrics.extractors.base import Due
+    from metrics import NotReady
 
     for name in (spec.extractor, *spec.views):
         try:
             found = find_view(name, data, place, spec.device, ready=True)
-        except Due as due:
+        except NotReady as missing:
             check_folder(place.cache, "BENCHMARKS_CACHE")
-            yield f"extractor {name}: {due}"
+            yield f"extractor {name}: {missing}"
             continue
         if isinstance(found, Lost) and name == spec.extractor:
             raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")

@@ -12,8 +12,10 @@ from metrics.extractors.base import (
     Extractor,
     Features,
     Material,
+    NotReady,
     build_extractor,
     extractor,
+    hash_tensors,
 )
 from metrics.extractors.classifier import (
     ClassifierExtractor,
@@ -23,7 +25,14 @@ from metrics.extractors.inception import InceptionExtractor
 from metrics.extractors.pixels import PixelsExtractor
 from metrics.extractors.random import RandomExtractor
 from metrics.extractors.timm import TimmExtractor
-from metrics.fid import Moments, frechet_distance, frechet_floor, frechet_infinity, frechet_interval
+from metrics.fid import (
+    Floor,
+    Moments,
+    frechet_distance,
+    frechet_floor,
+    frechet_infinity,
+    frechet_interval,
+)
 from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance, kernel_distance_subsets
 from metrics.likelihood import (
@@ -37,19 +46,30 @@ from metrics.likelihood import (
 )
 from metrics.modes import mode_coverage
 from metrics.parzen import parzen_log_likelihood, select_bandwidth
-from metrics.prdc import memorisation, nearest, precision_recall_density_coverage
+from metrics.prdc import find_nearest, memorization, precision_recall_density_coverage
 from metrics.reconstruction import lpips, mae, ms_ssim, psnr, reconstruction_mse, ssim
-from metrics.registry import INTERVALS, METRICS, Metadata, Metric, NotApplicable, interval, metric
-from metrics.uncertainty import Interval, jackknife, mean_interval
+from metrics.registry import (
+    INTERVALS,
+    METRICS,
+    Aspect,
+    Metadata,
+    Metric,
+    NotApplicable,
+    interval,
+    metric,
+)
+from metrics.uncertainty import Interval, jackknife, mean_interval, student_quantile
 
 __all__ = [
     "EXTRACTORS",
     "INTERVALS",
     "METRICS",
     "Annealing",
+    "Aspect",
     "ClassifierExtractor",
     "Extractor",
     "Features",
+    "Floor",
     "InceptionExtractor",
     "Interval",
     "Material",
@@ -57,6 +77,7 @@ __all__ = [
     "Metric",
     "Moments",
     "NotApplicable",
+    "NotReady",
     "PixelsExtractor",
     "RandomExtractor",
     "TimmExtractor",
@@ -67,10 +88,12 @@ __all__ = [
     "class_coverage",
     "evidence_bound",
     "extractor",
+    "find_nearest",
     "frechet_distance",
     "frechet_floor",
     "frechet_infinity",
     "frechet_interval",
+    "hash_tensors",
     "importance_bound",
     "inception_score",
     "interval",
@@ -80,11 +103,10 @@ __all__ = [
     "lpips",
     "mae",
     "mean_interval",
-    "memorisation",
+    "memorization",
     "metric",
     "mode_coverage",
     "ms_ssim",
-    "nearest",
     "parzen_log_likelihood",
     "precision_recall_density_coverage",
     "psnr",
@@ -92,6 +114,7 @@ __all__ = [
     "select_bandwidth",
     "select_deviation",
     "ssim",
+    "student_quantile",
     "train_classifier",
 ]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metrics.memory import remember
 from metrics.registry import NotApplicable, interval, metric
-from metrics.uncertainty import Interval, quantile
+from metrics.uncertainty import Interval, student_quantile
 
 ROWS = 16384
 """Rows converted to float64 at a time, which bounds the memory beside the features."""
@@ -456,7 +456,7 @@ def _bend(value: float, error: float, curvature: float, freedom: int) -> Interva
     sample, s + cZ; so what Student's t is compared with is Z - c(Z²+1)/2s, and both ends move up by
     c(t²+1)/2. The lower one is at the bottom of the parabola where that is nearer.
     """
-    t = quantile(freedom)
+    t = student_quantile(freedom)
     high = value + t * error + curvature * (t**2 + 1) / 2
     down = min(t, error / curvature) if curvature > 0 else t
     low = value - down * error + curvature * (down**2 + 1) / 2

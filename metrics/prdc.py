@@ -33,7 +33,7 @@ class Neighbourhoods(NamedTuple):
     coverage: float
 
 
-class Memorisation(NamedTuple):
+class Memorization(NamedTuple):
     """How far generated images are from being copies of training images."""
 
     authenticity: float
@@ -221,7 +221,7 @@ def _coverage_interval(members: Membership, count: int) -> Interval:
     sees=("copying",),
     ignores=("classes", "variety"),
 )
-def memorisation(real: Tensor, fake: Tensor, train: Tensor) -> Memorisation:
+def memorization(real: Tensor, fake: Tensor, train: Tensor) -> Memorization:
     """Ask whether generated images are copies of training images.
 
     A generated image is authentic where its nearest training image has a nearer neighbour in the
@@ -241,12 +241,12 @@ def memorisation(real: Tensor, fake: Tensor, train: Tensor) -> Memorisation:
         ValueError: where the widths differ, a set is too small, or values are not finite.
     """
     authentic, near = _judge_copies(real, fake, train)
-    return Memorisation(authentic.double().mean().item(), near.double().mean().item())
+    return Memorization(authentic.double().mean().item(), near.double().mean().item())
 
 
 @interval("authenticity", "near_copies", words="95 %, Wilson's over generated samples")
-def memorisation_intervals(real: Tensor, fake: Tensor, train: Tensor) -> dict[str, Interval]:
-    """Return the scores of `memorisation` with their 95 % intervals, real and train being fixed.
+def memorization_intervals(real: Tensor, fake: Tensor, train: Tensor) -> dict[str, Interval]:
+    """Return the scores of `memorization` with their 95 % intervals, real and train being fixed.
 
     Args:
         real: features of held-out real images [N, d].
@@ -254,13 +254,13 @@ def memorisation_intervals(real: Tensor, fake: Tensor, train: Tensor) -> dict[st
         train: features of the images that the model has learnt from [T, d], T >= 2.
 
     Raises:
-        ValueError: as `memorisation`.
+        ValueError: as `memorization`.
     """
     authentic, near = _judge_copies(real, fake, train)
     return {"authenticity": _share(authentic), "near_copies": _share(near)}
 
 
-def nearest(train: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def find_nearest(train: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Find the training image that is nearest to each generated one.
 
     Args:

@@ -40,7 +40,7 @@ def mean_interval(values: Tensor) -> Interval:
     if not math.isfinite(mean):
         return Interval(mean, math.nan, math.nan, math.nan)
     error = values.std().item() / math.sqrt(count)
-    reach = quantile(count - 1) * error
+    reach = student_quantile(count - 1) * error
     return Interval(mean, mean - reach, mean + reach, error)
 
 
@@ -106,7 +106,7 @@ def jackknife_interval(value: float, left: Sequence[float], *, log: bool = False
     blocks = len(left)
     centre = math.fsum(left) / blocks
     error = math.sqrt((blocks - 1) / blocks * math.fsum((one - centre) ** 2 for one in left))
-    reach = quantile(blocks - 1) * error
+    reach = student_quantile(blocks - 1) * error
     if not log:
         return Interval(value, value - reach, value + reach, error)
     if error >= value:
@@ -115,6 +115,6 @@ def jackknife_interval(value: float, left: Sequence[float], *, log: bool = False
     return Interval(value, value / ratio, value * ratio, error)
 
 
-def quantile(freedom: int) -> float:
+def student_quantile(freedom: int) -> float:
     """Return how many standard errors an interval reaches, by Student's t."""
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

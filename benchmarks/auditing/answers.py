@@ -19,7 +19,7 @@ from benchmarks.auditing.measurements import Session, ask, choose_arguments, mak
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data.tiles import to_float
 from benchmarks.training.loop import Diverged, Plan, train
-from metrics import METRICS, Features
+from metrics import METRICS, Features, Interval, mean_interval, student_quantile
 from metrics.likelihood import (
     Annealing,
     annealed_importance_sampling,
@@ -27,7 +27,6 @@ from metrics.likelihood import (
     dequantise,
 )
 from metrics.parzen import parzen_log_likelihood, select_bandwidth
-from metrics.uncertainty import Interval, mean_interval, quantile
 from models.vae import VAE
 
 ASKED = (
@@ -187,7 +186,7 @@ class Contrast:
 
 def reach(count: int) -> float:
     """Give how many deviations from the mean of `count` values a further one falls, at 95 %."""
-    return quantile(count - 1) * math.sqrt(1 + 1 / count)
+    return student_quantile(count - 1) * math.sqrt(1 + 1 / count)
 
 
 def symbol(metric: str) -> str:

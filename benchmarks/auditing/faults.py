@@ -25,7 +25,7 @@ from torch.nn.functional import grid_sample, pad
 
 from benchmarks.auditing.verdicts import FaultInfo
 from benchmarks.data.tiles import quantise, to_float
-from metrics.registry import Aspect
+from metrics import Aspect
 
 Kind = Literal["images", "rows", "features"]
 

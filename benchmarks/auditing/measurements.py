@@ -21,8 +21,7 @@ from benchmarks.auditing.faults import FAULTS, Fault, Rows
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data.tiles import quantise, to_float
-from metrics import METRICS, Extractor, Features
-from metrics.registry import NotApplicable
+from metrics import METRICS, Extractor, Features, NotApplicable
 
 MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
 SIZES = {"full": 1, "quarter": 4}

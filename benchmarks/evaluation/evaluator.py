@@ -29,7 +29,16 @@ from benchmarks.evaluation.reference import Lost, Reference, attempt
 from benchmarks.records.schema import Picture, Score
 from benchmarks.training.distributed import WHOLE, Shards
 from benchmarks.training.loop import Diverged
-from metrics import METRICS, Extractor, Features, Interval, Metric, frechet_distance
+from metrics import (
+    METRICS,
+    Extractor,
+    Features,
+    Interval,
+    Metric,
+    find_nearest,
+    frechet_distance,
+    mean_interval,
+)
 from metrics.likelihood import (
     Annealing,
     annealed_importance_sampling,
@@ -37,8 +46,6 @@ from metrics.likelihood import (
     dequantise,
     select_deviation,
 )
-from metrics.prdc import nearest
-from metrics.uncertainty import mean_interval
 from models.base import GenerativeModel, Latent, map_batches
 
 FINISH = 5_000
@@ -506,7 +513,7 @@ def draw_neighbours(
         features: of all samples.
     """
     assert reference.training is not None
-    distances, indices = nearest(reference.training_features, features)
+    distances, indices = find_nearest(reference.training_features, features)
     closest = distances.argsort(stable=True)[:PAIRS]
     return draw_rows("neighbours", choose(closest), reference.training[indices[closest]])
 

@@ -37,7 +37,7 @@ def choose_extractor(name: str, data: "Dataset", weights: Path | None = None) ->
         return "classifier"
     from metrics.extractors import inception, timm
 
-    if weights or inception.find_weights():
+    if weights or inception.find_inception_weights():
         return "inception"
     return next((f"timm:{encoder}" for encoder in timm.list_downloaded()), "pixels")
 

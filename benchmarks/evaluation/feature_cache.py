@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.core.files import write_atomically
 from metrics import ClassifierExtractor, Extractor, Features, Material, build_extractor
-from metrics.extractors.base import digest, warn_once
+from metrics.extractors.base import hash_tensors, warn_once
 from metrics.extractors.classifier import RECIPE, ClassifierNetwork
 
 CLASSIFIERS = "classifier-*.safetensors"
@@ -83,7 +83,7 @@ def build_cached(name: str, material: Material) -> Extractor:
     Raises:
         ValueError: as `build_extractor`, and where a classifier cannot be written to the folder,
             which is found before training unless the disk is full.
-        Due: with `material.ready`, what it needs is not at hand.
+        NotReady: with `material.ready`, what it needs is not at hand.
     """
     if name != "classifier" or material.labels is None or material.classes is None:
         return build_extractor(name, material)
@@ -157,7 +157,7 @@ def save_sealed(
         OSError: where the file cannot be written.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save(tensors, {**(header or {}), "sha256": digest(tensors, text)}))
+    write_atomically(path, save(tensors, {**(header or {}), "sha256": hash_tensors(tensors, text)}))
 
 
 def load_sealed(path: Path, text: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -173,6 +173,6 @@ def load_sealed(path: Path, text: str) -> tuple[dict[str, Tensor], dict[str, str
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as problem:
         raise ValueError(str(problem)) from problem
-    if digest(tensors, text) != header.get("sha256"):
+    if hash_tensors(tensors, text) != header.get("sha256"):
         raise ValueError("its content does not match its checksum")
     return tensors, header

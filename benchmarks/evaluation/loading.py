@@ -14,8 +14,7 @@ from benchmarks.evaluation.evaluator import (
 )
 from benchmarks.evaluation.feature_cache import build_cached
 from benchmarks.evaluation.reference import Lost
-from metrics import Extractor, Material
-from metrics.extractors.base import Due
+from metrics import Extractor, Material, NotReady
 
 
 @lru_cache(maxsize=2)
@@ -51,11 +50,11 @@ def find_view(
 
     Raises:
         BadInput: as `find_extractor`.
-        Due: as `load_extractor`.
+        NotReady: as `load_extractor`.
     """
     try:
         return find_extractor(name, images, place, device, ready=ready)
-    except (BadInput, Due):
+    except (BadInput, NotReady):
         raise
     except FAILURES as error:
         return Lost(name, "test", error)
@@ -68,7 +67,7 @@ def find_extractor(
 
     Raises:
         BadInput: it is not the one that the run was planned with.
-        Due: as `load_extractor`.
+        NotReady: as `load_extractor`.
     """
     built = load_extractor(name.partition("@")[0], images, place, device, ready=ready)
     if "@" in name and str(built) != name:
@@ -83,7 +82,7 @@ def load_extractor(
 
     Raises:
         BadInput: the data or the weights are not enough for it.
-        Due: with `ready`, it is to be trained or downloaded first.
+        NotReady: with `ready`, it is to be trained or downloaded first.
     """
     labels = images.train.labels
     material = Material(

@@ -14,10 +14,18 @@ from benchmarks.core.errors import FAILURES, describe_error
 from benchmarks.data.dataset import Truth
 from benchmarks.evaluation.feature_cache import cached_features, fingerprint
 from benchmarks.records.schema import FAILED, Score
-from metrics import INTERVALS, METRICS, Extractor, Features, Interval, Moments
-from metrics.fid import Floor, frechet_floor
-from metrics.registry import NotApplicable
-from metrics.uncertainty import jackknife
+from metrics import (
+    INTERVALS,
+    METRICS,
+    Extractor,
+    Features,
+    Floor,
+    Interval,
+    Moments,
+    NotApplicable,
+    frechet_floor,
+    jackknife,
+)
 
 GENERATED = {"features": 1, "logits": 0, "both_logits": 1, "training": 1, "modes": 0}
 """For each kind of inputs of a metric of generated images, which argument these are."""
@@ -34,7 +42,7 @@ class Reference:
         real: the real images, uint8 [N, C, S, S] or points; or what was taken of them before: their
             features, or the moments of these, which serve FID alone.
         split: what they are called beside a score, e.g. `test`.
-        training: the images that the models have learnt from, for the scores of memorisation.
+        training: the images that the models have learnt from, for the scores of memorization.
         cache: a folder where features are kept by the content of the images, or None.
         truth: the distribution that the images were drawn from, where it is known.
         counted: whether moments know of how many images they are.

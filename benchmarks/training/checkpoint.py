@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.core.errors import printable
 from benchmarks.core.files import write_atomically
-from metrics.extractors.base import digest
+from metrics import hash_tensors
 
 BROKEN = (SafetensorError, ValueError, RuntimeError, TypeError, RecursionError)
 """What reading a file of a stranger's may raise."""
@@ -34,7 +34,7 @@ def save_tensors(
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     known = about or {}
-    seal = digest(tensors, json.dumps(known))
+    seal = hash_tensors(tensors, json.dumps(known))
     # One entry: the order of several is left to chance, and equal tensors are to be equal files.
     write_atomically(path, save(tensors, {"about": json.dumps({**known, "sha256": seal})}))
 
@@ -61,7 +61,7 @@ def load_all(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             about = parse(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         seal = about.pop("sha256", None)
-        if seal != digest(tensors, json.dumps(about)):
+        if seal != hash_tensors(tensors, json.dumps(about)):
             raise Damaged(f"{path} is damaged: its content does not match its checksum")
     except BROKEN as error:
         raise Damaged(f"{path} is no checkpoint: {' '.join(str(error).split())}") from error

@@ -27,7 +27,7 @@ from torch import Tensor, distributed, nn
 
 from benchmarks.core.errors import FAILURES, describe_error, one_line
 from benchmarks.core.seeds import derive_seed
-from metrics.fid import Moments
+from metrics import Moments
 
 COLLECTIVE = timedelta(minutes=10)
 """How long a process waits for the others in the midst of their work."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 log = logging.getLogger(__name__)
 
 
-class Due(Exception):
+class NotReady(Exception):
     """An extractor is not at hand: the message says what it is to be made of first."""
 
 
@@ -71,7 +71,7 @@ class Extractor:
         self.device = torch.device(device)
         self.batch = batch
         self.network = network.eval().requires_grad_(False).to(self.device)
-        self.digest = digest(network.state_dict() if state is None else state, recipe)
+        self.digest = hash_tensors(network.state_dict() if state is None else state, recipe)
         self.hash = self.digest[:8]
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ def exact() -> AbstractContextManager[None]:
     return flags
 
 
-def digest(tensors: Mapping[str, Tensor], text: str) -> str:
+def hash_tensors(tensors: Mapping[str, Tensor], text: str) -> str:
     """Return the SHA-256, in hex, of tensors with their names, types and shapes, and of a text."""
     sha = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
@@ -149,8 +149,8 @@ class Material:
         cache: the folder of cached weights.
         weights: a file of weights for the extractors that read one, None to download them.
         device: where the extractor runs.
-        ready: whether only what is at hand is built, and `Due` raised where the extractor would be
-            trained or its weights downloaded.
+        ready: whether to raise `NotReady` instead of training the extractor or downloading its
+            weights.
     """
 
     images: Tensor

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metrics.extractors.base import (
-    Due,
     Extractor,
     Material,
+    NotReady,
     exact,
     extractor,
 )
@@ -199,5 +199,5 @@ def build_classifier(material: Material) -> Extractor:
     images, labels, classes = material.images, material.labels, material.classes
     if material.ready:
         _check(images, labels, classes)
-        raise Due(f"is trained first, on {len(images):,} images of {classes} classes")
+        raise NotReady(f"is trained first, on {len(images):,} images of {classes} classes")
     return train_classifier(images, labels, classes=classes, device=material.device)

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from metrics.extractors.base import Due, Extractor, Material, extractor, warn_once
+from metrics.extractors.base import Extractor, Material, NotReady, extractor, warn_once
 
 RECIPE = (
     "inception 1: 8 bits of [0, 255]; resized to 299 pixels as TensorFlow 1 does, without "
@@ -31,7 +31,7 @@ STEM = 4
 keeps, where it would fetch larger ones anew from the system each time."""
 
 
-class Network(nn.Module):
+class InceptionNetwork(nn.Module):
     """uint8 images [n, 1 or 3, S, S] to features [n, 2048] and logits [n, 1008].
 
     What torch-fidelity's network computes up to rounding, nearly twice as fast on the CPU: in the
@@ -148,7 +148,7 @@ class InceptionExtractor(Extractor):
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         super().__init__(
             "inception",
-            Network(network, compile=compile),
+            InceptionNetwork(network, compile=compile),
             dimension=2048,
             classes=1008,
             channels=None,
@@ -159,7 +159,7 @@ class InceptionExtractor(Extractor):
         )
 
 
-def find_weights() -> Path | None:
+def find_inception_weights() -> Path | None:
     """Return the file of weights where it has been downloaded before, else None."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -242,6 +242,6 @@ def _line(problem: BaseException) -> str:
 )
 def build_inception(material: Material) -> Extractor:
     """Read the network's weights from `material.weights`, or download them."""
-    if material.ready and not (material.weights or find_weights()):
-        raise Due("downloads its weights first, 95 MB")
+    if material.ready and not (material.weights or find_inception_weights()):
+        raise NotReady("downloads its weights first, 95 MB")
     return InceptionExtractor(material.weights, material.device)

@@ -22,7 +22,7 @@ ENTRIES = 2**24
 """Pixels from which the components are found, which bounds the time; more images are thinned."""
 
 
-class Network(nn.Module):
+class PixelsNetwork(nn.Module):
     """Images [n, C, S, S] to features [n, d], their coordinates along the components [D, d]."""
 
     mean: Tensor
@@ -72,7 +72,7 @@ class PixelsExtractor(Extractor):
         mean, components = find_components(images)
         super().__init__(
             "pixels",
-            Network(mean.float(), components.float()),
+            PixelsNetwork(mean.float(), components.float()),
             dimension=components.shape[1],
             classes=None,
             channels=images.shape[1],

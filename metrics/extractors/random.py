@@ -15,7 +15,7 @@ WIDTHS = (32, 64, 16)
 DIMENSION = 4 * WIDTHS[-1]
 
 
-class Network(nn.Module):
+class RandomNetwork(nn.Module):
     """uint8 images [n, C, S, S] to features [n, 64]: 16 responses in each quarter of the image."""
 
     def __init__(self, channels: int, seed: int) -> None:
@@ -50,7 +50,7 @@ class RandomExtractor(Extractor):
     def __init__(self, channels: int, seed: int = 0, device: str | torch.device = "cpu") -> None:
         super().__init__(
             "random",
-            Network(channels, seed),
+            RandomNetwork(channels, seed),
             dimension=DIMENSION,
             classes=None,
             channels=channels,

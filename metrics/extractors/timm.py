@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.extractors.base import Due, Extractor, Material, exact, extractor
+from metrics.extractors.base import Extractor, Material, NotReady, exact, extractor
 
 RECIPE = (
     "timm 1: {name}; 8 bits divided by 255, grey repeated to RGB; {interpolation} resizing with "
@@ -24,7 +24,7 @@ RECIPE = (
 EXTRA = 'pip install -e ".[timm]"'
 
 
-class Network(nn.Module):
+class TimmNetwork(nn.Module):
     """uint8 images [n, 1 or 3, S, S] to an encoder's pooled output [n, d].
 
     Args:
@@ -79,7 +79,7 @@ class TimmExtractor(Extractor):
 
         encoder = download_encoder(name) if weights is None else read_encoder(name, weights)
         config = resolve_model_data_config(encoder)
-        network = Network(encoder.eval(), config)
+        network = TimmNetwork(encoder.eval(), config)
         with exact(), torch.inference_mode():
             probe = network(torch.zeros(1, 3, *network.size, dtype=torch.uint8))[0]
         super().__init__(
@@ -129,7 +129,7 @@ def list_downloaded() -> list[str]:
     return sorted(known, key=lambda name: ("dinov2" not in name, name))
 
 
-def find_weights(name: str) -> Path | None:
+def find_timm_weights(name: str) -> Path | None:
     """Return the file of an encoder's weights where timm has downloaded it before, else None.
 
     Raises:
@@ -210,7 +210,7 @@ def _line(problem: BaseException) -> str:
 )
 def build_timm(material: Material, name: str) -> Extractor:
     """Read the encoder's weights from `material.weights`, or download them."""
-    weights = material.weights or find_weights(name)
+    weights = material.weights or find_timm_weights(name)
     if material.ready and not weights:
-        raise Due("downloads its weights first")
+        raise NotReady("downloads its weights first")
     return TimmExtractor(name, weights, material.device)

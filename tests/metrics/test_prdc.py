@@ -10,9 +10,9 @@ from torch import Tensor
 
 from metrics import METRICS, prdc, products
 from metrics.prdc import (
-    memorisation,
-    memorisation_intervals,
-    nearest,
+    find_nearest,
+    memorization,
+    memorization_intervals,
     neighbour_intervals,
     precision_recall_density_coverage,
 )
@@ -142,14 +142,14 @@ def test_the_reference_is_searched_once(monkeypatch):
     monkeypatch.setattr(prdc, "_search", lambda *a, **b: calls.append(0) or plain(*a, **b))
     precision_recall_density_coverage(real, fake)
     precision_recall_density_coverage(real, fake + 1)
-    memorisation(real, fake, real + 2)
+    memorization(real, fake, real + 2)
     assert len(calls) == 3 + 3
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_nearest_is_that_of_brute_force(name):
     train, fake = CASES[name]
-    distances, index = nearest(train, fake)
+    distances, index = find_nearest(train, fake)
     expected = squares(fake, train)
     assert index.dtype == torch.int64
     picked = np.take_along_axis(expected, index[:, None].numpy(), axis=1)[:, 0]
@@ -161,23 +161,23 @@ def test_copies_are_found_out():
     train, real = normal(400, 6), normal(400, 6, seed=1)
     copies = train[:200] + 1e-3 * normal(200, 6, seed=2)
     mixed = torch.cat([copies, normal(200, 6, seed=3)])
-    honest, stolen = memorisation(real, real.flip(0), train), memorisation(real, copies, train)
+    honest, stolen = memorization(real, real.flip(0), train), memorization(real, copies, train)
     assert honest.near_copies == pytest.approx(0.01, abs=0.003)
     assert honest.authenticity > 0.4
     assert stolen == (0, 1)
-    assert memorisation(real, mixed, train).near_copies == pytest.approx(0.5, abs=0.02)
+    assert memorization(real, mixed, train).near_copies == pytest.approx(0.5, abs=0.02)
 
 
 def test_authenticity_by_hand():
     train = torch.tensor([[0.0], [1.0], [5.0], [5.0]])
     fake = torch.tensor([[-2.0], [-1.0], [0.4], [5.0], [4.9], [7.0]])
     # Farther than another training image: -2, tied: -1, 5 on a doubled image; beyond it: 4.9, 7.
-    assert memorisation(train, fake, train).authenticity == pytest.approx(3 / 6)
+    assert memorization(train, fake, train).authenticity == pytest.approx(3 / 6)
 
 
 def test_an_exact_copy_is_no_authentic_image_even_of_a_doubled_one():
     train = normal(30, 4).repeat(2, 1)
-    assert memorisation(normal(30, 4, seed=1), train[:10], train) == (0, 1)
+    assert memorization(normal(30, 4, seed=1), train[:10], train) == (0, 1)
 
 
 def test_copies_agree_with_brute_force():
@@ -189,7 +189,7 @@ def test_copies_agree_with_brute_force():
     authentic = across.min(axis=1) > own.min(axis=1)[across.argmin(axis=1)]
     bar = np.quantile(np.sqrt(squares(real, train).min(axis=1)), 0.01)
     near = np.sqrt(across.min(axis=1)) < bar
-    assert memorisation(real, fake, train) == pytest.approx((authentic.mean(), near.mean()))
+    assert memorization(real, fake, train) == pytest.approx((authentic.mean(), near.mean()))
 
 
 def mixture(rows: int, seed: int, spread: float = 1.0) -> Tensor:
@@ -219,8 +219,8 @@ def test_intervals_are_around_the_scores():
     real, fake = pair()
     scores = precision_recall_density_coverage(real, fake)._asdict()
     train = normal(200, 8, seed=5)
-    scores |= memorisation(real, fake, train)._asdict()
-    intervals = neighbour_intervals(real, fake) | memorisation_intervals(real, fake, train)
+    scores |= memorization(real, fake, train)._asdict()
+    intervals = neighbour_intervals(real, fake) | memorization_intervals(real, fake, train)
     assert intervals.keys() == scores.keys() < METRICS.keys()
     for name, ends in intervals.items():
         assert ends.value == pytest.approx(scores[name])
@@ -257,4 +257,4 @@ def test_what_cannot_be_compared_is_an_error(real, fake, k, words):
 
 def test_copies_of_one_training_image_cannot_be_told():
     with pytest.raises(ValueError, match="2 or more rows, not 1"):
-        memorisation(normal(9, 3), normal(9, 3), normal(1, 3))
+        memorization(normal(9, 3), normal(9, 3), normal(1, 3))

@@ -19,7 +19,7 @@ from benchmarks.auditing.stock import Stock, build_bank, count_pool, draw_strips
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, Split, load_dataset
 from benchmarks.data.tiles import quantise, to_float
-from metrics.registry import Aspect
+from metrics import Aspect
 
 N = 400
 IMAGES = [f for f in FAULTS.values() if f.kind == "images"]

@@ -16,9 +16,8 @@ from benchmarks.evaluation.feature_cache import (
     load_classifier,
     save_classifier,
 )
-from metrics import Features, Material, RandomExtractor, train_classifier
+from metrics import Features, Material, NotReady, RandomExtractor, train_classifier
 from metrics.extractors import classifier
-from metrics.extractors.base import Due
 
 
 @pytest.fixture
@@ -196,7 +195,7 @@ def test_a_cache_of_an_earlier_version_is_still_found(material):
 
 
 def test_nothing_is_trained_where_only_what_is_at_hand_is_wanted(material):
-    with pytest.raises(Due, match="trained first, on 20 images of 3 classes"):
+    with pytest.raises(NotReady, match="trained first, on 20 images of 3 classes"):
         build_cached("classifier", replace(material, ready=True))
     assert not list(material.cache.iterdir())
 

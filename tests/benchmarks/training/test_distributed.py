@@ -23,7 +23,7 @@ from benchmarks.training import distributed
 from benchmarks.training.checkpoint import read_about
 from benchmarks.training.distributed import Shards
 from benchmarks.training.loop import Plan, train
-from metrics.fid import Moments
+from metrics import Moments
 from models.base import Adam, GenerativeModel, Player, Step
 
 SUITE = """

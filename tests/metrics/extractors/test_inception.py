@@ -16,7 +16,7 @@ from torch_fidelity.interpolate_compat_tensorflow import (
 
 from metrics import InceptionExtractor, frechet_distance, inception_score
 from metrics.extractors import inception
-from metrics.extractors.base import digest
+from metrics.extractors.base import hash_tensors
 from metrics.extractors.inception import RECIPE, WEIGHTS, resize
 
 ALIVE = 6
@@ -143,7 +143,7 @@ def test_cuda_does_not_change_the_distance(weights, extractor):
 
 def test_hash_is_of_the_published_weights(weights, extractor):
     """However the network that computes holds them."""
-    assert extractor.digest == digest(torch.load(weights, weights_only=True), RECIPE)
+    assert extractor.digest == hash_tensors(torch.load(weights, weights_only=True), RECIPE)
 
 
 def test_compiled_is_the_same(weights, extractor, monkeypatch):
