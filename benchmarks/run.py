@@ -47,10 +47,10 @@ from benchmarks.records.schema import FAILED
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmarks.cli.display import Display
     from benchmarks.config.paths import Paths
     from benchmarks.data import Dataset
     from benchmarks.evaluation.evaluator import Evaluator
+    from benchmarks.execution.events import Listener
     from benchmarks.execution.job import Job
     from benchmarks.records.schema import Record
 
@@ -459,6 +459,7 @@ def train_all(
     from rich.console import Console
 
     from benchmarks.cli.display import Mode, make_display
+    from benchmarks.execution.events import Planned
     from benchmarks.execution.run_one import estimate_work
     from benchmarks.reporting.tables import note_other_code
 
@@ -473,11 +474,11 @@ def train_all(
     load = {job.spec.name: float(work[job.spec.contender]) for job in todo}
     load |= dict.fromkeys((job.spec.name for job in further), 0.0)
     mode: Mode = "quiet" if options.quiet else "plain" if options.plain else "auto"
-    loud = Console(markup=False)
-    with make_display(loud, len(load), mode, load, finished.values()) as display:
-        made = finished | {record.run: record for record in engage(options, todo, display)}
-        ready = [share_training(job, jobs, made, display) for job in further]
-        scored = engage(options, [job for job in ready if job], display)
+    with make_display(Console(markup=False), mode) as display:
+        display.handle(Planned(load, list(finished.values())))
+        made = finished | {record.run: record for record in engage(options, todo, display.handle)}
+        ready = [share_training(job, jobs, made, display.handle) for job in further]
+        scored = engage(options, [job for job in ready if job], display.handle)
         made |= {record.run: record for record in scored}
     records = [made[job.spec.name] for job in jobs if job.spec.name in made]
     if note := note_other_code(records):
@@ -510,13 +511,14 @@ def split_by_training(jobs: "list[Job]") -> "tuple[list[Job], list[Job]]":
 
 
 def share_training(
-    job: "Job", jobs: "list[Job]", made: "dict[str, Record]", display: "Display"
+    job: "Job", jobs: "list[Job]", made: "dict[str, Record]", emit: "Listener"
 ) -> "Job | None":
     """Adopt the training of another row of the same contender and seed, or its failure.
 
     Returns:
         The job to be scored; None where the training failed, whose record enters `made`.
     """
+    from benchmarks.execution.events import Finished
     from benchmarks.execution.resume import adopt, is_kept
     from benchmarks.execution.run_one import Progress, describe_failure, leave_outcome, unfinished
 
@@ -535,12 +537,12 @@ def share_training(
         leave_outcome(job, record, Progress(), b"")
     except OSError as error:
         record = unfinished(job, "failed", describe_failure(error))
-    display.finish(record.run, record)
+    emit(Finished(record.run, record))
     made[record.run] = record
     return None
 
 
-def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -> "list[Record]":
+def engage(options: argparse.Namespace, jobs: "list[Job]", emit: "Listener") -> "list[Record]":
     """Carry out jobs by the engine of the user's choice."""
     from benchmarks.execution.local import choose_jobs, run_all
 
@@ -549,11 +551,11 @@ def engage(options: argparse.Namespace, jobs: "list[Job]", display: "Display") -
     if options.engine == "ray":
         from benchmarks.execution.ray import run_cluster
 
-        return run_cluster(jobs, display, options.address, options.gpu_share)
+        return run_cluster(jobs, emit, options.address, options.gpu_share)
     spec = jobs[0].spec
     wanted = options.jobs or choose_jobs(len(jobs), spec.threads, spec.device, options.gpu_share)
     alone = options.engine == "inline" or count_processes() > 1
-    return run_all(jobs, 1 if alone else wanted, display)
+    return run_all(jobs, 1 if alone else wanted, emit)
 
 
 def choose_one(only: str, jobs: "list[Job]") -> "tuple[dict[str, Record], list[Job]]":

@@ -5,10 +5,8 @@ Nothing here imports pandas or torch: the process that shows the runs may be sho
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from statistics import fmean, geometric_mean
+from typing import Literal, Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -17,11 +15,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from benchmarks.cli.progress import Tally
 from benchmarks.core.text import plain, shorten, show_duration, show_number
+from benchmarks.execution.events import Advanced, Event, Finished, Noticed, Planned, Started
 from benchmarks.records.schema import SCORED, Record
 
 SILENCE = 10.0
 """Seconds between two plain lines about the same run."""
+
 SHOWN = {
     "FID": ("fid", "lower"),
     "IS": ("inception_score", "higher"),
@@ -31,174 +32,218 @@ SHOWN = {
 
 Reconstructions by different routes have no best.
 """
+
 Mode = Literal["auto", "plain", "quiet"]
 
 
-class Display(Protocol):
-    """Whoever is told how the runs get on."""
-
-    def start(self, run: str, steps: int, done: int) -> None:
-        """A run begins, of whose steps an earlier one has played the first `done`."""
-
-    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
-        """A run has played `step` rounds and seen so many images."""
-
-    def notice(self, run: str, text: str) -> None:
-        """A run, or with no name the engine, has something to say."""
-
-    def finish(self, run: str, record: Record) -> None:
-        """A run has left its record."""
-
-
-def make_display(
-    console: Console,
-    total: int,
-    mode: Mode = "auto",
-    work: Mapping[str, float] | None = None,
-    earlier: Iterable[Record] = (),
-) -> AbstractContextManager[Display]:
-    """Make the display that suits the console, to be told of runs while it is entered.
+def make_display(console: Console, mode: Mode = "auto") -> "Display":
+    """Return the display that suits the console, to be entered and to handle events.
 
     Args:
         console: where it shows; a notebook gets plain lines, since cells have no cursor.
-        total: how many runs there are to do.
         mode: `plain` for lines in a terminal as well, `quiet` for nothing but what needs attention.
-        work: of each run to do by its name, in any unit, from which the time left is estimated.
-        earlier: the records of runs that were finished before.
     """
     if mode == "quiet":
-        return Quiet(console, total)
+        return Display(console)
     if mode == "plain" or not console.is_terminal or console.is_dumb_terminal:
-        return Lines(console, total, work)
-    return Bars(console, total, work, earlier)
+        return Lines(console)
+    return Bars(console)
 
 
-@dataclass
-class Pace:
-    """How fast a run goes."""
+class Display:
+    """Handles the events of runs and shows what needs attention; the others show more."""
 
-    steps: int
-    done: int = 0
-    started: float = field(default_factory=time.monotonic)
-    told: float = 0.0
-    step: int = 0
+    quiet = True
 
-    def rate(self, step: int, images: int) -> float:
-        """Give the images per second since the start, those of an earlier start left out."""
-        since = images * (step - self.done) / step
-        return since / max(1e-9, time.monotonic() - self.started)
+    def __init__(self, console: Console) -> None:
+        self.console, self.tally = console, Tally({})
 
-    def left(self, step: int) -> float:
-        """Give the seconds that are left at this pace."""
-        since = time.monotonic() - self.started
-        return since * (self.steps - step) / max(1, step - self.done)
+    def __enter__(self) -> Self:
+        return self
 
-    def part(self) -> float:
-        """Give the part of the training that this process has played."""
-        return max(0, self.step - self.done) / max(1, self.steps)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        pass
 
+    def handle(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Planned():
+                self.plan(event)
+            case Started(run, steps, done):
+                self.start(run, steps, done)
+            case Advanced(run, step, images, losses):
+                self.advance(run, step, images, losses)
+            case Noticed(run, text, routine):
+                self.notice(run, text, routine=routine)
+            case Finished(run, record):
+                self.finish(run, record)
 
-class Tally:
-    """How far all runs have come, and how long the rest will take."""
+    def plan(self, event: Planned) -> None:
+        """Begin to count runs."""
+        self.tally = Tally(event.work)
 
-    def __init__(self, total: int, work: Mapping[str, float] | None = None) -> None:
-        self.total, self.finished, self.failed = total, 0, 0
-        self.work = work or {}
-        self.waiting = sum(self.work.values()) if work else float(total)
-        self.paces: dict[str, Pace] = {}
-        self.begun: set[str] = set()
-        self.spent = self.achieved = 0.0  # seconds of finished runs, and the work in them
-        self.scoring: list[float] = []
+    def start(self, run: str, steps: int, done: int) -> None:
+        """Show nothing."""
 
-    def start(self, run: str, steps: int, done: int) -> Pace:
-        """Take in that a run begins, perhaps anew."""
-        self._leave_queue(run)
-        self.paces[run] = Pace(steps, done, time.monotonic(), step=done)
-        return self.paces[run]
+    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
+        """Show nothing."""
 
-    def advance(self, run: str, step: int) -> Pace:
-        """Take in where a run is."""
-        self.paces[run].step = step
-        return self.paces[run]
+    def notice(self, run: str, text: str, *, routine: bool = False) -> None:
+        """Print a line; a quiet display leaves out a routine one."""
+        if not (routine and self.quiet):
+            self.print_line(f"{run}  {text}" if run else text)
 
     def finish(self, run: str, record: Record) -> None:
-        """Take in that a run has left its record."""
-        self._leave_queue(run)
-        self.finished += 1
-        self.failed += record.status not in SCORED
-        if record.costs.score_seconds is not None:
-            self.scoring.append(record.costs.score_seconds)
-        if pace := self.paces.pop(run, None):
-            part = 1 - pace.done / max(1, pace.steps) if record.status in SCORED else pace.part()
-            self.spent += time.monotonic() - pace.started
-            self.achieved += part * self._work_of(run)
+        """Print how a run ended that did not end well."""
+        self.tally.finish(run, record)
+        if record.status != "ok":
+            self.print_line(f"{run}  {describe_end(record)}  ({self.tally})")
 
-    def done(self) -> float:
-        """Give how many runs are done, those in training by their part."""
-        paces = list(self.paces.values())
-        return self.finished + sum(pace.step / max(1, pace.steps) for pace in paces)
+    def print_line(self, text: str) -> None:
+        """Print one line as it is."""
+        self.console.print(plain_line(text), soft_wrap=True)
 
-    def left(self) -> float:
-        """Give the seconds until all is done, NaN while nobody can tell.
 
-        What waits takes as long for its work as what has been done; as many runs go side by side
-        as do now.
-        """
-        paces, now = dict(self.paces), time.monotonic()  # a copy: another thread draws
-        spent = self.spent + sum(now - pace.started for pace in paces.values())
-        achieved = self.achieved + sum(p.part() * self._work_of(r) for r, p in paces.items())
-        if not achieved:
-            return math.nan
-        each = [self._left_of(run, pace, spent / achieved) for run, pace in paces.items()]
-        to_come = spent / achieved * max(0.0, self.waiting)
-        return max([*each, (sum(each) + to_come) / max(1, len(each))])
+class Lines(Display):
+    """Plain lines, for pipes and log files."""
 
-    def _left_of(self, run: str, pace: Pace, per_work: float) -> float:
-        if pace.step > pace.done:
-            return pace.left(pace.step) + (mean(self.scoring) if self.scoring else 0.0)
-        return per_work * self._work_of(run) * (1 - pace.done / max(1, pace.steps))
+    quiet = False
 
-    def describe(self) -> str:
-        """Say how many runs are finished, and how long the others will take."""
-        parts = [f"{self.finished:,} of {self.total:,} runs"]
-        if self.failed:
-            parts.append(f"{self.failed:,} failed")
-        if self.finished < self.total and not math.isnan(left := self.left()):
-            parts.append(f"{show_duration(left)} left")
-        return ", ".join(parts)
+    def start(self, run: str, steps: int, done: int) -> None:
+        """Print that a run starts, or resumes."""
+        self.tally.start(run, steps, done)
+        if done == steps:
+            self.print_line(f"{run}  trained already, scoring it")
+        elif done:
+            self.print_line(f"{run}  resumes at step {done:,} of {steps:,} steps")
+        else:
+            self.print_line(f"{run}  started, {steps:,} steps")
 
-    def _work_of(self, run: str) -> float:
-        return self.work.get(run, 1.0)
+    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
+        """Print where a run is, unless that was printed a moment ago."""
+        pace = self.tally.advance(run, step)
+        now = time.monotonic()
+        if now - max(pace.printed, pace.started) < SILENCE:
+            return
+        pace.printed = now
+        self.print_line(
+            f"{run}  step {step:,} of {pace.steps:,}  {pace.rate(images):,.0f} images/s  "
+            f"{describe_losses(losses)}  {show_duration(pace.left())} left"
+        )
 
-    def _leave_queue(self, run: str) -> None:
-        if run not in self.begun:
-            self.begun.add(run)
-            self.waiting -= self._work_of(run)
+    def finish(self, run: str, record: Record) -> None:
+        """Print how a run ended."""
+        self.tally.finish(run, record)
+        self.print_line(f"{run}  {describe_end(record)}  ({self.tally})")
+
+
+class Bars(Display):
+    """A bar for all runs, one for each in training, and a table of the scores so far."""
+
+    quiet = False
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.scores = Scores()
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10),
+            TextColumn("{task.percentage:>3.0f} %", markup=False),
+            # In a narrow terminal the note alone gives way.
+            TextColumn(
+                "{task.fields[note]}",
+                style="dim",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True),
+            ),
+            console=console,
+            expand=True,
+        )
+        self.all = self.progress.add_task("all runs", note="")
+        self.tasks: dict[str, TaskID] = {}
+        self.live = Live(console=console, get_renderable=self.render)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.scores = Scores()  # the report follows
+        self.live.stop()
+
+    def plan(self, event: Planned) -> None:
+        """Begin to draw."""
+        super().plan(event)
+        self.progress.update(self.all, total=max(1, len(event.work)))
+        for record in event.finished:
+            self.scores.add(record)
+        self.live.start()
+
+    def render(self) -> RenderableType:
+        """Draw what fits into the console: bars in half of its height at most, then scores."""
+        self.progress.update(self.all, completed=self.tally.done(), note=str(self.tally))
+        tasks, height = self.progress.tasks, self.console.height
+        kept = tasks if len(tasks) <= max(2, height // 2) else tasks[: max(2, height // 2) - 1]
+        parts: list[RenderableType] = [self.progress.make_tasks_table(kept)]
+        if len(kept) < len(tasks):
+            parts.append(Text(f"and {len(tasks) - len(kept)} more in training", style="dim"))
+        # The table's head and foot and the cursor's line take five.
+        room = height - len(kept) - (len(kept) < len(tasks)) - 5
+        table = self.scores.tabulate(self.console.width, room)
+        return Group(*parts, *([table] if table else []))
+
+    def start(self, run: str, steps: int, done: int) -> None:
+        """Add a run's bar, in place of the one that it had on another machine."""
+        self.tally.start(run, steps, done)
+        self.remove_bar(run)
+        self.tasks[run] = self.progress.add_task(
+            shorten(plain(run.rpartition("-")[0]), max(8, self.console.width // 3)),
+            total=steps,
+            completed=done,
+            note="scoring" if done == steps else "",
+        )
+
+    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
+        """Move a run's bar."""
+        pace = self.tally.advance(run, step)
+        left = f"{show_duration(pace.left())} left  step {step:,}"
+        stage = "scoring" if step == pace.steps else left
+        note = f"{stage}  {pace.rate(images):,.0f} img/s  {describe_losses(losses)}"
+        self.progress.update(self.tasks[run], completed=step, note=note)
+
+    def finish(self, run: str, record: Record) -> None:
+        """Replace a run's bar by a line on how it ended."""
+        self.tally.finish(run, record)
+        self.scores.add(record)
+        self.remove_bar(run)
+        mark = ("✓ ", "green") if record.status == "ok" else ("✗ ", "red")
+        name = shorten(run.rpartition("-")[0], max(20, self.console.width // 2))
+        end = plain_line(f"{name}  {describe_end(record)}")
+        self.console.print(Text.assemble(mark, end))
+
+    def remove_bar(self, run: str) -> None:
+        """Remove a run's bar, if it has one."""
+        if run in self.tasks:
+            self.progress.remove_task(self.tasks.pop(run))
 
 
 class Scores:
     """The mean scores of each contender over its seeds that are finished."""
 
-    def __init__(self, earlier: Iterable[Record] = ()) -> None:
+    def __init__(self) -> None:
         self.runs: dict[str, list[dict[str, float]]] = {}
         self.bad: dict[str, int] = {}
-        for record in earlier:
-            self.add(record)
 
     def add(self, record: Record) -> None:
-        """Take in a record."""
-        if record.status in SCORED:
-            scores = find_scores(record)
-            if record.costs.train_seconds is not None:
-                scores["time"] = record.costs.train_seconds
-            self.runs.setdefault(record.contender, []).append(scores)
-        else:
-            self.runs.setdefault(record.contender, [])
+        """Add a record."""
+        runs = self.runs.setdefault(record.contender, [])
+        if record.status not in SCORED:
             self.bad[record.contender] = self.bad.get(record.contender, 0) + 1
+            return
+        runs.append(find_scores(record))
+        if record.costs.train_seconds is not None:
+            runs[-1]["time"] = record.costs.train_seconds
 
     def tabulate(self, width: int, rows: int) -> Table | None:
-        """Make a table of at most so many rows, the best by FID first, or none without room."""
-        averages = {name: average(runs) for name, runs in list(self.runs.items())}
+        """Return a table of at most so many rows, the best by FID first, or none without room."""
+        averages = {name: average_scores(runs) for name, runs in list(self.runs.items())}
         order = sorted(averages, key=lambda name: averages[name].get("FID", math.inf))
         kept = order if len(order) <= rows else order[: max(0, rows - 1)]
         if not kept:
@@ -216,7 +261,7 @@ class Scores:
 
 
 def fit_table(names: list[str], columns: dict[str, list[Text]], width: int, more: int) -> Table:
-    """Make a table whose names give way, and then its last columns, to a narrow console."""
+    """Return a table whose names, and then its last columns, give way to a narrow console."""
     widths = {key: max(len(key), *map(len, texts)) for key, texts in columns.items()}
     while (room := width - 3 - sum(w + 2 for w in widths.values())) < 9 and len(widths) > 1:
         widths.popitem()
@@ -232,7 +277,7 @@ def fit_table(names: list[str], columns: dict[str, list[Text]], width: int, more
 
 
 def find_scores(record: Record) -> dict[str, float]:
-    """Find the scores that are shown by their labels; of several extractors the first counts."""
+    """Return the scores that are shown by their labels; of several extractors the first counts."""
     values: dict[str, float] = {}
     for score in record.scores:
         if score.value is not None:
@@ -240,25 +285,19 @@ def find_scores(record: Record) -> dict[str, float]:
     return {label: values[key] for label, (key, _) in SHOWN.items() if key in values}
 
 
-def average(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Average each score over the runs that have it, as the report does: FID and MSE by logs."""
-    found = {label: [run[label] for run in runs if label in run] for label in (*SHOWN, "time")}
-    return {label: _average(label, values) for label, values in found.items() if values}
-
-
-def _average(label: str, values: list[float]) -> float:
-    if label in {"FID", "MSE"} and min(values) > 0:
-        return math.exp(mean([math.log(value) for value in values]))
-    return mean(values)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Average at least one number."""
-    return math.fsum(values) / len(values)
+def average_scores(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Average each score over the runs that have it, FID and MSE geometrically as in the report."""
+    averages = {}
+    for label in (*SHOWN, "time"):
+        values = [run[label] for run in runs if label in run]
+        if values:
+            logarithmic = label in {"FID", "MSE"} and min(values) > 0
+            averages[label] = geometric_mean(values) if logarithmic else fmean(values)
+    return averages
 
 
 def find_best(label: str, averages: dict[str, dict[str, float]]) -> float | None:
-    """Find the best of a column; a single value has nothing to be the best of."""
+    """Return the best of a column, None where there is but one value or no better one."""
     values = [row[label] for row in averages.values() if label in row]
     direction = SHOWN[label][1]
     if len(values) < 2 or direction is None:
@@ -267,187 +306,26 @@ def find_best(label: str, averages: dict[str, dict[str, float]]) -> float | None
 
 
 def show_score(value: float | None, best: float | None) -> Text:
-    """Write a score, with a star where it is the best."""
+    """Format a score, with a star where it is the best."""
     if value is None:
         return Text("")
-    return (
-        Text(f"{show_number(value)}*", "bold green") if value == best else Text(show_number(value))
-    )
+    if value == best:
+        return Text(f"{show_number(value)}*", "bold green")
+    return Text(show_number(value))
 
 
 def describe_losses(losses: dict[str, float]) -> str:
-    """Write losses in a few characters each."""
+    """Format losses in a few characters each."""
     return "  ".join(f"{name.removeprefix('loss_')} {loss:.3g}" for name, loss in losses.items())
 
 
 def describe_end(record: Record) -> str:
-    """Say in a few words how a run ended."""
+    """Format in a few words how a run ended."""
     if record.status != "ok":
         return f"{record.status}: {record.reason}"
     return "  ".join(f"{label} {value:.3g}" for label, value in find_scores(record).items())
 
 
-class Quiet:
-    """Nothing but what needs attention."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        self.console, self.tally = console, Tally(total)
-
-    def __enter__(self) -> "Quiet":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def start(self, run: str, steps: int, done: int) -> None:
-        """Say nothing."""
-
-    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
-        """Say nothing."""
-
-    def notice(self, run: str, text: str) -> None:
-        """Print a line."""
-        self.say(f"{run}  {text}" if run else text)
-
-    def finish(self, run: str, record: Record) -> None:
-        """Say how a run ended that did not end well."""
-        self.tally.finish(run, record)
-        if record.status != "ok":
-            self.say(f"{run}  {describe_end(record)}  ({self.tally.describe()})")
-
-    def say(self, text: str) -> None:
-        """Print one line as it is."""
-        self.console.print(plain_line(text), soft_wrap=True)
-
-
-class Lines(Quiet):
-    """Plain lines, for pipes and log files."""
-
-    def __init__(
-        self, console: Console, total: int, work: Mapping[str, float] | None = None
-    ) -> None:
-        self.console, self.tally = console, Tally(total, work)
-
-    def __enter__(self) -> "Lines":
-        return self
-
-    def start(self, run: str, steps: int, done: int) -> None:
-        """Say that a run begins, or goes on."""
-        self.tally.start(run, steps, done)
-        if done == steps:
-            self.say(f"{run}  trained already, scoring it")
-        else:
-            self.say(
-                f"{run}  {f'goes on at step {done:,} of' if done else 'started,'} {steps:,} steps"
-            )
-
-    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
-        """Say where a run is, unless it was said a moment ago."""
-        pace = self.tally.advance(run, step)
-        now = time.monotonic()
-        if now - max(pace.told, pace.started) < SILENCE:
-            return
-        pace.told = now
-        self.say(
-            f"{run}  step {step:,} of {pace.steps:,}  {pace.rate(step, images):,.0f} images/s  "
-            f"{describe_losses(losses)}  {show_duration(pace.left(step))} left"
-        )
-
-    def finish(self, run: str, record: Record) -> None:
-        """Say how a run ended."""
-        self.tally.finish(run, record)
-        self.say(f"{run}  {describe_end(record)}  ({self.tally.describe()})")
-
-
-class Bars:
-    """A bar for all runs, one for each in training, and a table of the scores so far."""
-
-    def __init__(
-        self,
-        console: Console,
-        total: int,
-        work: Mapping[str, float] | None = None,
-        earlier: Iterable[Record] = (),
-    ) -> None:
-        self.console, self.tally, self.scores = console, Tally(total, work), Scores(earlier)
-        self.progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=10),
-            TextColumn("{task.percentage:>3.0f} %", markup=False),
-            # In a narrow terminal the note alone gives way.
-            TextColumn(
-                "{task.fields[note]}",
-                style="dim",
-                markup=False,
-                table_column=Column(ratio=1, no_wrap=True),
-            ),
-            console=console,
-            expand=True,
-        )
-        self.all = self.progress.add_task("all runs", total=max(1, total), note="")
-        self.tasks: dict[str, TaskID] = {}
-        self.live = Live(console=console, get_renderable=self.render)
-
-    def __enter__(self) -> "Bars":
-        self.live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.scores = Scores()  # the report follows
-        self.live.stop()
-
-    def render(self) -> RenderableType:
-        """Draw what fits into the console: bars in half of its height at most, then scores."""
-        self.progress.update(self.all, completed=self.tally.done(), note=self.tally.describe())
-        tasks, height = self.progress.tasks, self.console.height
-        kept = tasks if len(tasks) <= max(2, height // 2) else tasks[: max(2, height // 2) - 1]
-        parts: list[RenderableType] = [self.progress.make_tasks_table(kept)]
-        if len(kept) < len(tasks):
-            parts.append(Text(f"and {len(tasks) - len(kept)} more in training", style="dim"))
-        # Its head and foot and the cursor's line take five.
-        room = height - len(kept) - (len(kept) < len(tasks)) - 5
-        table = self.scores.tabulate(self.console.width, room)
-        return Group(*parts, *([table] if table else []))
-
-    def start(self, run: str, steps: int, done: int) -> None:
-        """Add a run's bar."""
-        self.tally.start(run, steps, done)
-        if run in self.tasks:  # it goes on elsewhere
-            self.progress.remove_task(self.tasks.pop(run))
-        self.tasks[run] = self.progress.add_task(
-            shorten(plain(run.rpartition("-")[0]), max(8, self.console.width // 3)),
-            total=steps,
-            completed=done,
-            note="scoring" if done == steps else "",
-        )
-
-    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
-        """Move a run's bar."""
-        pace = self.tally.advance(run, step)
-        if step == pace.steps:
-            done = "scoring"
-        else:
-            done = f"{show_duration(pace.left(step))} left  step {step:,}"
-        note = f"{done}  {pace.rate(step, images):,.0f} img/s  {describe_losses(losses)}"
-        self.progress.update(self.tasks[run], completed=step, note=note)
-
-    def notice(self, run: str, text: str) -> None:
-        """Print a line above the bars."""
-        self.console.print(plain_line(f"{run}  {text}" if run else text), soft_wrap=True)
-
-    def finish(self, run: str, record: Record) -> None:
-        """Replace a run's bar by a line on how it ended."""
-        self.tally.finish(run, record)
-        self.scores.add(record)
-        if run in self.tasks:
-            self.progress.remove_task(self.tasks.pop(run))
-        mark = ("✓ ", "green") if record.status == "ok" else ("✗ ", "red")
-        name = shorten(run.rpartition("-")[0], max(20, self.console.width // 2))
-        end = plain_line(f"{name}  {describe_end(record)}")
-        self.console.print(Text.assemble(mark, end))
-
-
 def plain_line(text: str) -> Text:
-    """A line that does nothing to a terminal, its double spaces kept."""
+    """Return a line that does nothing to a terminal, its double spaces kept."""
     return Text("  ".join(plain(part) for part in text.split("  ")))

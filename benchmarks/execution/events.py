@@ -1,14 +1,27 @@
-"""What a run tells while it goes on: plain values that pass between processes and machines."""
+"""What runs report while they are carried out: plain values that pass between processes."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from benchmarks.cli.display import Display
-from benchmarks.records.schema import Picture
+from benchmarks.records.schema import Picture, Record
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The runs that are to be done are known.
+
+    Attributes:
+        work: the work of each by its name, in any unit; empty where it is unknown.
+        finished: the records of runs that earlier commands have finished.
+    """
+
+    work: dict[str, float]
+    finished: list[Record] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins with training of `steps` rounds, of which earlier ones may have played some."""
+    """A run begins, of whose training steps earlier commands have done the first `done`."""
 
     run: str
     steps: int
@@ -17,7 +30,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Advanced:
-    """A run has played `step` rounds and seen so many images, at these mean losses."""
+    """A run has done `step` training steps on so many images, with these mean losses."""
 
     run: str
     step: int
@@ -27,7 +40,7 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Saved:
-    """A run has written a checkpoint of its first `step` rounds."""
+    """A run has written a checkpoint of its first `step` training steps."""
 
     run: str
     step: int
@@ -35,7 +48,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A run has left pictures of how far it has come."""
+    """A run has written pictures of how far it has come."""
 
     run: str
     pictures: dict[str, Picture]
@@ -43,21 +56,28 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Noticed:
-    """A run has something to say to the user, in one line."""
+    """One line for the user.
+
+    Attributes:
+        run: that it concerns; empty where it concerns all.
+        text: the line.
+        routine: whether it needs nobody's attention, so that a quiet display leaves it out.
+    """
 
     run: str
     text: str
+    routine: bool = False
 
 
-Message = Started | Advanced | Saved | Drawn | Noticed
+@dataclass(frozen=True)
+class Finished:
+    """A run has ended with this record, well or not."""
+
+    run: str
+    record: Record
 
 
-def relay(message: Message, display: Display) -> None:
-    """Show one message."""
-    match message:
-        case Started(run, steps, done):
-            display.start(run, steps, done)
-        case Advanced(run, step, images, losses):
-            display.advance(run, step, images, losses)
-        case Noticed(run, text):
-            display.notice(run, text)
+Event = Planned | Started | Advanced | Saved | Drawn | Noticed | Finished
+
+Listener = Callable[[Event], None]
+"""Is called with every event: a display, or what passes events on to another process."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.seeds import derive_seed
-from benchmarks.execution.events import Message
+from benchmarks.execution.events import Event
 
-Tell = Callable[[Message], None]
+Tell = Callable[[Event], None]
 """Is told how a run gets on."""
 
 

@@ -12,10 +12,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
-from benchmarks.cli.display import Display
 from benchmarks.core.output import configure_output
 from benchmarks.core.signals import Interrupted, block_signals, check_interrupted, interruptible
-from benchmarks.execution.events import Drawn, Message, relay
+from benchmarks.execution.events import Drawn, Event, Finished, Listener, Noticed
 from benchmarks.execution.job import Job
 from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
 from benchmarks.records.schema import Picture, Record
@@ -61,7 +60,7 @@ def visible_gpus() -> list[str]:
     return chosen.split(",") if chosen else [str(i) for i in range(torch.cuda.device_count())]
 
 
-def run_all(jobs: list[Job], workers: int, display: Display) -> list[Record]:
+def run_all(jobs: list[Job], workers: int, emit: Listener) -> list[Record]:
     """Carry out every job and give the records in the jobs' order; none is lost to another's end.
 
     Outcomes do not depend on `workers`, since each run computes with the threads of its spec.
@@ -71,22 +70,22 @@ def run_all(jobs: list[Job], workers: int, display: Display) -> list[Record]:
         Interrupted: Ctrl-C or the like; the runs in training have been written down.
     """
     workers = min(workers, len(jobs))
-    return run_local(jobs, workers, display) if workers > 1 else run_inline(jobs, display)
+    return run_local(jobs, workers, emit) if workers > 1 else run_inline(jobs, emit)
 
 
-def run_inline(jobs: list[Job], display: Display) -> list[Record]:
+def run_inline(jobs: list[Job], emit: Listener) -> list[Record]:
     """Carry out the jobs one after another in this process."""
     records = []
     for job in jobs:
-        records.append(run(job, lambda message: relay(message, display)))
-        display.finish(job.spec.name, records[-1])
+        records.append(run(job, emit))
+        emit(Finished(job.spec.name, records[-1]))
         check_disk(job, records[-1])
         check_team()
         check_interrupted()  # a signal that came in an uninterruptible block which failed
     return records
 
 
-def run_local(jobs: list[Job], workers: int, display: Display) -> list[Record]:
+def run_local(jobs: list[Job], workers: int, emit: Listener) -> list[Record]:
     """Carry out the jobs side by side in `workers` processes, which end with this call."""
     todo, records = deque(jobs), dict[str, Record]()
     crew: list[Worker] = []
@@ -98,10 +97,10 @@ def run_local(jobs: list[Job], workers: int, display: Display) -> list[Record]:
             for worker in listen(crew):
                 heard = worker.hear()
                 if not isinstance(heard, Record):
-                    relay(heard, display)
+                    emit(heard)
                     continue
                 records[heard.run] = heard
-                display.finish(heard.run, heard)
+                emit(Finished(heard.run, heard))
                 check_disk(worker.job, heard)
                 if todo:
                     worker.begin(todo.popleft())
@@ -109,7 +108,7 @@ def run_local(jobs: list[Job], workers: int, display: Display) -> list[Record]:
                     crew.remove(worker)
                     worker.end()
     except Interrupted:
-        display.notice("", "stopping as soon as all is written; Ctrl-C again stops at once")
+        emit(Noticed("", "stopping as soon as all is written; Ctrl-C again stops at once"))
         raise
     finally:
         dismiss(crew)
@@ -172,10 +171,10 @@ class Worker:
         with suppress(BrokenPipeError):
             self.line.send(job)
 
-    def hear(self) -> "Message | Record":
+    def hear(self) -> "Event | Record":
         """Take what the worker says next; one that has died leaves a record that says so."""
         try:
-            heard: Message | Record = self.line.recv()
+            heard: Event | Record = self.line.recv()
         except (EOFError, OSError):
             self.process.join()
             self.line.close()
@@ -240,7 +239,7 @@ def work(line: Connection) -> None:
     leave_with_parent()
     configure_output()
 
-    def send(message: "Message | Record") -> None:
+    def send(message: "Event | Record") -> None:
         try:
             line.send(message)
         except BrokenPipeError:

@@ -30,14 +30,21 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from benchmarks import PACKAGES, ROOT
-from benchmarks.cli.display import Display
 from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import write_atomically
 from benchmarks.core.signals import check_interrupted, uninterruptible
 from benchmarks.evaluation.feature_cache import CLASSIFIERS, load_classifier
-from benchmarks.execution.events import Drawn, Message, Noticed, Saved, Started, relay
+from benchmarks.execution.events import (
+    Drawn,
+    Event,
+    Finished,
+    Listener,
+    Noticed,
+    Saved,
+    Started,
+)
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
 from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
@@ -113,7 +120,7 @@ class Errand:
 
 
 def run_cluster(
-    jobs: list[Job], display: Display, address: str | None = None, gpu_share: float = 1.0
+    jobs: list[Job], emit: Listener, address: str | None = None, gpu_share: float = 1.0
 ) -> list[Record]:
     """Carry out every job on a Ray cluster and give the records in the jobs' order.
 
@@ -121,7 +128,7 @@ def run_cluster(
 
     Args:
         jobs: what to do.
-        display: is told how they get on.
+        emit: is told how they get on.
         address: HOST:PORT of the cluster's head, or "auto" where this machine is part of one; None
             starts a Ray of this machine alone.
         gpu_share: the part of a GPU that a run on CUDA takes.
@@ -135,7 +142,7 @@ def run_cluster(
         return []
     check_devices({job.spec.device for job in jobs})
     with joined(address) as ray:
-        dispatch = Dispatch(ray, jobs, display, gpu_share)
+        dispatch = Dispatch(ray, jobs, emit, gpu_share)
         dispatch.check_room(alone=address is None)
         return dispatch.carry_out()
 
@@ -268,8 +275,8 @@ def signals_held() -> Iterator[None]:
 class Dispatch:
     """Sends jobs to the nodes, takes in what they send back, and sends again what was lost."""
 
-    def __init__(self, ray: Any, jobs: list[Job], display: Display, gpu_share: float) -> None:
-        self.ray, self.jobs, self.display, self.gpu_share = ray, jobs, display, gpu_share
+    def __init__(self, ray: Any, jobs: list[Job], emit: Listener, gpu_share: float) -> None:
+        self.ray, self.jobs, self.emit, self.gpu_share = ray, jobs, emit, gpu_share
         self.todo = deque(Errand(job) for job in jobs)
         self.going: dict[Any, Errand] = {}
         self.records: dict[str, Record] = {}
@@ -307,7 +314,7 @@ class Dispatch:
             text = f"{cpus} CPUs, {gpus:g} GPUs and {memory / 2**30:g} GiB of memory for a run"
             if alone:
                 raise BadInput(f"--engine ray: this machine does not have {text}")
-            self.display.notice("", f"no machine of the cluster has {text}: it waits for one")
+            self.emit(Noticed("", f"no machine of the cluster has {text}: it waits for one"))
 
     def send_out(self) -> None:
         """Let the cluster have twice as many jobs as it has CPUs, so that none of those waits."""
@@ -367,7 +374,7 @@ class Dispatch:
         else:
             self.take_note(stream, said)
 
-    def take_note(self, stream: Any, said: Message | Record) -> None:
+    def take_note(self, stream: Any, said: Event | Record) -> None:
         """Pass on what a run has said."""
         errand = self.going[stream]
         if isinstance(said, Record):
@@ -379,14 +386,14 @@ class Dispatch:
             errand.step, errand.crashes = said.step, 0
         elif isinstance(said, Drawn):
             errand.pictures = said.pictures
-        relay(said, self.display)
+        self.emit(said)
 
     def repeat(self, stream: Any, why: str) -> None:
         """Let a run that was lost go on elsewhere, before those that have not begun."""
         errand = self.going.pop(stream)
         self.todo.appendleft(errand)
         self.rest_until = time.monotonic() + PAUSE
-        self.display.notice(errand.job.spec.name, f"{why}; it goes on from step {errand.step:,}")
+        self.emit(Noticed(errand.job.spec.name, f"{why}; it goes on from step {errand.step:,}"))
 
     def give_up(self, stream: Any, reason: str, error: Exception) -> None:
         """Leave the record of a run that cannot go on; what once went well stays on record."""
@@ -401,7 +408,7 @@ class Dispatch:
         """Be done with a run."""
         errand = self.going.pop(stream)
         self.records[errand.job.spec.name] = record
-        self.display.finish(errand.job.spec.name, record)
+        self.emit(Finished(errand.job.spec.name, record))
         if record.status == "failed" and (record.reason or "").startswith(FULL):
             # That machine would fail one run after the other in no time.
             raise OSError(errno.ENOSPC, f"a machine of the cluster has {record.reason}")
@@ -496,7 +503,7 @@ def locate(name: str, folder: Path) -> Path:
 
 def carry_out(
     job: Job, files: dict[str, bytes], supplies: Supplies
-) -> Iterator[tuple[Message | Record, Changes]]:
+) -> Iterator[tuple[Event | Record, Changes]]:
     """Carry out a job on a node, and tell of it; this is the task that Ray runs.
 
     Args:
@@ -511,7 +518,7 @@ def carry_out(
         text = "its machine has another version of this program; scores may differ by that"
         yield Noticed(job.spec.name, text), NOTHING
     here = settle(job, files, supplies)
-    said: SimpleQueue[tuple[Message | Record, Changes] | BaseException] = SimpleQueue()
+    said: SimpleQueue[tuple[Event | Record, Changes] | BaseException] = SimpleQueue()
     threading.Thread(target=work, args=(here, said), daemon=True).start()
     while True:
         heard = said.get()
@@ -526,7 +533,7 @@ def work(job: Job, said: "SimpleQueue[Any]") -> None:
     """Carry out a job whose files are here, and put into `said` what there is to be told."""
     copy = Copy(job.folder)
 
-    def tell(message: Message) -> None:
+    def tell(message: Event) -> None:
         said.put((message, copy.changes() if isinstance(message, Saved | Drawn) else NOTHING))
 
     try:

@@ -127,8 +127,8 @@ def test_no_further_run_begins_after_an_interrupt_while_a_write_fails(
     run = Failing()
     monkeypatch.setattr(local, "run", run)
     monkeypatch.setattr(local, "check_disk", lambda *_: None)
-    job, display = MagicMock(), MagicMock()
+    job, emit = MagicMock(), MagicMock()
     with pytest.raises(Interrupted), interruptible():
-        local.run_inline([job, job], display)
+        local.run_inline([job, job], emit)
     assert run.begun == 1
-    display.finish.assert_called_once()
+    emit.assert_called_once()

@@ -15,7 +15,7 @@ from inspect import signature
 from typing import Any
 
 from benchmarks.execution import local, run_one
-from benchmarks.execution.events import Message, Saved
+from benchmarks.execution.events import Event, Saved
 from benchmarks.execution.job import Job, Tell
 from benchmarks.records.schema import Record
 from benchmarks.reporting import report
@@ -62,7 +62,7 @@ def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
     def call(job: Job, tell: Tell) -> Record:
         in_hand["run"] = job.spec.name
 
-        def listen(message: Message) -> None:
+        def listen(message: Event) -> None:
             if isinstance(message, Saved):
                 note("saved", message.step)
             tell(message)

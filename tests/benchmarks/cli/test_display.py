@@ -2,13 +2,15 @@ import contextlib
 import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from benchmarks.cli import display
-from benchmarks.cli.display import Bars, Lines, Quiet, Scores, Tally, make_display
+from benchmarks.cli.display import Bars, Display, Lines, Scores, make_display
+from benchmarks.cli.progress import Tally
+from benchmarks.execution.events import Advanced, Finished, Noticed, Planned, Saved, Started
 from benchmarks.records.schema import Costs, Record, Score
 
 
@@ -16,7 +18,7 @@ from benchmarks.records.schema import Costs, Record, Score
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that the test moves."""
     now = [1000.0]
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
@@ -41,6 +43,12 @@ def record(run: str, fid: float | None = 5.0, status: str = "ok", **costs: float
     )
 
 
+def work_of(runs: int) -> Planned:
+    """So many runs that take equally long, of which `a-s0-abc` is one."""
+    names = ["a-s0-abc", *(f"other-s{i}-abc" for i in range(1, runs))]
+    return Planned(dict.fromkeys(names, 1.0))
+
+
 def terminal(width: int = 80, height: int = 24) -> Console:
     return Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
 
@@ -61,25 +69,27 @@ def printed(console: Console) -> str:
 def test_the_console_decides_how_runs_are_shown() -> None:
     pipe = Console(file=io.StringIO())
     notebook = Console(file=io.StringIO(), force_jupyter=True)
-    assert type(make_display(terminal(), 1)) is Bars
-    assert type(make_display(pipe, 1)) is Lines
-    assert type(make_display(notebook, 1)) is Lines
-    assert type(make_display(terminal(), 1, "plain")) is Lines
-    assert type(make_display(terminal(), 1, "quiet")) is Quiet
+    assert type(make_display(terminal())) is Bars
+    assert type(make_display(pipe)) is Lines
+    assert type(make_display(notebook)) is Lines
+    assert type(make_display(terminal(), "plain")) is Lines
+    assert type(make_display(terminal(), "quiet")) is Display
 
 
 def test_a_terminal_without_a_cursor_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    assert type(make_display(terminal(), 1)) is Lines
+    assert type(make_display(terminal())) is Lines
 
 
 def test_quiet_tells_of_problems_alone() -> None:
     console = terminal()
-    with make_display(console, 3, "quiet") as shown:
+    with make_display(console, "quiet") as shown:
+        shown.handle(work_of(3))
         for number, status in enumerate(("ok", "diverged")):
             shown.start(f"gan-s{number}-abc", 10, 0)
             shown.advance(f"gan-s{number}-abc", 5, 50, {})
             shown.finish(f"gan-s{number}-abc", record(f"gan-s{number}-abc", status=status))
+        shown.notice("", "2 of 5 runs are finished already", routine=True)
         shown.notice("", "the disk is nearly full")
     first, second = printed(console).splitlines()
     assert first.startswith("gan-s1-abc  diverged: loss is not finite ")
@@ -89,20 +99,24 @@ def test_quiet_tells_of_problems_alone() -> None:
 
 def test_lines_tell_how_far_all_runs_are(clock: list[float]) -> None:
     console = Console(file=io.StringIO(), width=60)
-    with make_display(console, 3) as shown:
-        shown.start("a-s0-abc", 100, 0)
+    with make_display(console) as shown:
+        shown.handle(work_of(3))
+        shown.handle(Started("a-s0-abc", 100))
         clock[0] += 60
-        shown.advance("a-s0-abc", 50, 500, {"loss_vae": 0.25})
-        shown.finish("a-s0-abc", record("a-s0-abc"))
+        shown.handle(Advanced("a-s0-abc", 50, 500, {"loss_vae": 0.25}))
+        shown.handle(Saved("a-s0-abc", 50))
+        shown.handle(Finished("a-s0-abc", record("a-s0-abc")))
+        shown.handle(Noticed("b-s0-abc", "its machine was lost"))
     assert printed(console).splitlines() == [
         "a-s0-abc  started, 100 steps",
         "a-s0-abc  step 50 of 100  8 images/s  vae 0.25  60 s left",
         "a-s0-abc  FID 5  IS 7  MSE 0.01  (1 of 3 runs, 2 min left)",
+        "b-s0-abc  its machine was lost",
     ]
 
 
 def test_time_left_is_shared_by_the_runs_side_by_side(clock: list[float]) -> None:
-    tally = Tally(4, {"a-s0-x": 3.0, "a-s1-x": 3.0, "b-s0-x": 1.0, "b-s1-x": 1.0})
+    tally = Tally({"a-s0-x": 3.0, "a-s1-x": 3.0, "b-s0-x": 1.0, "b-s1-x": 1.0})
     assert str(tally.left()) == "nan"
     for run in ("a-s0-x", "a-s1-x"):
         tally.start(run, 300, 0)
@@ -120,7 +134,7 @@ def test_time_left_is_shared_by_the_runs_side_by_side(clock: list[float]) -> Non
 
 
 def test_what_an_earlier_command_trained_makes_no_run_faster(clock: list[float]) -> None:
-    tally = Tally(2)
+    tally = Tally({"a-s0-x": 1.0, "b-s0-x": 1.0})
     tally.start("a-s0-x", 100, 90)
     clock[0] += 10
     tally.advance("a-s0-x", 95)
@@ -128,7 +142,9 @@ def test_what_an_earlier_command_trained_makes_no_run_faster(clock: list[float])
 
 
 def test_scores_are_means_over_finished_seeds_as_in_the_report() -> None:
-    scores = Scores([record("gan-s0-x", 2.0), record("gan-s1-x", 8.0), record("vae-s0-x", 9.0)])
+    scores = Scores()
+    for run, fid in (("gan-s0-x", 2.0), ("gan-s1-x", 8.0), ("vae-s0-x", 9.0)):
+        scores.add(record(run, fid))
     scores.add(record("gan-s2-x", status="diverged"))
     console = Console(file=io.StringIO(), width=80)
     console.print(scores.tabulate(80, 10))
@@ -140,7 +156,8 @@ def test_scores_are_means_over_finished_seeds_as_in_the_report() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (60, 16), (40, 14)])
 def test_what_is_shown_fits_the_console(width: int, height: int) -> None:
-    shown = Bars(terminal(width, height), 60)
+    shown = Bars(terminal(width, height))
+    Display.plan(shown, work_of(60))
     for number in range(50):
         run = f"a_rather_long_name_of_a_contender_{number}-s0-abc"
         shown.start(run, 1000, 0)
@@ -157,7 +174,7 @@ def test_what_is_shown_fits_the_console(width: int, height: int) -> None:
 
 
 def test_a_run_has_one_line_however_often_it_starts() -> None:
-    shown = Bars(terminal(), 2)
+    shown = Bars(terminal())
     for done in (0, 40):
         shown.start("gan-s0-abc", 100, done)
     lines = drawn(shown)
@@ -168,7 +185,7 @@ def test_a_run_has_one_line_however_often_it_starts() -> None:
 def test_the_table_gives_way_to_the_report_but_outlasts_an_interruption() -> None:
     for wish in (None, KeyboardInterrupt):
         console = terminal()
-        with contextlib.suppress(KeyboardInterrupt), Bars(console, 1) as shown:
+        with contextlib.suppress(KeyboardInterrupt), Bars(console) as shown:
             shown.start("gan-s0-abc", 10, 0)
             shown.finish("gan-s0-abc", record("gan-s0-abc"))
             if wish:
@@ -177,11 +194,11 @@ def test_the_table_gives_way_to_the_report_but_outlasts_an_interruption() -> Non
         assert "✓ gan-s0" in printed(console).replace("\x1b[32m", "").replace("\x1b[0m", "")
 
 
-@pytest.mark.parametrize("kind", [Bars, Lines, Quiet])
-def test_names_and_reasons_do_nothing_to_a_terminal(kind: type[Bars | Lines | Quiet]) -> None:
+@pytest.mark.parametrize("kind", [Bars, Lines, Display])
+def test_names_and_reasons_do_nothing_to_a_terminal(kind: type[Bars | Lines | Display]) -> None:
     console = Console(file=io.StringIO(), width=200)
     run = "[bold]a\x1b[31m\x07\x9b\u202e[bold]-s0-abc"
-    shown = kind(console, 1)
+    shown = kind(console)
     shown.start(run, 10, 0)
     if isinstance(shown, Bars):
         console.print(shown.render())
@@ -202,3 +219,25 @@ def test_showing_runs_needs_neither_pandas_nor_torch() -> None:
     command = [sys.executable, "-c", code]
     root = Path(__file__).resolve().parents[3]
     assert subprocess.run(command, check=True, capture_output=True, cwd=root).stdout == b"set()\n"
+
+
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_what_is_shown_fits_a_narrow_terminal(kind: type[Bars] | type[Lines]) -> None:
+    console = Console(file=io.StringIO(), width=80, record=True, force_terminal=kind is Bars)
+    records = [record("average-s0-abc"), record("raising-s0-abc", status="failed")]
+    display = kind(console)
+    losses = {"loss_generators": 1234.5678, "loss_discriminators": 0.00012345}
+    for each in records:
+        display.start(each.run, 10_000, 4_000)
+        display.advance(each.run, 4_321, 276_544, losses)
+    if isinstance(display, Bars):
+        console.print(display.progress)
+    for each in records:
+        display.finish(each.run, each)
+    text = console.export_text()
+    assert "average-s0" in text
+    if kind is Bars:
+        lines = text.splitlines()
+        assert len([line for line in lines if "4,321" in line]) == 2
+        assert all("images" not in line or len(line) <= 80 for line in lines)
+        assert [line.split()[0] for line in lines[:3]] == ["all", "average-s0", "raising-s0"]

@@ -13,61 +13,27 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from listeners import Heard
 
 from benchmarks.analysis.tidy import scores_frame, write_csv
-from benchmarks.config.paths import Paths
-from benchmarks.config.suite import build_suite
 from benchmarks.core.errors import BadInput
-from benchmarks.data import Dataset, load_dataset
+from benchmarks.data import Dataset
 from benchmarks.evaluation.evaluator import as_tensor
 from benchmarks.evaluation.feature_cache import build_cached, save_classifier
 from benchmarks.execution import ray as cluster
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import run_all
-from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.ray import Changes, Copy, Dispatch, apply_changes, run_cluster
 from benchmarks.execution.run_one import run, unfinished
-from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record
 from benchmarks.training.checkpoint import load_all
 from metrics import ClassifierExtractor, Material
 
 ray = pytest.importorskip("ray")
 
-OWN = Path(__file__).parents[1] / "own_models.py"
 STORE = 100 * 2**20
-TABLE: dict[str, Any] = {
-    "images": 320,
-    "batch": 32,
-    "seeds": 1,
-    "samples": 64,
-    "reconstructions": 10,
-    "evaluations": 2,
-    "extractor": "random",
-}
 LONG = 800
 Plan = Callable[..., list[Job]]
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    return load_dataset("digits", data_root=Path())
-
-
-@pytest.fixture
-def plan(data: Dataset, tmp_path: Path) -> Plan:
-    """Plan runs of the classes of `own_models.py` and of models that ship."""
-
-    def make(*names: str, folder: str = "a", **changes: Any) -> list[Job]:
-        contenders = {
-            name.lower(): {"model": f"{OWN}:{name}"} if name[0].isupper() else {} for name in names
-        }
-        suite = build_suite(TABLE | {"contenders": contenders} | changes, "test")
-        place = Paths(tmp_path / folder, tmp_path / "data", tmp_path / "cache")
-        specs = plan_runs(suite, data, "test", device="cpu")
-        return [Job(spec, "test", place, checkpoint_seconds=0.1) for spec in specs]
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -93,32 +59,8 @@ def add_machine(machines: Any) -> Any:
     return machines.add_node(num_cpus=1, object_store_memory=STORE)
 
 
-class Heard:
-    """A display that remembers, and does something when a run has come a certain way."""
-
-    def __init__(self, act: Callable[[], None] | None = None, step: int = 0) -> None:
-        self.lines: list[tuple[str, str, int]] = []
-        self.notices: list[str] = []
-        self.act, self.step = act, step
-
-    def start(self, run: str, steps: int, done: int) -> None:
-        self.lines.append(("start", run, done))
-
-    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
-        self.lines.append(("advance", run, step))
-        if self.act and step >= self.step:
-            act, self.act = self.act, None
-            act()
-
-    def notice(self, run: str, text: str) -> None:
-        self.notices.append(text)
-
-    def finish(self, run: str, record: Record) -> None:
-        self.lines.append(("finish", run, 0))
-
-
 def silent(_: object) -> None:
-    """Tell nobody."""
+    """Ignore an event."""
 
 
 def train_extractor(data: Dataset, cache: Path) -> str:
@@ -157,7 +99,7 @@ def test_a_cluster_gives_the_same_scores_and_files_whatever_happens_to_some_runs
                 spec=job.spec.model_copy(update={"extractor": extractor}),
                 place=replace(job.place, weights=weights),
             )
-            for job in plan(*names, folder=folder)
+            for job in plan(*names, folder=folder, every=0.1)
         ]
 
     names = ["gan", "Raising", "Average", "Diverging"]
@@ -182,8 +124,8 @@ def test_a_cluster_gives_the_same_scores_and_files_whatever_happens_to_some_runs
 
 
 def test_a_run_goes_on_from_what_has_reached_this_machine(plan: Plan, machines: Any) -> None:
-    (undisturbed,) = plan("gan", images=32 * LONG, folder="one")
-    (job,) = plan("gan", images=32 * LONG, folder="two")
+    (undisturbed,) = plan("gan", images=32 * LONG, every=0.1, folder="one")
+    (job,) = plan("gan", images=32 * LONG, every=0.1, folder="two")
     reached: list[int] = []
 
     def take_down_step() -> None:
@@ -231,14 +173,14 @@ with joined(None) as ray:
 
 
 def test_runs_that_no_machine_has_room_for_are_named(plan: Plan) -> None:
-    display = Heard()
-    dispatch = Dispatch(FakeRay(), plan("Average", threads=3), display, 1.0)
+    heard = Heard()
+    dispatch = Dispatch(FakeRay(), plan("Average", threads=3), heard, 1.0)
     text = "3 CPUs, 0 GPUs and 1.25 GiB of memory for a run"
     with pytest.raises(BadInput, match=f"this machine does not have {text}"):
         dispatch.check_room(alone=True)
     dispatch.check_room(alone=False)
-    assert display.notices == [f"no machine of the cluster has {text}: it waits for one"]
-    Dispatch(FakeRay(), plan("Average", threads=2), display, 1.0).check_room(alone=True)
+    assert heard.notices == [f"no machine of the cluster has {text}: it waits for one"]
+    Dispatch(FakeRay(), plan("Average", threads=2), heard, 1.0).check_room(alone=True)
 
 
 def test_an_earlier_training_counts_unless_it_is_to_be_done_afresh(plan: Plan) -> None:

@@ -1,13 +1,8 @@
 """Runs and engines: what they leave, what they take up again, what they survive."""
 
 import errno
-import io
-import multiprocessing
-import os
 import random
 import re
-import signal
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +13,8 @@ import pytest
 import torch
 from own_models import average_ticks
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
-from benchmarks.analysis.tidy import scores_frame, write_csv
-from benchmarks.cli.display import Bars, Lines
 from benchmarks.config import registry
 from benchmarks.config.paths import Paths
 from benchmarks.config.registry import load_model
@@ -32,10 +24,9 @@ from benchmarks.data import Dataset, load_dataset
 from benchmarks.data.tiles import quantise
 from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.evaluation.loading import load_evaluator
-from benchmarks.execution import local, run_one
-from benchmarks.execution.events import Advanced, Drawn, Message, Noticed, Saved
+from benchmarks.execution import run_one
+from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
 from benchmarks.execution.job import Job
-from benchmarks.execution.local import SHARE, choose_jobs, one_gpu, run_all, run_local
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.resume import (
     adopt,
@@ -47,7 +38,7 @@ from benchmarks.execution.resume import (
 )
 from benchmarks.execution.run_one import build_model, calibrate, run
 from benchmarks.execution.smoke import rehearse
-from benchmarks.records.schema import Costs, Record
+from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
 from benchmarks.reporting.tables import score_notes
 from benchmarks.training.checkpoint import load_tensors, save_tensors
@@ -89,26 +80,6 @@ def plan(data: Dataset, tmp_path: Path) -> Plan:
 
 def silent(*_: object) -> None:
     """Tell nobody."""
-
-
-class Heard:
-    """A display that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, int]] = []
-
-    def start(self, run: str, steps: int, done: int) -> None:
-        self.lines.append(("start", run, steps))
-
-    def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
-        assert losses
-        self.lines.append(("advance", run, step))
-
-    def notice(self, run: str, text: str) -> None:
-        self.lines.append(("notice", run, 0))
-
-    def finish(self, run: str, record: Record) -> None:
-        self.lines.append(("finish", run, 0))
 
 
 def test_a_run_leaves_its_record_and_files(plan: Plan) -> None:
@@ -213,7 +184,7 @@ def test_every_seed_and_every_contender_begins_with_weights_of_its_own(plan: Pla
 
 def test_the_budget_is_what_the_busiest_player_sees(plan: Plan) -> None:
     (job,) = plan(contenders={"ticking": {"model": f"{OWN}:Ticking", "updates": 5}})
-    told: list[Message] = []
+    told: list[Event] = []
     record = run(job, told.append)
     assert record.training is not None
     assert (record.training.steps, record.training.images) == (2, 320)
@@ -271,7 +242,7 @@ def test_damaged_weights_are_set_aside_and_trained_again(plan: Plan, file: str, 
     trained = run(job, silent)
     path = job.checkpoint / f"{file}.safetensors"
     damage(path, how)
-    told: list[Message] = []
+    told: list[Event] = []
     again = run(job, told.append)
     assert (again.status, again.scores) == ("ok", trained.scores)
     (notice,) = (m.text for m in told if isinstance(m, Noticed))
@@ -297,11 +268,11 @@ class Killed(BaseException):
     """Ends a run at once, as far as it can tell."""
 
 
-def kill_after(job: Job, saves: int, told: list[Message] | None = None) -> None:
+def kill_after(job: Job, saves: int, told: list[Event] | None = None) -> None:
     """Let a run write down its training so many times, and no more."""
     left = saves
 
-    def tell(message: Message) -> None:
+    def tell(message: Event) -> None:
         nonlocal left
         if told is not None:
             told.append(message)
@@ -319,7 +290,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(plan: Plan, name: str)
     expected = run(whole, silent)
     step = random.randrange(1, 10)
     kill_after(torn, step)
-    told: list[Message] = []
+    told: list[Event] = []
     record = run(torn, told.append)
     steps = [message.step for message in told if isinstance(message, Advanced)]
     assert steps == list(range(step + 1, 11)), "only the steps not yet played are played"
@@ -340,7 +311,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_begins_anew(plan: Plan, 
     (job,) = plan("Average")
     kill_after(job, 4)
     damage(job.checkpoint / "state.safetensors", how)
-    told: list[Message] = []
+    told: list[Event] = []
     assert run(job, told.append).status == "ok"
     assert len([m for m in told if isinstance(m, Noticed)]) == 1
     assert [m.step for m in told if isinstance(m, Advanced)] == list(range(1, 11))
@@ -354,7 +325,7 @@ def test_a_checkpoint_of_another_training_is_no_beginning(plan: Plan) -> None:
     job.folder.mkdir(parents=True)
     other.checkpoint.rename(job.checkpoint)
     assert not is_begun(job)
-    told: list[Message] = []
+    told: list[Event] = []
     run(job, told.append)
     assert next(m.step for m in told if isinstance(m, Advanced)) == 1
 
@@ -366,7 +337,7 @@ def test_a_trained_model_is_scored_by_another_extractor_without_training(plan: P
     assert job.folder != other.folder
     assert not is_begun(other)
     assert adopt(other, [job.folder])
-    told: list[Message] = []
+    told: list[Event] = []
     record = run(other, told.append)
     assert not [m for m in told if isinstance(m, Saved | Drawn)]
     assert record.pictures["evolution"] == trained.pictures["evolution"]
@@ -422,7 +393,7 @@ def test_a_training_in_progress_is_taken_over_too(plan: Plan) -> None:
     (job,), (other,) = plan("vae"), plan("vae", samples=100)
     kill_after(job, 4)
     assert adopt(other, [job.folder])
-    told: list[Message] = []
+    told: list[Event] = []
     run(other, told.append)
     assert next(m.step for m in told if isinstance(m, Advanced)) == 5
 
@@ -430,7 +401,7 @@ def test_a_training_in_progress_is_taken_over_too(plan: Plan) -> None:
 def test_a_run_afresh_does_not_go_on(plan: Plan) -> None:
     (job,) = plan("Average")
     kill_after(job, 4)
-    told: list[Message] = []
+    told: list[Event] = []
     run(replace(job, afresh=True), told.append)
     assert next(m.step for m in told if isinstance(m, Advanced)) == 1
 
@@ -631,18 +602,6 @@ def test_a_record_that_cannot_be_written_is_a_failure_too(
     assert "Read-only file system" in (record.reason or "")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_stops_all_runs(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:
-    jobs = plan("Filling", "Average", "vae")
-    with pytest.raises(OSError, match="No space left") as raised:
-        run_all(jobs, workers, Heard())
-    assert raised.value.errno == errno.ENOSPC
-    assert "no space left on the disk" in (read_record(jobs[0].folder).reason or "")
-    assert not list(jobs[0].place.folder.rglob("*.tmp"))
-
-
 def test_likelihoods_are_estimated_where_the_suite_asks_for_them(plan: Plan) -> None:
     wanted = {"images": 4, "importance": 20, "chains": 2, "distributions": 5, "simulated": 3}
     vae, cyclegan = plan("vae", "cyclegan", likelihood=wanted)
@@ -718,105 +677,3 @@ def test_threads_are_set_for_the_run_and_given_back(plan: Plan) -> None:
     run(job, lambda *_: during.append(torch.get_num_threads()))
     assert set(during) == {before + 1}
     assert torch.get_num_threads() == before
-
-
-def test_one_process_or_several_give_the_same_scores_whatever_happens_to_the_others(
-    plan: Plan,
-) -> None:
-    names = ["gan", "Raising", "Average", "Diverging", "Exiting"]
-    inline, local = Heard(), Heard()
-    alone = run_all(plan(*names, folder="one"), 1, inline)
-    assert [r.status for r in alone] == ["ok", "failed", "ok", "diverged", "failed"]
-    jobs = plan("Dying", *names, folder="two")
-    dead, *together = run_all(jobs, 2, local)
-    assert [r.run for r in together] == [job.spec.name for job in jobs[1:]]
-    assert write_csv(scores_frame(together)) == write_csv(scores_frame(alone))
-    assert sorted(inline.lines) == sorted(line for line in local.lines if line[1] != dead.run)
-    assert dead == read_record(jobs[0].folder)
-    assert dead.status == "failed"
-    assert f"signal {signal.SIGKILL.value}" in (dead.reason or "")
-
-
-def test_workers_end_with_what_started_them(plan: Plan) -> None:
-    class Impatient(Heard):
-        def start(self, run: str, steps: int, done: int) -> None:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_local(plan("Average"), 1, Impatient())
-    assert not multiprocessing.active_children()
-
-
-@pytest.mark.parametrize("end", [local.Worker.end, lambda worker: local.dismiss([worker])])
-def test_an_idle_worker_ends_though_a_signal_is_lost(
-    end: Callable[[local.Worker], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = local.Worker(0)
-    monkeypatch.setattr(worker.process, "terminate", lambda: None)
-    ending = threading.Thread(target=end, args=(worker,), daemon=True)
-    ending.start()
-    ending.join(60)
-    try:
-        assert not ending.is_alive()
-        assert worker.process.exitcode is not None
-    finally:
-        worker.process.kill()
-
-
-def test_no_jobs_need_no_workers() -> None:
-    assert run_all([], 4, Heard()) == []
-
-
-def test_runs_share_the_cores_and_take_turns_on_a_gpu() -> None:
-    assert choose_jobs(3, 1000, "cpu") == 1
-    assert choose_jobs(1, 1, "cpu") == 1
-    assert choose_jobs(8, 1, "cuda") == 1
-
-
-def test_runs_side_by_side_fit_into_the_memory_that_is_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
-    assert local.available_memory() > 0
-    for memory, runs in ((100, 8), (3.5, 3), (0.5, 1)):
-        monkeypatch.setattr(local, "available_memory", lambda m=memory: m * SHARE)
-        assert choose_jobs(8, 1, "cpu") == runs
-
-
-def test_gpus_are_shared_out_by_the_declared_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
-    assert choose_jobs(100, 1, "cuda") == 3
-    assert choose_jobs(100, 1, "cuda", 0.5) == 6
-    assert choose_jobs(100, 1, "cuda", 0.4) == 6
-    assert choose_jobs(100, 1, "cuda:1", 0.25) == 4
-    assert choose_jobs(2, 1, "cuda", 0.1) == 2
-    shown = []
-    for number in range(5):
-        with one_gpu(number):
-            shown.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    assert shown == ["2", "5", "7", "2", "5"]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5,7"
-
-
-@pytest.mark.parametrize("kind", [Bars, Lines])
-def test_what_is_shown_fits_a_narrow_terminal(kind: type[Bars] | type[Lines], plan: Plan) -> None:
-    console = Console(file=io.StringIO(), width=80, record=True, force_terminal=kind is Bars)
-    (good,), (bad,) = plan("Average"), plan("Raising")
-    records = [run(job, silent) for job in (good, bad)]
-    display = kind(console, 2)
-    losses = {"loss_generators": 1234.5678, "loss_discriminators": 0.00012345}
-    for record in records:
-        display.start(record.run, 10_000, 4_000)
-        display.advance(record.run, 4_321, 276_544, losses)
-    if isinstance(display, Bars):
-        console.print(display.progress)
-    for record in records:
-        display.finish(record.run, record)
-    text = console.export_text()
-    assert "[/with] brackets" in text
-    assert "average-s0" in text
-    if kind is Bars:
-        lines = text.splitlines()
-        assert len([line for line in lines if "4,321" in line]) == 2
-        assert all("images" not in line or len(line) <= 80 for line in lines)
-        assert [line.split()[0] for line in lines[:3]] == ["all", "average-s0", "raising-s0"]

@@ -253,7 +253,7 @@ def test_two_processes_score_as_one_though_they_are_interrupted_and_killed(folde
     last = start(*command)
     text = end(last)
     assert last.returncode in {0, 1}, text  # 1 where samples of so short a training are all alike
-    assert "goes on at step" in text
+    assert "resumes at step" in text
     assert alone.wait(600) in {0, 1}
     expected, found = (pd.read_csv(f"{path}/scores.csv") for path in (one, two))
     assert set(expected["contender"]) >= {"gan", "dcgan", "autoencoder", "vae", "cyclegan"}

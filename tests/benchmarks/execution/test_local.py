@@ -1,0 +1,110 @@
+"""Runs one after another and side by side: what they share, and what ends them."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+from listeners import Heard
+
+from benchmarks.analysis.tidy import scores_frame, write_csv
+from benchmarks.execution import local
+from benchmarks.execution.events import Event, Started
+from benchmarks.execution.job import Job
+from benchmarks.execution.local import SHARE, choose_jobs, one_gpu, run_all, run_local
+from benchmarks.records.store import read_record
+
+Plan = Callable[..., list[Job]]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_all_runs(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    jobs = plan("Filling", "Average", "vae")
+    with pytest.raises(OSError, match="No space left") as raised:
+        run_all(jobs, workers, Heard())
+    assert raised.value.errno == errno.ENOSPC
+    assert "no space left on the disk" in (read_record(jobs[0].folder).reason or "")
+    assert not list(jobs[0].place.folder.rglob("*.tmp"))
+
+
+def test_one_process_or_several_give_the_same_scores_whatever_happens_to_the_others(
+    plan: Plan,
+) -> None:
+    names = ["gan", "Raising", "Average", "Diverging", "Exiting"]
+    inline, local = Heard(), Heard()
+    alone = run_all(plan(*names, folder="one"), 1, inline)
+    assert [r.status for r in alone] == ["ok", "failed", "ok", "diverged", "failed"]
+    jobs = plan("Dying", *names, folder="two")
+    dead, *together = run_all(jobs, 2, local)
+    assert [r.run for r in together] == [job.spec.name for job in jobs[1:]]
+    assert write_csv(scores_frame(together)) == write_csv(scores_frame(alone))
+    assert sorted(inline.lines) == sorted(line for line in local.lines if line[1] != dead.run)
+    assert dead == read_record(jobs[0].folder)
+    assert dead.status == "failed"
+    assert f"signal {signal.SIGKILL.value}" in (dead.reason or "")
+
+
+def test_workers_end_with_what_started_them(plan: Plan) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Started):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_local(plan("Average"), 1, interrupt)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("end", [local.Worker.end, lambda worker: local.dismiss([worker])])
+def test_an_idle_worker_ends_though_a_signal_is_lost(
+    end: Callable[[local.Worker], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = local.Worker(0)
+    monkeypatch.setattr(worker.process, "terminate", lambda: None)
+    ending = threading.Thread(target=end, args=(worker,), daemon=True)
+    ending.start()
+    ending.join(60)
+    try:
+        assert not ending.is_alive()
+        assert worker.process.exitcode is not None
+    finally:
+        worker.process.kill()
+
+
+def test_no_jobs_need_no_workers() -> None:
+    assert run_all([], 4, Heard()) == []
+
+
+def test_runs_share_the_cores_and_take_turns_on_a_gpu() -> None:
+    assert choose_jobs(3, 1000, "cpu") == 1
+    assert choose_jobs(1, 1, "cpu") == 1
+    assert choose_jobs(8, 1, "cuda") == 1
+
+
+def test_runs_side_by_side_fit_into_the_memory_that_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    assert local.available_memory() > 0
+    for memory, runs in ((100, 8), (3.5, 3), (0.5, 1)):
+        monkeypatch.setattr(local, "available_memory", lambda m=memory: m * SHARE)
+        assert choose_jobs(8, 1, "cpu") == runs
+
+
+def test_gpus_are_shared_out_by_the_declared_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
+    assert choose_jobs(100, 1, "cuda") == 3
+    assert choose_jobs(100, 1, "cuda", 0.5) == 6
+    assert choose_jobs(100, 1, "cuda", 0.4) == 6
+    assert choose_jobs(100, 1, "cuda:1", 0.25) == 4
+    assert choose_jobs(2, 1, "cuda", 0.1) == 2
+    shown = []
+    for number in range(5):
+        with one_gpu(number):
+            shown.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert shown == ["2", "5", "7", "2", "5"]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5,7"
