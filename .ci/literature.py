@@ -5,8 +5,8 @@ python .ci/literature.py
 
 from pathlib import Path
 
+from benchmarks.analysis.audits import FOLDER, PUBLISHED, read_audit
 from benchmarks.auditing.literature import compare, write_table
-from benchmarks.auditing.store import FOLDER, PUBLISHED, read_audit
 
 SUITES = ("digits", "mnist")
 

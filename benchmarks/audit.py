@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from benchmarks.auditing.store import Audit
+    from benchmarks.analysis.audits import Audit
     from benchmarks.auditing.trial import Request
     from benchmarks.data import Dataset
     from metrics import Material
@@ -233,8 +233,8 @@ def carry_out(
     """Measure with one thread a process, so that scores are the same everywhere; judge, write."""
     from rich.text import Text
 
+    from benchmarks.analysis.audits import FOLDER
     from benchmarks.auditing import trial as trials
-    from benchmarks.auditing.store import FOLDER
     from benchmarks.cli.scoreboard import watch
     from benchmarks.execution.lock import hold
     from benchmarks.execution.run_one import fixed_threads
@@ -316,8 +316,8 @@ def find_gpu(device: str) -> str | None:
 
 def read_runs(folder: Path, fingerprint: str) -> "pd.DataFrame | None":
     """Read the suite's runs, if there are any on these data, for what seeds add."""
+    from benchmarks.analysis.audits import find_fingerprints
     from benchmarks.analysis.frames import runs_frame
-    from benchmarks.auditing.store import find_fingerprints
     from benchmarks.records.store import read_suite
 
     if not (folder / "suite.json").exists():
@@ -332,12 +332,13 @@ def rebuild(console: "Console", folder: Path) -> int:
     Raises:
         BadInput: the folder holds no readable audit.
     """
+    from benchmarks.analysis.audits import FOLDER, read_about
     from benchmarks.auditing import trial as trials
-    from benchmarks.auditing.store import FOLDER, read_about, read_measurements
+    from benchmarks.auditing.store import read_measurements
     from benchmarks.execution.lock import hold
 
     place = folder / FOLDER
-    about, measurements = read_about(place), read_measurements(place)
+    about, measurements = read_about(place).fields, read_measurements(place)
     command = ["python", "-m", "benchmarks.audit", "--rebuild", str(folder)]
     with hold(place, command), uninterruptible():
         runs = read_runs(folder, about["dataset"]["fingerprint"])

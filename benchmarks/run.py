@@ -125,9 +125,9 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
     if options.only is not None:
         check_only(options.only, specs)
     if options.require_audit:
-        from benchmarks.auditing.store import demand_audit_of
+        from benchmarks.analysis.audits import demand_audit_of
 
-        demand_audit_of(folder, {data.fingerprint}, options)
+        demand_audit_of(folder, {data.fingerprint}, argv, suite.dataset)
     check_place(options, specs, folder)
     if options.plan or options.dry_run:
         notes += check_features(options, specs, data, folder)
@@ -276,7 +276,7 @@ def check_extractors(data: "Dataset", spec: RunSpec, place: "Paths") -> Iterator
 
 def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
     """Return how often the classifier was right in an earlier comparison of the same data."""
-    from benchmarks.auditing.store import find_fingerprints
+    from benchmarks.analysis.audits import find_fingerprints
     from benchmarks.records.store import read_suite
     from benchmarks.reporting.tables import find_accuracy
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.audits import UNMARKED, Marks, state_audit
+from benchmarks.analysis.marks import UNMARKED, Marks, state_audit
 from benchmarks.analysis.traits import PAIRS, name_route, name_size
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import join_words, plain, show_number

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.audits import Marks
+from benchmarks.analysis.audits import Audit, find_audit
+from benchmarks.analysis.marks import Marks
 from benchmarks.analysis.tidy import (
     COSTS,
     FIRST,
@@ -34,7 +35,6 @@ from benchmarks.analysis.traits import (
     name_training,
     read_traits,
 )
-from benchmarks.auditing.store import Audit, find_audit
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.records.schema import EXTERNAL, SCORED, Record, Score
@@ -80,7 +80,7 @@ class Frames:
         history: a row a logged step of the runs that are drawn, see `gather`.
         pictures: a row a picture that is drawn, see `gather`.
         warnings: a line for each history, picture or audit that could not be read.
-        audit: the one that speaks of the scores, None where there is none.
+        audit: the one that covers the scores, None where there is none.
         require_audit: whether scores that have not passed it rank nobody.
     """
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.audits import MARK, Marks
+from benchmarks.analysis.audits import demand_audit, find_audit, find_fingerprints
+from benchmarks.analysis.marks import MARK, Marks
 from benchmarks.analysis.tidy import HEADLINES, comparison_frame, shown_extractor
 from benchmarks.analysis.traits import PAIRS, name_route
-from benchmarks.auditing.store import demand_audit, find_audit, find_fingerprints
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput

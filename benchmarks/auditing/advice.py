@@ -13,10 +13,10 @@ import pandas as pd
 from scipy.special import ndtri, stdtrit
 
 from benchmarks.auditing.ladders import LEVEL
-from benchmarks.auditing.summary import ASPECTS, say
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, join_words, plain, show_number
 from benchmarks.records.schema import EXTERNAL, SCORED
+from benchmarks.reporting.audits import ASPECTS, say
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 
 OVERALL = ("fidelity", "classes", "variety")

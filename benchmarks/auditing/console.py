@@ -8,11 +8,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.auditing.summary import SIGNS, Block, Line, lay_out, state_counts, state_outcome
 from benchmarks.core.text import plain
+from benchmarks.reporting.audits import SIGNS, Block, Line, lay_out, state_counts, state_outcome
 
 if TYPE_CHECKING:
-    from benchmarks.auditing.store import Audit
+    from benchmarks.analysis.audits import Audit
 
 
 def show_audit(audit: "Audit") -> Group:

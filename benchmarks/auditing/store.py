@@ -1,249 +1,23 @@
-"""What an audit leaves on disk, and the audit that speaks of a suite's scores.
-
-Layout of the folder `audit/` in a suite's folder:
-
-    audit.json                what was audited and how, and the known answers; sealed by a checksum
-    verdict.csv               a row a metric, extractor and fault: `verdicts.VERDICT_COLUMNS`
-    floors.csv, curves.csv    the null distributions, and the scores along the ladders
-    measurements.csv.gz       every value that was measured
-    verdict.md, audit.html, plots/, strips/    the same for people to read
-
-All of it is text and pictures: nothing that is read back can be made to run.
-"""
+"""The files of an audit as it is written; `analysis.audits` says which, and reads them."""
 
 import gzip
-import hashlib
 import io
-import json
 import zlib
-from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from benchmarks.analysis.audits import TABLES, AuditAbout, digest_table, parse_table, read_about
 from benchmarks.analysis.tidy import write_csv
-from benchmarks.auditing.verdicts import VERDICT_COLUMNS
-from benchmarks.cli.options import recall_options, suggest_audit
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import LARGEST_FILE, check_within, read_bytes, write_atomically
-from benchmarks.core.text import join_words, plain, shorten
-from benchmarks.records.schema import LARGEST_NUMBER, Environment, Number, Whole
-from benchmarks.records.store import Results, read_sealed, write_sealed
-from benchmarks.statistics import SAME_RANGE
+from benchmarks.records.store import write_sealed
 
-FOLDER = "audit"
-"""Of a suite's folder, the one of its audit."""
-PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reference"
-"""The suites of the checkout, whose audits speak of all results on the same data."""
-LONGEST = 60
-"""Characters of a fault's name."""
-NAMED = 5
-"""Faults named in a row, at most; of more the rest is counted."""
-FAILED = {"blind": "to", "misled": "by"}
-"""Verdicts that break the promise to see a fault, and how they go on in words."""
-KEPT = {"True": True, "False": False, "": None}
-CHOICES = {
-    "verdict": ("sees", "sees late", "blind", "misled", "undecided"),
-    "promise": ("sees", "ignores", ""),
-    "kept": tuple(KEPT),
-    "size": ("full", "quarter"),
-}
-"""What some columns hold."""
-TEXTS = (
-    *("dataset", "metric", "extractor", "fault", "aspect"),
-    *("verdict", "promise", "kept", "note", "size"),
-)
-"""Columns of words; all others are numbers."""
-FLOOR_COLUMNS = (
-    *("metric", "extractor", "size", "n", "mean", "deviation", "low", "high", "splits", "bias"),
-)
-CURVE_COLUMNS = (
-    *("metric", "extractor", "fault", "level", "amount", "size", "n"),
-    *("mean", "low", "high", "excess"),
-)
-TABLES = {
-    "verdict.csv": ("dataset", *VERDICT_COLUMNS),
-    "floors.csv": FLOOR_COLUMNS,
-    "curves.csv": CURVE_COLUMNS,
-}
-"""The tables that are read back, each with the columns that it must have."""
 MEASUREMENTS = "measurements.csv.gz"
 MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
 PICTURES = ("plots", "strips")
-
-
-class _Audited(BaseModel):
-    """Fields that are added later do no harm to those who read only these."""
-
-    model_config = ConfigDict(extra="allow", populate_by_name=True, ser_json_inf_nan="null")
-
-
-class _Data(_Audited):
-    name: str
-    shape: list[Whole] = Field(min_length=3, max_length=3)
-    fingerprint: str
-
-
-class _Fault(_Audited):
-    name: str
-    title: str
-    aspect: str
-    amounts: list[FiniteFloat]
-    share: bool
-    unit: str
-    summary: str
-    shown: list[str]
-
-    @model_validator(mode="after")
-    def _check_amounts(self) -> Self:
-        if len(self.shown) != len(self.amounts):
-            raise ValueError("as many amounts as words for them are needed")
-        return self
-
-
-class _Metric(_Audited):
-    name: str
-    symbol: str
-    direction: Literal["lower", "higher"]
-    sees: list[str]
-    ignores: list[str]
-
-
-class _Answer(_Audited):
-    name: str
-    question: str
-    expected: str
-    found: str
-    passed: bool | None
-    values: dict[str, Number]
-
-
-class _About(_Audited):
-    """`audit.json`: what was audited, and how.
-
-    Attributes:
-        extractors: `name@hash` each.
-        samples: images in each of the sets that are compared.
-        quarter: images in them at a quarter of the size.
-        training: how many images memorisers draw from.
-        pool: how many held-out images the sets are drawn from.
-        classes: how many classes there are; found by clustering where `clustered`.
-        digests: SHA-256 of each table that is read back, so that no two audits are mixed.
-    """
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    dataset: _Data
-    extractors: list[str]
-    samples: Whole
-    quarter: Whole
-    training: Whole
-    pool: Whole
-    splits: Whole
-    repetitions: Whole
-    quarter_repetitions: Whole | None = None
-    seed: int
-    clustered: bool
-    classes: Whole
-    faults: list[_Fault]
-    metrics: list[_Metric]
-    answers: list[_Answer] = Field(default_factory=list)
-    advice: list[str] = Field(default_factory=list)
-    command: str = ""
-    environment: Environment | None = None
-    seconds: FiniteFloat = Field(ge=0, le=LARGEST_NUMBER)
-    digests: dict[str, str]
-
-    @model_validator(mode="after")
-    def _check_names(self) -> Self:
-        for kind, entries in (("faults", self.faults), ("metrics", self.metrics)):
-            names = [entry.name for entry in entries]
-            if len(set(names)) < len(names):
-                raise ValueError(f"two {kind} have the same name")
-        return self
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The content as JSON has it."""
-        found: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
-        return found
-
-    def check_known(self, table: pd.DataFrame) -> None:
-        """Refuse a table of faults, metrics or extractors that were not audited."""
-        known = {
-            "fault": {fault.name for fault in self.faults},
-            "metric": {metric.name for metric in self.metrics},
-            "extractor": {"", *self.extractors},
-        }
-        for column in known.keys() & set(table.columns):
-            if foreign := set(table[column]) - known[column]:
-                raise ValueError(f"audit.json knows no {column} {min(foreign)!r}")
-
-
-@dataclass(frozen=True)
-class Audit:
-    """An audit read back.
-
-    Attributes:
-        folder: where it is.
-        about: the content of `audit.json`, see `_About`.
-        verdicts: a row a metric, extractor and fault, with `verdicts.VERDICT_COLUMNS`.
-        floors: a row a metric, extractor, size and count, with `FLOOR_COLUMNS`.
-        curves: a row a metric, extractor, fault, level and size, with `CURVE_COLUMNS`.
-    """
-
-    folder: Path
-    about: dict[str, Any]
-    verdicts: pd.DataFrame
-    floors: pd.DataFrame
-    curves: pd.DataFrame
-
-    def failures(self, metric: str, extractor: str | None) -> list[str]:
-        """Say for which faults that matter a score's audit failed; nothing where all is well.
-
-        It failed for a fault that the metric claims to see, and to which it is blind or by which it
-        is misled.
-
-        Args:
-            metric: its name; `fid_best` and the like are as good as what they are made of.
-            extractor: `name@hash` of the score. Another hash is another training of the same
-                recipe, of which an audit speaks as well.
-
-        Returns:
-            `blind to shift and warp`, `misled by duplicates`: at most one of each.
-        """
-        rows = self._rows(metric, extractor)
-        rows = rows[rows["promise"] == "sees"]
-        found = {verdict: rows.loc[rows["verdict"] == verdict, "fault"] for verdict in FAILED}
-        return [
-            f"{verdict} {FAILED[verdict]} {join_words(list(map(self.name_fault, faults)), NAMED)}"
-            for verdict, faults in found.items()
-            if len(faults)
-        ]
-
-    def covers(self, metric: str, extractor: str | None) -> bool:
-        """Tell whether a score was audited."""
-        return not self._rows(metric, extractor).empty
-
-    def find_extractor(self, extractor: str | None) -> str | None:
-        """Give the audited extractor that stands for one: itself, else one of the same name."""
-        audited = list(map(str, self.about["extractors"]))
-        if extractor is None or extractor in audited:
-            return extractor
-        return next((name for name in audited if name_recipe(name) == name_recipe(extractor)), None)
-
-    def name_fault(self, fault: str) -> str:
-        """What a fault is called in a sentence."""
-        titles = {known["name"]: known["title"] for known in self.about["faults"]}
-        return shorten(plain(titles.get(fault, fault)), LONGEST)
-
-    def _rows(self, metric: str, extractor: str | None) -> pd.DataFrame:
-        """The verdicts on a score; those on metrics of pairs have no extractor."""
-        known = self.verdicts["extractor"].isin(["", self.find_extractor(extractor)])
-        return self.verdicts[known & (self.verdicts["metric"] == SAME_RANGE.get(metric, metric))]
 
 
 def write_audit(
@@ -259,7 +33,7 @@ def write_audit(
 
     Args:
         folder: `results/<suite>/audit`.
-        about: what `audit.json` is to hold, see `_About`, without `digests`.
+        about: what `audit.json` is to hold, see `AuditAbout`, without `digests`.
         verdicts: of `verdicts.judge`.
         floors: of `verdicts.floors`.
         curves: of `verdicts.curves`.
@@ -267,7 +41,7 @@ def write_audit(
         files: what else is to stand there, by name: `verdict.md`, `plots/heatmap.svg`.
 
     Returns:
-        The paths written: tables first, `audit.json` after all that it speaks of.
+        The paths written: tables first, `audit.json` after all files that it describes.
     """
     dataset = str(about["dataset"]["name"])
     tables = (verdicts.assign(dataset=dataset), floors, curves)
@@ -276,27 +50,14 @@ def write_audit(
         for (name, columns), table in zip(TABLES.items(), tables, strict=True)
     }
     measured = write_csv(measurements)
-    digests = {name: _digest(content) for name, content in contents.items()}
-    digests[MEASUREMENTS] = _digest(measured)
-    model = _About.model_validate(dict(about) | {"digests": digests})
+    digests = {name: digest_table(content) for name, content in contents.items()}
+    digests[MEASUREMENTS] = digest_table(measured)
+    model = AuditAbout.model_validate(dict(about) | {"digests": digests})
     contents |= {MEASUREMENTS: _compress(measured), **(files or {})}
     for name, content in contents.items():
         write_atomically(folder / name, content)
     _remove_stale(folder, contents)
     return [*(folder / name for name in contents), write_sealed(folder / "audit.json", model)]
-
-
-def read_audit(folder: Path) -> Audit:
-    """Read an audit's folder.
-
-    Raises:
-        BadInput: in one line, if it is missing or damaged, or its files are of different audits.
-    """
-    about = _read_about(folder)
-    tables = {name: _read_table(folder / name, about) for name in TABLES}
-    verdicts = tables["verdict.csv"].drop(columns="dataset")
-    verdicts["kept"] = pd.Series(map(KEPT.get, verdicts["kept"]), verdicts.index, dtype=object)
-    return Audit(folder, about.fields, verdicts, tables["floors.csv"], tables["curves.csv"])
 
 
 def read_measurements(folder: Path) -> pd.DataFrame:
@@ -312,87 +73,11 @@ def read_measurements(folder: Path) -> pd.DataFrame:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise ValueError(f"more than {LARGEST_FILE:,} bytes")
-        if _digest(content) != _read_about(folder).digests.get(MEASUREMENTS):
+        if digest_table(content) != read_about(folder).digests.get(MEASUREMENTS):
             raise ValueError("its content does not match audit.json beside it")
-        return _parse_table(content, MEASURED)
+        return parse_table(content, MEASURED)
     except (ValueError, OverflowError, MemoryError, OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path} is no readable table: {one_line(error)}") from error
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """Read what was audited and how: `audit.json` alone, see `_About`.
-
-    Raises:
-        BadInput: it is missing or damaged.
-    """
-    return _read_about(folder).fields
-
-
-def find_audit(results: Results, warnings: list[str] | None = None) -> Audit | None:
-    """Find the audit that speaks of a suite's scores: its own, else the published one of its data.
-
-    An audit of other data never speaks.
-
-    Args:
-        results: the suite.
-        warnings: gets a line where the audit is damaged or of other data.
-    """
-    return find_audit_of(results.folder, find_fingerprints(results), warnings)
-
-
-def find_audit_of(
-    folder: Path, fingerprints: Iterable[str], warnings: list[str] | None = None
-) -> Audit | None:
-    """Find the audit that speaks of scores of a suite's folder on data of these fingerprints.
-
-    Results that do not know what data they are of have their folder's own audit alone.
-    """
-    data, lines = set(fingerprints), [] if warnings is None else warnings
-    own = folder / FOLDER
-    for place in (own, *sorted(path.parent for path in PUBLISHED.glob(f"*/{FOLDER}/audit.json"))):
-        try:
-            if not (place / "audit.json").exists():
-                continue
-            check_within(place / "audit.json", place.parent)
-            found = {_read_about(place).dataset.fingerprint}
-            if data == found or (place == own and not data):
-                return read_audit(place)
-            if place == own:
-                lines.append(f"{own} is of other data than the results beside it: it is left out")
-        except BadInput as error:
-            lines.append(str(error))
-    return None
-
-
-def demand_audit(results: Results) -> Audit:
-    """Find the audit without which nobody is to be ranked by a suite's scores.
-
-    Raises:
-        BadInput: in one line with the command that makes one, if there is none that can be read.
-    """
-    options = recall_options(results.index.command, results.index.dataset)
-    return demand_audit_of(results.folder, find_fingerprints(results), options)
-
-
-def demand_audit_of(folder: Path, fingerprints: Iterable[str], options: Namespace) -> Audit:
-    """The same for what a comparison with these options is to leave in a folder."""
-    warnings = list[str]()
-    audit = find_audit_of(folder, fingerprints, warnings)
-    if audit is None:
-        why = warnings[0] if warnings else f"no audit speaks of the scores in {folder}"
-        raise BadInput(f"--require-audit: {why}; make one by {suggest_audit(options, folder)}")
-    return audit
-
-
-def find_fingerprints(results: Results) -> set[str]:
-    """The fingerprints of the data that a suite's runs are of; one, where all is well."""
-    data = (record.spec.get("data") for record in results.records)
-    return {str(d["fingerprint"]) for d in data if isinstance(d, dict) and d.get("fingerprint")}
-
-
-def name_recipe(extractor: str) -> str:
-    """An extractor's name without the hash of its weights."""
-    return extractor.rpartition("@")[0] or extractor
 
 
 def _order(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
@@ -414,50 +99,3 @@ def _remove_stale(folder: Path, kept: Iterable[str]) -> None:
     for path in (path for place in PICTURES for path in (folder / place).glob("*.*")):
         if path.relative_to(folder).as_posix() not in names:
             path.unlink()
-
-
-def _digest(content: bytes) -> str:
-    """SHA-256 of a table, however its lines end."""
-    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
-
-
-def _read_about(folder: Path) -> _About:
-    return read_sealed(folder / "audit.json", _About)
-
-
-def _read_table(path: Path, about: _About) -> pd.DataFrame:
-    """Read a table of an audit.
-
-    Raises:
-        BadInput: it is missing, damaged or of another audit.
-    """
-    check_within(path, path.parent)
-    content = read_bytes(path)
-    if _digest(content) != about.digests.get(path.name):
-        raise BadInput(f"{path} is damaged: its content does not match audit.json beside it")
-    try:
-        table = _parse_table(content, TABLES[path.name])
-        about.check_known(table)
-    except (ValueError, OverflowError, MemoryError) as error:
-        raise BadInput(f"{path} is no readable table: {one_line(error)}") from error
-    return table
-
-
-def _parse_table(content: bytes, columns: Sequence[str]) -> pd.DataFrame:
-    """Read CSV: words where words belong, even if they read `nan`, and numbers elsewhere."""
-    table = pd.read_csv(
-        io.BytesIO(content),
-        dtype=dict.fromkeys(TEXTS, "str"),
-        keep_default_na=False,
-        na_values=[""],
-    )
-    if missing := set(columns) - set(table.columns):
-        raise ValueError(f"no column {', '.join(sorted(missing))}")
-    words = [name for name in columns if name in TEXTS]
-    table[words] = table[words].fillna("").astype(object)
-    for name in columns:
-        if wrong := set(table[name]) - set(CHOICES[name]) if name in CHOICES else None:
-            raise ValueError(f"{name} {min(wrong)!r}")
-        if name not in words and table[name].dtype.kind not in "if":
-            table[name] = table[name].astype(float)
-    return table

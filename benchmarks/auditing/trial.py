@@ -9,6 +9,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from torch import Tensor
 
+from benchmarks.analysis.audits import Audit
 from benchmarks.auditing import store
 from benchmarks.auditing.advice import advise
 from benchmarks.auditing.answers import QUESTIONS, Answer
@@ -31,8 +32,6 @@ from benchmarks.auditing.stock import (
     draw_strips,
     gather_stock,
 )
-from benchmarks.auditing.store import Audit
-from benchmarks.auditing.summary import write_verdict_markdown
 from benchmarks.auditing.verdicts import FaultInfo, MetricInfo, curves, floors, judge
 from benchmarks.auditing.workers import Source, Tell, carry_out
 from benchmarks.config.registry import is_reference
@@ -40,6 +39,7 @@ from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data import Dataset
 from benchmarks.records.environment import read_environment
+from benchmarks.reporting.audits import write_verdict_markdown
 from benchmarks.reporting.page.audit import build_audit_page
 from benchmarks.reporting.plots.audits import render_audit
 from benchmarks.reporting.tables import PANELS

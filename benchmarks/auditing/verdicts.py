@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from benchmarks.analysis.audits import CURVE_COLUMNS, FLOOR_COLUMNS, VERDICT_COLUMNS
 from benchmarks.auditing.ladders import (
     EQUAL,
     LEVEL,
@@ -38,31 +39,6 @@ from benchmarks.auditing.ladders import (
     widen,
 )
 
-VERDICT_COLUMNS = (
-    "metric",
-    "extractor",
-    "fault",
-    "aspect",
-    "verdict",
-    "tau",
-    "tau_low",
-    "tau_high",
-    "threshold",
-    "threshold_amount",
-    "threshold_quarter",
-    "linearity",
-    "drift",
-    "promise",
-    "kept",
-    "note",
-)
-FLOOR_COLUMNS = (
-    *("metric", "extractor", "size", "n", "mean", "deviation", "low", "high", "splits", "bias"),
-)
-CURVE_COLUMNS = (
-    *("metric", "extractor", "fault", "level", "amount", "size", "n", "mean", "low", "high"),
-    "excess",
-)
 UNDECIDED = "undecided"
 DECIDED = ("blind", "sees", "sees late", "misled")
 """As `ladders.read_verdicts` numbers them."""

@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import shlex
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,9 +35,6 @@ DIRECT = (
 OF_THE_DATA = ("source", "published")
 """Keys of a suite that mean nothing on another data set."""
 
-
-AUDITED = ("dataset", "image_size", "channels", "data_root", "extractor", "inception_weights")
-"""Options of a comparison that an audit of its scores has too."""
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 PRECISION = "of training, on CPUs and GPUs; samples and scores are float32 (auto: bfloat16 on CUDA)"
@@ -256,23 +251,6 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
         )
     if options.address and options.engine != "ray":
         raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")
-
-
-def suggest_audit(options: argparse.Namespace, folder: Path) -> str:
-    """Give the command that audits the scores that a comparison with these options makes."""
-    given = {f"--{key.replace('_', '-')}": getattr(options, key) for key in AUDITED}
-    words = [word for name, value in given.items() if value for word in (name, str(value))]
-    words = [choose_suite(options), *words, "--out", str(folder)]
-    return shlex.join(["python", "-m", "benchmarks.audit", *words])
-
-
-def recall_options(command: str, dataset: str) -> argparse.Namespace:
-    """Read the options of an earlier comparison, or give those of its data set alone."""
-    with suppress(BadInput, SystemExit, ValueError):
-        program, options = shlex.split(command)[:3], shlex.split(command)[3:]
-        if program == ["python", "-m", "benchmarks.run"]:
-            return read_arguments(options)
-    return read_arguments([f"--dataset={dataset}"])
 
 
 def safe(text: str) -> str:

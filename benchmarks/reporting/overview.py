@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.analysis.audits import MARK, set_marks
+from benchmarks.analysis.marks import MARK, set_marks
 from benchmarks.analysis.suites import Aggregate, explain
 from benchmarks.analysis.tidy import write_csv
 from benchmarks.analysis.traits import PAIRS

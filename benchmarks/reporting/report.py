@@ -151,8 +151,8 @@ def read_frames(folder: Path, *, require_audit: bool = False) -> "Frames":
     Raises:
         BadInput: the folder holds no readable suite, or there is no audit that is required.
     """
+    from benchmarks.analysis.audits import demand_audit
     from benchmarks.analysis.frames import gather
-    from benchmarks.auditing.store import demand_audit
 
     results = read_suite(folder)
     if require_audit:

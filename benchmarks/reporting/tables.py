@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.analysis.audits import MARK, UNMARKED, Marks, set_marks
+from benchmarks.analysis.marks import MARK, UNMARKED, Marks, set_marks
 from benchmarks.analysis.tidy import FURTHER, comparison_frame, score_of, shown_extractor
 from benchmarks.analysis.traits import PAIRS, name_training, read_traits
 from benchmarks.config.registry import hash_model, list_metrics, list_models

@@ -7,14 +7,8 @@ from typing import Any
 import pandas as pd
 from synthetic import EXTRACTOR
 
-from benchmarks.auditing.store import (
-    CURVE_COLUMNS,
-    FLOOR_COLUMNS,
-    FOLDER,
-    MEASURED,
-    write_audit,
-)
-from benchmarks.auditing.verdicts import VERDICT_COLUMNS
+from benchmarks.analysis.audits import CURVE_COLUMNS, FLOOR_COLUMNS, FOLDER, VERDICT_COLUMNS
+from benchmarks.auditing.store import MEASURED, write_audit
 from benchmarks.records.store import read_record, write_record
 
 PAIRS = ("reconstruction_mse", "psnr", "ssim")

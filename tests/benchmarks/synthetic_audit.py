@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.auditing.store import CURVE_COLUMNS, FLOOR_COLUMNS, Audit
-from benchmarks.auditing.verdicts import VERDICT_COLUMNS
+from benchmarks.analysis.audits import CURVE_COLUMNS, FLOOR_COLUMNS, VERDICT_COLUMNS, Audit
 from benchmarks.config.registry import list_metrics
 
 EXTRACTORS = ("classifier@3fa94c1e", "pixels@834c8505", "random@1a2b3c4d")

@@ -16,8 +16,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import audit, run
+from benchmarks.analysis.audits import PUBLISHED, read_audit
 from benchmarks.auditing import answers, trial
-from benchmarks.auditing.store import PUBLISHED, read_audit
 from benchmarks.config.registry import list_faults
 from metrics import EXTRACTORS, METRICS
 
@@ -216,7 +216,7 @@ def test_a_report_that_is_there_gets_the_audit(here: Path, monkeypatch: pytest.M
     options = ("--extractor", "pixels", "--views", "", "--samples", "64", "--steps", "5")
     models = ("--models", f"{OWN}:Average", "--seeds", "1", "--set", "average.noise=0.5")
     monkeypatch.setattr("benchmarks.reporting.plots.render", lambda _: {})
-    monkeypatch.setattr("benchmarks.auditing.store.PUBLISHED", here)
+    monkeypatch.setattr("benchmarks.analysis.audits.PUBLISHED", here)
     assert run.main([*models, *options]) == 0
     page = here / "results/digits/report.html"
     assert "python -m benchmarks.audit" in page.read_text(encoding="utf-8")

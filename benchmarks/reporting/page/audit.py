@@ -1,4 +1,4 @@
-"""The page of an audit, and its section on the page of the suite whose scores it speaks of."""
+"""The page of an audit, and its section on the page of the suite whose scores it covers."""
 
 import io
 import math
@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from benchmarks.analysis.audits import Audit
 from benchmarks.analysis.frames import Frames
-from benchmarks.auditing.store import Audit
-from benchmarks.auditing.summary import (
+from benchmarks.core.text import count, plain, shorten, show_duration, show_number
+from benchmarks.records.schema import Environment
+from benchmarks.reporting.audits import (
     ASPECTS,
     MEANINGS,
     SIGNS,
@@ -27,8 +29,6 @@ from benchmarks.auditing.summary import (
     state_counts,
     state_outcome,
 )
-from benchmarks.core.text import count, plain, shorten, show_duration, show_number
-from benchmarks.records.schema import Environment
 from benchmarks.reporting.page.charts import Picture
 from benchmarks.reporting.page.pictures import Embedded
 from benchmarks.reporting.page.provenance import Fact, describe

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.analysis import tidy
-from benchmarks.analysis.audits import Marks, state_audit
 from benchmarks.analysis.frames import Frames
+from benchmarks.analysis.marks import Marks, state_audit
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import show_number

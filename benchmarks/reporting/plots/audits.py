@@ -13,7 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 
-from benchmarks.auditing.summary import (
+from benchmarks.core.text import plain, shorten
+from benchmarks.reporting.audits import (
     Block,
     Cell,
     group_faults,
@@ -21,7 +22,6 @@ from benchmarks.auditing.summary import (
     lay_out,
     name_extractor,
 )
-from benchmarks.core.text import plain, shorten
 from benchmarks.reporting.plots.drawing import (
     GREY,
     PAGE,
@@ -38,7 +38,7 @@ from benchmarks.reporting.plots.drawing import (
 )
 
 if TYPE_CHECKING:
-    from benchmarks.auditing.store import Audit
+    from benchmarks.analysis.audits import Audit
 
 Groups = Sequence[tuple[str, list[dict[str, Any]]]]
 """Aspects, each with its faults."""

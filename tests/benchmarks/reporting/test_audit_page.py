@@ -12,9 +12,9 @@ from synthetic import write_suite
 from synthetic_audit import ADVICE, ANSWERS, EXTRACTORS, FAULTS, make_audit, make_strips
 from test_page import CHARTS, HOSTILE, Element, prepare, read
 
-from benchmarks.auditing.store import Audit
-from benchmarks.auditing.summary import SIGNS, lay_out, list_broken, write_verdict_markdown
+from benchmarks.analysis.audits import Audit
 from benchmarks.reporting import page
+from benchmarks.reporting.audits import SIGNS, lay_out, list_broken, write_verdict_markdown
 from benchmarks.reporting.page.audit import build_audit_page
 
 CURVES = {f"{name}.png": next(iter(make_strips().values())) for name in FAULTS}

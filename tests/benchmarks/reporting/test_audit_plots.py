@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from synthetic_audit import EXTRACTORS, FAULTS, IMAGES, make_audit
 from test_plots import check_texts
 
-from benchmarks.auditing.store import Audit
-from benchmarks.auditing.summary import SIGNS, lay_out
+from benchmarks.analysis.audits import Audit
+from benchmarks.reporting.audits import SIGNS, lay_out
 from benchmarks.reporting.plots import draw_heatmap, draw_ladder, render_audit
 from benchmarks.reporting.plots.audits import LINEAR
 from benchmarks.reporting.plots.drawing import PAGE, save, style

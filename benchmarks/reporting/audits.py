@@ -16,7 +16,7 @@ from benchmarks.core.text import (
 )
 
 if TYPE_CHECKING:
-    from benchmarks.auditing.store import Audit
+    from benchmarks.analysis.audits import Audit
 
 LONGEST = 30
 """Characters of an amount in words."""

@@ -1,0 +1,118 @@
+"""What an audit means for a comparison: the marks on its scores, and what is not to be ranked by.
+
+A score is marked where its audit failed for a fault that it should see. Where an audit is required,
+nobody is ranked by such a score, nor by one that was not audited.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks.analysis.audits import Audit, name_recipe
+from benchmarks.config.registry import Entry, list_metrics
+from benchmarks.core.text import plain
+from benchmarks.statistics import SAME_RANGE
+
+MARK = "†"
+OF_FEATURES = frozenset(("features", "logits", "both_logits", "training"))
+"""Kinds of a metric's inputs that an extractor has made."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """An audit beside the scores of a suite.
+
+    Attributes:
+        audit: None where there is none; then nothing is marked.
+        extractor: that of the scores, `name@hash`.
+        required: whether scores that have not passed an audit rank nobody.
+    """
+
+    audit: Audit | None = None
+    extractor: str | None = None
+    required: bool = False
+
+    def failures(self, metric: str) -> list[str]:
+        """For which faults that matter a score's audit failed, in words; see `Audit.failures`."""
+        return self.audit.failures(metric, self.extractor) if self.audit else []
+
+    def covers(self, metric: str) -> bool:
+        """Tell whether a score was audited."""
+        return self.audit is not None and self.audit.covers(metric, self.extractor)
+
+    def ranks(self, metric: str) -> bool:
+        """Tell whether contenders may be ranked by a score; costs and counts need no audit."""
+        if not self.required or find_metric(metric) is None:
+            return True
+        return self.covers(metric) and not self.failures(metric)
+
+    def refuse(self, metric: str, symbol: str) -> str:
+        """Say why nobody is ranked by a score; nothing where it may rank."""
+        if self.ranks(metric):
+            return ""
+        named = f"{symbol}{self._under(metric)}"
+        found = ", and ".join(self.failures(metric))
+        why = f"the audit found it {found}" if found else "it was not audited"
+        return f"Nobody is ranked by {named}: {why}."
+
+    def state(self, metric: str, symbol: str) -> str:
+        """What a score is blind to or misled by: `FID under classifier blind to shift`."""
+        found = ", and ".join(self.failures(metric))
+        return f"{symbol}{self._under(metric)} {found}" if found else ""
+
+    def explain(self, scores: Iterable[tuple[str, str]]) -> list[str]:
+        """Lines below a table: one for each score that is marked, and who is not ranked by what.
+
+        Args:
+            scores: metric and heading of each column.
+        """
+        columns = [(metric, heading) for metric, heading in scores if find_metric(metric)]
+        lines = [
+            f"{MARK} {heading}, audited{self._under(metric)}: {'; '.join(failures)}."
+            for metric, heading in columns
+            if (failures := self.failures(metric))
+        ]
+        if self.required and lines:
+            lines.append(f"Nobody is ranked by a score with {MARK}.")
+        unknown = [heading for metric, heading in columns if not self.covers(metric)]
+        if self.required and unknown:
+            lines.append(f"Not audited, so that nobody is ranked by it: {', '.join(unknown)}.")
+        return lines + self.explain_extractor() if lines else []
+
+    def explain_extractor(self) -> list[str]:
+        """Say so in a line where the audit is of another training of the scores' extractor."""
+        audited = self.audit.find_extractor(self.extractor) if self.audit else None
+        if audited in {None, self.extractor}:
+            return []
+        return [
+            plain(
+                f"The audit is of {audited}, the scores are by {self.extractor}: two trainings of"
+                " one recipe."
+            )
+        ]
+
+    def _under(self, metric: str) -> str:
+        """By whose features a score is, to be put behind its name."""
+        entry = find_metric(metric)
+        if not self.extractor or entry is None or entry.about["inputs"] not in OF_FEATURES:
+            return ""
+        return f" under {plain(name_recipe(self.extractor))}"
+
+
+def state_audit(failures: Iterable[str]) -> list[str]:
+    """Say in a sentence what `Marks.state` has found of some scores; in none, if nothing."""
+    found = [failure for failure in failures if failure]
+    return [f"The audit found {'; '.join(found)}."] if found else []
+
+
+def set_marks(document: str) -> str:
+    """Spell the marks in LaTeX, for they are no signs of its fonts."""
+    return document.replace(MARK, r"$^\dagger$")
+
+
+UNMARKED = Marks()
+"""Marks of results that no audit covers."""
+
+
+def find_metric(column: str) -> Entry | None:
+    """The metric that a column of scores is as good as; None for costs and counts."""
+    return list_metrics().get(SAME_RANGE.get(column, column))
