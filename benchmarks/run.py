@@ -341,13 +341,18 @@ def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
     """Take a contender's smoke step; return its steps, its parameters, and what is wrong."""
     from benchmarks.evaluation.contract import ContractError
     from benchmarks.evaluation.evaluator import as_tensor
-    from benchmarks.execution.run_one import build_model, count_steps, fixed_threads, try_out
+    from benchmarks.execution.run_one import (
+        build_model,
+        count_steps,
+        fixed_threads,
+        take_smoke_step,
+    )
 
     train, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
     try:
         with fixed_threads(spec.threads):
             model = build_model(spec, data.shape).to(spec.device)
-            parameters = try_out(model, spec, train, source).parameters
+            parameters = take_smoke_step(model, spec, train, source).parameters
     except ContractError as error:
         return "?", "?", str(error)
     except FAILURES as error:
@@ -492,12 +497,12 @@ def adopt_trainings(jobs: "list[Job]") -> list[str]:
     Returns:
         The contenders that are trained anew because the code of their model has changed.
     """
-    from benchmarks.execution.resume import adopt, has_other_code, is_begun, list_folders
+    from benchmarks.execution.resume import has_other_code, is_begun, list_folders, reuse_training
 
     folders, changed = list_folders(jobs[0].place.folder) if jobs else {}, []
     for job in jobs:
         related = list_related(job, folders)
-        if not job.afresh and not is_begun(job) and not adopt(job, related):
+        if not job.afresh and not is_begun(job) and not reuse_training(job, related):
             changed += [job.spec.contender] * any(has_other_code(job, path) for path in related)
     return changed
 
@@ -519,8 +524,8 @@ def share_training(
         The job to be scored; None where the training failed, whose record enters `made`.
     """
     from benchmarks.execution.events import Finished
-    from benchmarks.execution.resume import adopt, is_kept
-    from benchmarks.execution.run_one import Progress, describe_failure, leave_outcome, unfinished
+    from benchmarks.execution.resume import is_kept, reuse_training
+    from benchmarks.execution.run_one import Progress, describe_failure, unfinished, write_outcome
 
     if job.afresh:  # the training has just been made afresh, by the first row
         shutil.rmtree(job.checkpoint, ignore_errors=True)
@@ -529,12 +534,12 @@ def share_training(
     records = [made[row.spec.name] for row in rows if row.spec.name in made]
     failed = [record for record in records if record.status in {"failed", "diverged"}]
     try:
-        adopt(job, [row.folder for row in rows])
+        reuse_training(job, [row.folder for row in rows])
         if not failed or is_kept(job):
             return job
         reason = f"its training failed in {failed[0].run}: {failed[0].reason}"
         record = unfinished(job, failed[0].status, reason)
-        leave_outcome(job, record, Progress(), b"")
+        write_outcome(job, record, Progress(), b"")
     except OSError as error:
         record = unfinished(job, "failed", describe_failure(error))
     emit(Finished(record.run, record))
@@ -575,7 +580,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         find_lost,
         find_missing,
         is_kept,
-        set_aside_damaged,
+        quarantine_damaged,
     )
     from benchmarks.records.store import read_record
 
@@ -591,7 +596,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
             stale += bool(find_missing(record))
             continue
         todo.append(job)
-        if damage := set_aside_damaged(job.folder / "record.json", read_record):
+        if damage := quarantine_damaged(job.folder / "record.json", read_record):
             warn(damage)
     if finished:
         console.print(f"{len(finished)} of {len(jobs)} runs are finished already", highlight=False)
@@ -648,11 +653,11 @@ def write_suite(
 
 def find_added(folder: Path, dataset: str) -> "list[Record]":
     """List the records of other programs' images on this data set that are in a suite's folder."""
-    from benchmarks.execution.resume import set_aside_damaged
+    from benchmarks.execution.resume import quarantine_damaged
     from benchmarks.records.schema import EXTERNAL
     from benchmarks.records.store import read_index, read_suite
 
-    if damage := set_aside_damaged(folder / "suite.json", read_index):
+    if damage := quarantine_damaged(folder / "suite.json", read_index):
         print(f"warning: {damage}; rows of other programs' images are to be added anew")
     try:
         earlier = read_suite(folder)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from benchmarks.auditing.measurements import Session, ask, choose_arguments, make_rng
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data.tiles import to_float
-from benchmarks.training.loop import Diverged, Plan, train
+from benchmarks.training.loop import Diverged, TrainingConfig, train
 from metrics import METRICS, Features, Interval, mean_interval, student_quantile
 from metrics.likelihood import (
     Annealing,
@@ -518,7 +518,7 @@ def fit_vae(session: Session, codes: int, images: Tensor) -> VAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VAE(config, (channels, height, width))
-        plan = Plan(STEPS, BATCH, seed, evaluations=1)
+        plan = TrainingConfig(STEPS, BATCH, seed, evaluations=1)
         try:
             trained = train(model, images, None, plan, evaluate=lambda _: 0.0, report=ignore)
         except Diverged as error:

@@ -29,9 +29,15 @@ from benchmarks.evaluation.contract import reconstruct
 from benchmarks.evaluation.evaluator import FINISH, as_tensor
 from benchmarks.execution.plan import outline
 from benchmarks.execution.run_one import build_model, count_steps, fixed_threads, resident
-from benchmarks.training import costs
-from benchmarks.training.costs import Deadline, Enough
-from benchmarks.training.loop import Plan, State, train
+from benchmarks.training.flops import (
+    Deadline,
+    Enough,
+    count_parameters,
+    count_training_flops,
+    read_peak_memory,
+    reset_peak_memory,
+)
+from benchmarks.training.loop import TrainingConfig, TrainingState, train
 from metrics.extractors.random import RandomExtractor
 from models.base import GenerativeModel
 
@@ -187,7 +193,7 @@ class Stopwatch:
             raise Enough
         return False
 
-    def keep(self, state: State) -> Never:
+    def save(self, state: TrainingState) -> Never:
         """Keep no state, since none is ever due."""
         raise NotImplementedError
 
@@ -231,7 +237,7 @@ def measure(spec: RunSpec, data: Dataset) -> Kind | Trial:
     try:
         model = build_model(spec, data.shape)
         weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-        return Kind(spec, count_steps(spec, model), costs.count_parameters(model), weights)
+        return Kind(spec, count_steps(spec, model), count_parameters(model), weights)
     except FAILURES as error:
         return Trial(Kind(spec, 0, 0, 0), error=describe_error(error))
 
@@ -245,7 +251,7 @@ def count_work(kinds: list[Kind], data: Dataset) -> list[Kind]:
             break
         with suppress(*FAILURES):  # what is wrong with it is seen when it is tried
             spec = kinds[i].spec
-            flops = costs.count_training_flops(build_model(spec, data.shape), 2) * spec.batch / 2
+            flops = count_training_flops(build_model(spec, data.shape), 2) * spec.batch / 2
             counted[i] = replace(kinds[i], flops=flops)
 
     def guess(kind: Kind) -> Kind:
@@ -277,7 +283,7 @@ def choose(kinds: Iterable[Kind]) -> list[Kind]:
 def try_out(kind: Kind, data: Dataset, seconds: float) -> Trial:
     """Train a contender for a moment and let it generate; what fails is noted, as runs note it."""
     device = torch.device(kind.spec.device)
-    costs.reset_peak_memory(device)
+    reset_peak_memory(device)
     try:
         model = build_model(kind.spec, data.shape).to(device)
         watch = Stopwatch(device, seconds / 2)
@@ -286,7 +292,7 @@ def try_out(kind: Kind, data: Dataset, seconds: float) -> Trial:
         try_generating(model.eval(), found, data, seconds / 2)
     except FAILURES as error:  # a contender that fails is news, not the end
         return Trial(kind, error=describe_error(error))
-    return replace(found, memory_mb=costs.read_peak_memory(device))
+    return replace(found, memory_mb=read_peak_memory(device))
 
 
 def practise(model: GenerativeModel, kind: Kind, data: Dataset, watch: Stopwatch) -> list[float]:
@@ -295,7 +301,7 @@ def practise(model: GenerativeModel, kind: Kind, data: Dataset, watch: Stopwatch
     images, sources = (
         resident(as_tensor(split.images), watch.device) for split in (data.train, data.source_train)
     )
-    plan = Plan(
+    plan = TrainingConfig(
         steps=max(4, kind.steps),
         batch=spec.batch,
         seed=0,
@@ -310,7 +316,7 @@ def practise(model: GenerativeModel, kind: Kind, data: Dataset, watch: Stopwatch
             plan,
             evaluate=lambda _: 0.0,
             report=lambda *_: None,
-            keeper=watch,
+            checkpointer=watch,
         )
     return [later - earlier for earlier, later in pairwise(watch.marks)]
 

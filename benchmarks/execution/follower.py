@@ -14,7 +14,7 @@ from benchmarks.core.signals import SIGNALS
 from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.evaluation.loading import load_evaluator
 from benchmarks.execution.job import Job
-from benchmarks.execution.run_one import build_model, fixed_threads, make_plan, resident
+from benchmarks.execution.run_one import build_model, fixed_threads, make_training_config, resident
 from benchmarks.training.distributed import Shards, join
 from benchmarks.training.loop import train
 from models.base import GenerativeModel
@@ -67,7 +67,7 @@ def help_train(job: Job, evaluator: Evaluator, model: GenerativeModel, shards: S
         model,
         resident(evaluator.train, device),
         resident(evaluator.source_train, device),
-        make_plan(job, model),
+        make_training_config(job, model),
         evaluate=lambda average: evaluator.validate(average, seed, shards)[0],
         report=lambda *_: None,
         shards=shards,

@@ -9,7 +9,7 @@ from benchmarks.config.spec import RunSpec
 from benchmarks.core.seeds import derive_seed
 from benchmarks.execution.events import Event
 
-Tell = Callable[[Event], None]
+Emit = Callable[[Event], None]
 """Is told how a run gets on."""
 
 

@@ -16,7 +16,7 @@ from benchmarks.core.output import configure_output
 from benchmarks.core.signals import Interrupted, block_signals, check_interrupted, interruptible
 from benchmarks.execution.events import Drawn, Event, Finished, Listener, Noticed
 from benchmarks.execution.job import Job
-from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
+from benchmarks.execution.run_one import FULL, Progress, run, unfinished, write_outcome
 from benchmarks.records.schema import Picture, Record
 from benchmarks.training.distributed import check_team
 
@@ -190,7 +190,7 @@ class Worker:
         reason = f"its worker process was ended {how}"
         record = unfinished(self.job, "failed", reason, self.pictures)
         with suppress(OSError):
-            leave_outcome(self.job, record, Progress(), b"")
+            write_outcome(self.job, record, Progress(), b"")
         return record
 
     def drain(self) -> None:

@@ -47,7 +47,7 @@ from benchmarks.execution.events import (
 )
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
-from benchmarks.execution.run_one import FULL, Progress, leave_outcome, run, unfinished
+from benchmarks.execution.run_one import FULL, Progress, run, unfinished, write_outcome
 from benchmarks.records.schema import InsidePath, Picture, Record
 
 MEMORY = int(SHARE)
@@ -400,7 +400,7 @@ class Dispatch:
         errand = self.going[stream]
         record = unfinished(errand.job, "failed", reason, errand.pictures)
         with suppress(OSError):
-            leave_outcome(errand.job, record, Progress(), str(error).encode(errors="replace"))
+            write_outcome(errand.job, record, Progress(), str(error).encode(errors="replace"))
         self.ray.cancel(stream, force=True)
         self.close(stream, record)
 

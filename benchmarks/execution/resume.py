@@ -17,12 +17,12 @@ from benchmarks.config.spec import CALIBRATION, RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.signals import check_interrupted, interrupt_requested
 from benchmarks.execution.events import Noticed, Saved
-from benchmarks.execution.job import Job, Tell
+from benchmarks.execution.job import Emit, Job
 from benchmarks.records.schema import Picture, Record, TrainedRecord
 from benchmarks.records.store import read_record, read_sealed, write_sealed
-from benchmarks.training import costs
 from benchmarks.training.checkpoint import Damaged, load_all, read_about, save_tensors
-from benchmarks.training.loop import State
+from benchmarks.training.flops import read_peak_memory
+from benchmarks.training.loop import TrainingState
 from metrics import METRICS
 
 WEIGHTS = ("model", "best", "unaveraged")
@@ -53,7 +53,7 @@ def find_finished(job: Job) -> Record | None:
     return record if same and finished else None
 
 
-def set_aside_damaged(path: Path, read: Callable[[Path], object]) -> str | None:
+def quarantine_damaged(path: Path, read: Callable[[Path], object]) -> str | None:
     """Rename a file that cannot be read, so that it is made again; give the line that says so.
 
     Args:
@@ -143,7 +143,7 @@ def find_key(path: Path) -> str | None:
         return None
 
 
-def adopt(job: Job, others: list[Path]) -> bool:
+def reuse_training(job: Job, others: list[Path]) -> bool:
     """Take over the training of a run in one of the folders `others`, if it is the same training.
 
     The files are shared by links where the disk allows it; none is ever written in place.
@@ -173,7 +173,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def find_trained(
-    job: Job, tell: Tell
+    job: Job, tell: Emit
 ) -> tuple[TrainedRecord, dict[str, Tensor], dict[str, Tensor]] | None:
     """Read what a finished training has left, if it was this one and nothing of it is damaged.
 
@@ -188,7 +188,7 @@ def find_trained(
             return None
         last, best, _ = (load_weights(job, name) for name in WEIGHTS)
     except (BadInput, Damaged, OSError) as error:
-        set_aside(job, tell, one_line(error), "training.json", *map(weights_file, WEIGHTS))
+        quarantine(job, tell, one_line(error), "training.json", *map(weights_file, WEIGHTS))
         return None
     return known, last, best
 
@@ -211,7 +211,7 @@ def weights_file(name: str) -> str:
     return f"{name}.safetensors"
 
 
-def find_state(job: Job, tell: Tell) -> State | None:
+def find_state(job: Job, tell: Emit) -> TrainingState | None:
     """Read where an earlier training was interrupted, if it was this one."""
     path = job.checkpoint / "state.safetensors"
     try:
@@ -219,13 +219,13 @@ def find_state(job: Job, tell: Tell) -> State | None:
     except FileNotFoundError:
         return None
     except (Damaged, OSError) as error:
-        set_aside(job, tell, one_line(error), path.name)
+        quarantine(job, tell, one_line(error), path.name)
         return None
     known = about.pop("key", None) == job.spec.training_key
-    return State(about.pop("step"), tensors, about) if known else None
+    return TrainingState(about.pop("step"), tensors, about) if known else None
 
 
-def set_aside(job: Job, tell: Tell, why: str, *files: str) -> None:
+def quarantine(job: Job, tell: Emit, why: str, *files: str) -> None:
     """Rename files that cannot be used, and say so; what they were to save is done again."""
     for file in files:
         path = job.checkpoint / file
@@ -234,7 +234,7 @@ def set_aside(job: Job, tell: Tell, why: str, *files: str) -> None:
     tell(Noticed(job.spec.name, f"{why}; {ASIDE}"))
 
 
-class Keeper:
+class RunCheckpointer:
     """Writes down the state of a run's training every so often, and before it is interrupted.
 
     Attributes:
@@ -242,7 +242,7 @@ class Keeper:
         code: of the model when the training began, as in `Record`.
     """
 
-    def __init__(self, job: Job, tell: Tell, state: State | None) -> None:
+    def __init__(self, job: Job, tell: Emit, state: TrainingState | None) -> None:
         self.job, self.tell = job, tell
         self.last = time.monotonic()
         earlier: Any = state.about if state else {}
@@ -255,9 +255,9 @@ class Keeper:
         """Tell whether it is time, or somebody wants the process to end."""
         return interrupt_requested() or time.monotonic() - self.last >= self.job.checkpoint_seconds
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainingState) -> None:
         """Write the state down; then make way for whoever wants the process to end."""
-        peak = costs.read_peak_memory(torch.device(self.job.spec.device))
+        peak = read_peak_memory(torch.device(self.job.spec.device))
         self.peak_memory_mb = max(self.peak_memory_mb, peak)
         about: dict[str, Any] = state.about | {
             "key": self.job.spec.training_key,
@@ -272,7 +272,7 @@ class Keeper:
         self.last = time.monotonic()
 
 
-def leave_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
+def save_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
     """Write a trained model's weights, then what is known of it; no state is needed any more."""
     for name, tensors in weights.items():
         save_tensors(job.checkpoint / weights_file(name), tensors, {"key": known.key})

@@ -37,20 +37,20 @@ from benchmarks.evaluation.evaluator import (
 )
 from benchmarks.evaluation.loading import load_evaluator
 from benchmarks.execution.events import Advanced, Drawn, Saved, Started
-from benchmarks.execution.job import Job, Tell
+from benchmarks.execution.job import Emit, Job
 from benchmarks.execution.plan import model_version
 from benchmarks.execution.resume import (
     FILM,
-    Keeper,
+    RunCheckpointer,
     find_finished,
     find_lost,
     find_missing,
     find_state,
     find_trained,
-    leave_training,
-    set_aside,
+    quarantine,
+    save_training,
 )
-from benchmarks.execution.smoke import rehearse
+from benchmarks.execution.smoke import smoke_step
 from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import (
     Costs,
@@ -63,14 +63,14 @@ from benchmarks.records.schema import (
     Training,
 )
 from benchmarks.records.store import write_record
-from benchmarks.training import costs
 from benchmarks.training.distributed import called
+from benchmarks.training.flops import count_training_flops, read_peak_memory, reset_peak_memory
 from benchmarks.training.loop import (
     Diverged,
-    Misfit,
-    Plan,
-    State,
+    StateMismatch,
     Trained,
+    TrainingConfig,
+    TrainingState,
     evenly_spaced,
     snapshot,
     train,
@@ -102,7 +102,7 @@ class Weights:
     best: dict[str, Tensor]
 
 
-def run(job: Job, tell: Tell) -> Record:
+def run(job: Job, tell: Emit) -> Record:
     """Train and score by the job's spec, and leave the record in the run's folder.
 
     Training goes on where an earlier one of the same key was interrupted, and one that was finished
@@ -119,7 +119,7 @@ def run(job: Job, tell: Tell) -> Record:
     progress, mishap = Progress(), b""
     try:
         with fixed_threads(job.spec.threads):
-            record = perform(job, tell, progress)
+            record = train_and_evaluate(job, tell, progress)
     except Diverged as error:
         record = unfinished(job, "diverged", str(error), progress.pictures, progress.model)
     except ContractError as error:
@@ -129,14 +129,14 @@ def run(job: Job, tell: Tell) -> Record:
         reason = describe_failure(error)
         record = unfinished(job, "failed", reason, progress.pictures, progress.model)
     try:
-        leave_outcome(job, record, progress, mishap)
+        write_outcome(job, record, progress, mishap)
     except OSError as error:
         reason = f"its record cannot be written: {describe_failure(error)}"
         return unfinished(job, "failed", record.reason or reason, model=progress.model)
     return record
 
 
-def leave_outcome(job: Job, record: Record, progress: Progress, mishap: bytes) -> None:
+def write_outcome(job: Job, record: Record, progress: Progress, mishap: bytes) -> None:
     """Write what a run has come to; what once went well stays on record though scoring fails."""
     trouble = job.folder / "traceback.txt"
     trouble.unlink(missing_ok=True)
@@ -161,7 +161,7 @@ def describe_failure(error: BaseException) -> str:
     return describe_error(error)
 
 
-def perform(job: Job, tell: Tell, progress: Progress) -> Record:
+def train_and_evaluate(job: Job, tell: Emit, progress: Progress) -> Record:
     """Train the model unless it is trained already, score it, and write what it made."""
     spec = job.spec
     if job.afresh:
@@ -173,7 +173,7 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
     found = find_trained(job, tell)
     if found is not None:
         tell(Started(spec.name, found[0].training.steps, found[0].training.steps))
-    trained = Weights(*found) if found else fit(job, evaluator, tell, progress)
+    trained = Weights(*found) if found else train_model(job, evaluator, tell, progress)
     model = build_model(spec, evaluator.data.shape).to(spec.device).eval()
     model.load_state_dict(trained.last)
     progress.model = describe_model(model)
@@ -181,23 +181,23 @@ def perform(job: Job, tell: Tell, progress: Progress) -> Record:
         {key: value for key, value in row.items() if value is not None}
         for row in trained.known.history
     ]
-    return judge(job, evaluator, model, trained, again=found is not None)
+    return evaluate_model(job, evaluator, model, trained, again=found is not None)
 
 
-def fit(job: Job, evaluator: Evaluator, tell: Tell, progress: Progress) -> Weights:
+def train_model(job: Job, evaluator: Evaluator, tell: Emit, progress: Progress) -> Weights:
     """Train a model from where it was left, or from its beginning, and leave it on disk."""
     state = find_state(job, tell)
     if state is None:
-        return fit_from(job, evaluator, tell, progress, None)
+        return train_from(job, evaluator, tell, progress, None)
     try:
-        return fit_from(job, evaluator, tell, progress, state)
-    except Misfit as error:
-        set_aside(job, tell, f"the checkpoint is another model's: {error}", "state.safetensors")
-        return fit_from(job, evaluator, tell, progress, None)
+        return train_from(job, evaluator, tell, progress, state)
+    except StateMismatch as error:
+        quarantine(job, tell, f"the checkpoint is another model's: {error}", "state.safetensors")
+        return train_from(job, evaluator, tell, progress, None)
 
 
-def fit_from(
-    job: Job, evaluator: Evaluator, tell: Tell, progress: Progress, state: State | None
+def train_from(
+    job: Job, evaluator: Evaluator, tell: Emit, progress: Progress, state: TrainingState | None
 ) -> Weights:
     """Train a model from a state, and leave it on disk."""
     spec = job.spec
@@ -205,20 +205,20 @@ def fit_from(
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec.training, evaluator.data.shape).to(device)
     progress.model = describe_model(model)
-    measured = try_out(model, spec, evaluator.train, evaluator.source_train)
-    plan = make_plan(job, model)
+    measured = take_smoke_step(model, spec, evaluator.train, evaluator.source_train)
+    plan = make_training_config(job, model)
     seen = plan.batch * busiest(model)
-    keeper = Keeper(job, tell, state)
+    checkpointer = RunCheckpointer(job, tell, state)
 
     def evaluate(average: GenerativeModel) -> float:
         own = derive_seed(job.seed, "validation")
         score, images = evaluator.validate(average, own, shards)
-        show_progress(job, plan, progress, keeper, images, evaluator.data.truth)
+        show_progress(job, plan, progress, checkpointer, images, evaluator.data.truth)
         tell(Drawn(spec.name, dict(progress.pictures)))
         return score
 
     tell(Started(spec.name, plan.steps, state.step if state else 0))
-    costs.reset_peak_memory(device)
+    reset_peak_memory(device)
     # What has been trained is left on disk before an interruption ends this.
     with uninterruptible():
         with called("train", job, spec.shards) as shards:
@@ -231,23 +231,23 @@ def fit_from(
                 report=lambda step, losses: tell(Advanced(spec.name, step, step * seen, losses)),
                 history=progress.history,
                 state=state,
-                keeper=keeper,
+                checkpointer=checkpointer,
                 shards=shards,
             )
-        measured.peak_memory_mb = max(keeper.peak_memory_mb, costs.read_peak_memory(device))
-        known = describe_training(spec, plan, measured, trained, keeper)
+        measured.peak_memory_mb = max(checkpointer.peak_memory_mb, read_peak_memory(device))
+        known = describe_training(spec, plan, measured, trained, checkpointer)
         last = snapshot(trained.model)
         weights = {"model": last, "best": trained.best, "unaveraged": trained.last}
-        leave_training(job, known, weights)
+        save_training(job, known, weights)
         tell(Saved(spec.name, plan.steps))
     return Weights(known, last, trained.best)
 
 
 def show_progress(
     job: Job,
-    plan: Plan,
+    plan: TrainingConfig,
     progress: Progress,
-    keeper: Keeper,
+    checkpointer: RunCheckpointer,
     images: Tensor,
     truth: Truth | None,
 ) -> None:
@@ -258,21 +258,21 @@ def show_progress(
     *earlier, now = progress.history
     number = 1 + sum("validation_fid" in row for row in earlier)
     if number in evenly_spaced(min(plan.evaluations, plan.steps), FRAMES):
-        row, film = draw_film(images, truth), keeper.film
+        row, film = draw_film(images, truth), checkpointer.film
         rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
         write_atomically(job.folder / FILM, content)
         seen = [*(film.seen if film else ()), int(now["images"])][-rows:]
-        keeper.film = Picture(file=FILM, rows=rows, columns=len(row), seen=seen)
-    if keeper.film:
-        progress.pictures["evolution"] = keeper.film
+        checkpointer.film = Picture(file=FILM, rows=rows, columns=len(row), seen=seen)
+    if checkpointer.film:
+        progress.pictures["evolution"] = checkpointer.film
 
 
 def describe_training(
     spec: RunSpec,
-    plan: Plan,
+    plan: TrainingConfig,
     measured: Costs,
     trained: Trained,
-    keeper: Keeper,
+    checkpointer: RunCheckpointer,
 ) -> TrainedRecord:
     """Put down what is to be known of a trained model beside its weights."""
     images = int(trained.history[-1]["images"])
@@ -291,14 +291,14 @@ def describe_training(
         history=[dict[str, float | None](row) for row in trained.history],
         chosen_by=spec.extractor,
         environment=read_environment(gpu_name(spec)),
-        pictures={"evolution": keeper.film} if keeper.film else {},
-        code=keeper.code,
+        pictures={"evolution": checkpointer.film} if checkpointer.film else {},
+        code=checkpointer.code,
     )
 
 
-def make_plan(job: Job, model: GenerativeModel) -> Plan:
+def make_training_config(job: Job, model: GenerativeModel) -> TrainingConfig:
     """Say how long, and on what, a job's model is trained."""
-    return Plan(
+    return TrainingConfig(
         steps=count_steps(job.spec, model),
         batch=job.spec.batch,
         seed=derive_seed(job.seed, "training"),
@@ -308,7 +308,7 @@ def make_plan(job: Job, model: GenerativeModel) -> Plan:
     )
 
 
-def judge(
+def evaluate_model(
     job: Job, evaluator: Evaluator, model: GenerativeModel, trained: Weights, *, again: bool
 ) -> Record:
     """Let a trained model generate, score it and its best checkpoint, and leave what it made."""
@@ -451,7 +451,7 @@ def estimate_work(spec: RunSpec, shape: tuple[int, int, int]) -> int:
     """
     try:
         model = build_model(spec, shape)
-        return costs.count_training_flops(model, spec.batch) * count_steps(spec, model)
+        return count_training_flops(model, spec.batch) * count_steps(spec, model)
     except FAILURES:
         return 0
 
@@ -465,7 +465,7 @@ _tried: dict[str, Costs] = {}
 """What was measured of the contenders that this process has tried out, by training and settings."""
 
 
-def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
+def take_smoke_step(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
     """Measure a model by a smoke step before it is trained, once for all seeds of a contender.
 
     Raises:
@@ -473,7 +473,7 @@ def try_out(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor
     """
     key = f"{spec.model_copy(update={'seed': 0}).training_key} {model.config}"
     if key not in _tried:
-        _tried[key] = rehearse(model, spec.batch, train, source)
+        _tried[key] = smoke_step(model, spec.batch, train, source)
     return _tried[key].model_copy()
 
 

@@ -21,13 +21,13 @@ from benchmarks.evaluation.contract import (
 )
 from benchmarks.evaluation.evaluator import FINISH
 from benchmarks.records.schema import Costs
-from benchmarks.training.costs import (
+from benchmarks.training.flops import (
     Deadline,
     Enough,
     FlopCounter,
+    compute_losses,
     count_parameters,
     differentiate,
-    play_round,
 )
 from models.base import GenerativeModel
 
@@ -38,7 +38,7 @@ SECONDS = 10.0
 """After so long nothing more is sampled or reconstructed; what is wrong with it shows later."""
 
 
-def rehearse(model: GenerativeModel, batch: int, train: Tensor, source: Tensor) -> Costs:
+def smoke_step(model: GenerativeModel, batch: int, train: Tensor, source: Tensor) -> Costs:
     """Check that a model keeps its contract, and count its parameters and operations.
 
     A copy does it all, and the global generators are left as they were, so that nothing which
@@ -72,7 +72,7 @@ def rehearse(model: GenerativeModel, batch: int, train: Tensor, source: Tensor) 
 def try_losses(model: GenerativeModel, images: Tensor, source: Tensor) -> int:
     """Compute every loss and its gradients; return the operations of that."""
     with FlopCounter() as counter:
-        for player, loss in play_round(model, images, source):
+        for player, loss in compute_losses(model, images, source):
             gradients = differentiate(player, check_loss(model, player, loss))
             check_gradients(model, player, gradients)
     return counter.total

@@ -30,12 +30,12 @@ class Diverged(Exception):
     """Training left the finite numbers; the message says which loss and when."""
 
 
-class Misfit(Exception):
+class StateMismatch(Exception):
     """A state of training is not this model's."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingConfig:
     """How long and on what a model is trained; what it trains with is the model's own recipe.
 
     Attributes:
@@ -77,7 +77,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """Training after `step` rounds, as far as going on with it needs; the rest follows from both.
 
     Attributes:
@@ -92,13 +92,13 @@ class State:
     about: dict[str, JsonValue]
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Whoever keeps the state of training while it goes on."""
 
     def due(self) -> bool:
         """Tell after every round whether its state is to be kept."""
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainingState) -> None:
         """Keep a state; the tensors are the live ones, to be copied or written before returning."""
 
 
@@ -149,7 +149,12 @@ class Opponent:
     rounds: int = 0
 
     def update(
-        self, plays: dict[int, Step], turn: int, plan: Plan, model: nn.Module, shards: Shards
+        self,
+        plays: dict[int, Step],
+        turn: int,
+        plan: TrainingConfig,
+        model: nn.Module,
+        shards: Shards,
     ) -> None:
         """Take one step down this player's loss, the mean over the shards of the batch."""
         parameters = [p for p in self.player.parameters if p.requires_grad]
@@ -284,12 +289,12 @@ class Clock:
         self.started = time.perf_counter()
 
 
-def play_round(
+def training_step(
     model: nn.Module,
     opponents: list[Opponent],
     batches: Batches,
     sources: Batches | None,
-    plan: Plan,
+    plan: TrainingConfig,
     step: int,
     shards: Shards,
 ) -> None:
@@ -307,7 +312,12 @@ def play_round(
 
 
 def open_rounds(
-    batches: Batches, sources: Batches | None, plan: Plan, step: int, number: int, shards: Shards
+    batches: Batches,
+    sources: Batches | None,
+    plan: TrainingConfig,
+    step: int,
+    number: int,
+    shards: Shards,
 ) -> dict[int, Step]:
     """Begin a round on each of this process's shards of batch `number`."""
     rounds = {}
@@ -334,7 +344,7 @@ class Standing:
     best_score: float = math.inf
     clock: Clock = field(default_factory=Clock)
 
-    def write_down(self) -> State:
+    def write_down(self) -> TrainingState:
         """Give the state of training as it is now."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.model.state_dict().items()}
@@ -349,20 +359,20 @@ class Standing:
             "best_score": self.best_score,
             "seconds": self.clock.seconds,
         }
-        return State(self.step, tensors, about)
+        return TrainingState(self.step, tensors, about)
 
-    def take_up(self, state: State) -> None:
+    def take_up(self, state: TrainingState) -> None:
         """Go on from a state that was written down.
 
         Raises:
-            Misfit: it is another model's; this one is of no use any more.
+            StateMismatch: it is another model's; this one is of no use any more.
         """
         try:
             self._take_up(state, state.about)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise Misfit(" ".join(str(error).split())[:200]) from error
+            raise StateMismatch(" ".join(str(error).split())[:200]) from error
 
-    def _take_up(self, state: State, about: dict[str, Any]) -> None:
+    def _take_up(self, state: TrainingState, about: dict[str, Any]) -> None:
         self.model.load_state_dict(select(state.tensors, "model."))
         self.average.model.load_state_dict(select(state.tensors, "average."))
         self.best = select(state.tensors, "best.")
@@ -377,7 +387,7 @@ class Standing:
         self.clock.seconds = about["seconds"]
 
 
-def share_state(state: State | None, shards: Shards) -> State | None:
+def share_state(state: TrainingState | None, shards: Shards) -> TrainingState | None:
     """Give every process the state that the first one has, or none."""
     if shards.ranks == 1:
         return state
@@ -387,7 +397,7 @@ def share_state(state: State | None, shards: Shards) -> State | None:
     if known is None or tensors is None:
         return None
     step, about = json.loads(known)
-    return State(step, load(tensors), about)
+    return TrainingState(step, load(tensors), about)
 
 
 def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -399,13 +409,13 @@ def train(
     model: GenerativeModel,
     images: Tensor,
     source: Tensor | None,
-    plan: Plan,
+    plan: TrainingConfig,
     *,
     evaluate: Callable[[GenerativeModel], float],
     report: Callable[[int, dict[str, float]], None],
     history: list[dict[str, float]] | None = None,
-    state: State | None = None,
-    keeper: Keeper | None = None,
+    state: TrainingState | None = None,
+    checkpointer: Checkpointer | None = None,
     shards: Shards = WHOLE,
 ) -> Trained:
     """Train `model` by the plan and give its weight average.
@@ -420,13 +430,13 @@ def train(
         history: a list to keep the history in, for those who want it though training fails.
         state: where an earlier training by the same plan stood; the outcome is that of one which
             was never interrupted, bit for bit.
-        keeper: keeps such states.
+        checkpointer: keeps such states.
         shards: the parts that a batch is computed in, and which of them are this process's; those
             processes that do not lead get weights and state from the one that does.
 
     Raises:
         Diverged: a loss is not finite or has exploded.
-        Misfit: the state is another model's.
+        StateMismatch: the state is another model's.
     """
     device = model.device
     model.train()
@@ -460,7 +470,7 @@ def train(
                 opponent.optimizer.param_groups[0]["lr"] = opponent.player.optimizer.lr * factor
 
         # One round of play, then the weights' average.
-        play_round(model, opponents, batches, sources, plan, step, shards)
+        training_step(model, opponents, batches, sources, plan, step, shards)
         now.average.update(step)
         now.step = done = step + 1
 
@@ -487,9 +497,9 @@ def train(
             now.clock.resume()
 
         # What was played is not lost when the process is.
-        if keeper is not None and keeper.due():
+        if checkpointer is not None and checkpointer.due():
             now.clock.pause()
-            keeper.keep(now.write_down())
+            checkpointer.save(now.write_down())
             now.clock.resume()
 
     now.clock.pause()

@@ -24,7 +24,7 @@ from benchmarks.data.dataset import Raw
 from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.report import make_parser as make_report_parser
 from benchmarks.report import read_arguments
-from benchmarks.training.loop import Plan, train
+from benchmarks.training.loop import TrainingConfig, train
 from metrics import EXTRACTORS, METRICS, Material, build_extractor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +182,7 @@ def test_the_model_plays_samples_and_reconstructs(tmp_path: Path) -> None:
     kind = load_model(f"{path}:AdversarialAutoencoder")
     model = kind(kind.Config(width=4), (1, 8, 8))
     images = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8)
-    plan = Plan(steps=2, batch=16, seed=0, evaluations=1)
+    plan = TrainingConfig(steps=2, batch=16, seed=0, evaluations=1)
     trained = train(model, images, None, plan, evaluate=lambda _: 0.0, report=lambda *_: None).model
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.execution import local, run_one
 from benchmarks.execution.events import Event, Saved
-from benchmarks.execution.job import Job, Tell
+from benchmarks.execution.job import Emit, Job
 from benchmarks.records.schema import Record
 from benchmarks.reporting import report
 from benchmarks.run import main
@@ -44,22 +44,22 @@ def noting(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def note_steps(play_round: Callable[..., None]) -> Callable[..., None]:
+def note_steps(training_step: Callable[..., None]) -> Callable[..., None]:
     """Give the training loop's round of play, written down before it is played."""
 
-    place = list(signature(play_round).parameters).index("step")
+    place = list(signature(training_step).parameters).index("step")
 
     def call(*arguments: Any) -> None:
         note("step", arguments[place])
-        play_round(*arguments)
+        training_step(*arguments)
 
     return call
 
 
-def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
+def note_runs(run: Callable[[Job, Emit], Record]) -> Callable[..., Any]:
     """Give `benchmarks.execution.run_one.run`, written down with its checkpoints."""
 
-    def call(job: Job, tell: Tell) -> Record:
+    def call(job: Job, tell: Emit) -> Record:
         in_hand["run"] = job.spec.name
 
         def listen(message: Event) -> None:
@@ -76,9 +76,9 @@ def note_runs(run: Callable[[Job, Tell], Record]) -> Callable[..., Any]:
 
 
 local.run = note_runs(local.run)
-loop.play_round = note_steps(loop.play_round)
-run_one.Keeper.keep = noting("keeping", run_one.Keeper.keep)
-run_one.judge = noting("scoring", run_one.judge)
+loop.training_step = note_steps(loop.training_step)
+run_one.RunCheckpointer.save = noting("keeping", run_one.RunCheckpointer.save)
+run_one.evaluate_model = noting("scoring", run_one.evaluate_model)
 run_one.calibrate = noting("calibration", run_one.calibrate)
 report.write_reports = noting("report", report.write_reports)
 

@@ -22,7 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from benchmarks.config.registry import list_models, load_model
 from benchmarks.evaluation.contract import ROUNDING
 from benchmarks.training.checkpoint import load_all, save_tensors
-from benchmarks.training.loop import Plan, State, Trained, train
+from benchmarks.training.loop import Trained, TrainingConfig, TrainingState, train
 from models.autoencoder import Autoencoder
 from models.base import GenerativeModel, Player, Step
 
@@ -259,7 +259,7 @@ def test_a_few_seconds_of_training_bring_samples_and_copies_nearer(name: str) ->
         return distance.item(), error
 
     before = errors(model.eval())
-    plan = Plan(steps=250, batch=32, seed=0, evaluations=1)
+    plan = TrainingConfig(steps=250, batch=32, seed=0, evaluations=1)
     trained = train(
         model, target, source, plan, evaluate=lambda _: 0.0, report=lambda step, losses: None
     )
@@ -282,7 +282,7 @@ class Notebook:
         self.left -= 1
         return self.left == 0
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainingState) -> None:
         save_tensors(self.path, state.tensors, {"step": state.step, **state.about})
         raise Killed
 
@@ -326,7 +326,7 @@ def test_training_goes_on_bit_for_bit_after_a_kill(
     name: str, case: dict[str, Any], change: Any, step: int, tmp_path: Path
 ) -> None:
     target = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=seeded())
-    plan = Plan(steps=9, batch=8, seed=0, evaluations=4)
+    plan = TrainingConfig(steps=9, batch=8, seed=0, evaluations=4)
 
     def fit(drawn_before: int, **further: Any) -> Trained:
         def evaluate(average: GenerativeModel) -> float:
@@ -341,9 +341,9 @@ def test_training_goes_on_bit_for_bit_after_a_kill(
 
     whole = fit(1)
     with pytest.raises(Killed):
-        fit(2, keeper=Notebook(tmp_path / "state", step))
+        fit(2, checkpointer=Notebook(tmp_path / "state", step))
     tensors, about = load_all(tmp_path / "state")
-    torn = fit(3, state=State(about.pop("step"), tensors, about))
+    torn = fit(3, state=TrainingState(about.pop("step"), tensors, about))
     pairs = {
         "last": (whole.last, torn.last),
         "average": (whole.model.state_dict(), torn.model.state_dict()),
@@ -364,7 +364,7 @@ def train_briefly(
     """Train on noise, and return the losses of every step as well."""
     target = (images(50, model.shape) * 255).to(torch.uint8)
     source = target.flip(0) if model.uses_source else None
-    plan = Plan(**{"steps": steps, "batch": 8, "seed": 0, "evaluations": 1} | settings)
+    plan = TrainingConfig(**{"steps": steps, "batch": 8, "seed": 0, "evaluations": 1} | settings)
     losses: list[dict[str, float]] = []
     trained = train(
         model,

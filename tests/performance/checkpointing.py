@@ -25,8 +25,8 @@ from benchmarks.cli.options import make_parser
 from benchmarks.config.registry import load_model
 from benchmarks.config.suite import Contender, Suite, build_suite, find_suite, read_toml
 from benchmarks.training.checkpoint import save_tensors
-from benchmarks.training.costs import count_parameters
-from benchmarks.training.loop import Plan, State, train
+from benchmarks.training.flops import count_parameters
+from benchmarks.training.loop import TrainingConfig, TrainingState, train
 from models.base import GenerativeModel
 
 INTERVAL = float(make_parser().get_default("checkpoint_seconds"))
@@ -35,7 +35,7 @@ SHAPES = {"mnist": (1, 28, 28), "digits": (1, 8, 8)}
 
 
 @dataclass
-class Keeper:
+class Checkpointer:
     """Writes every so many steps the state that a run writes every so many seconds."""
 
     path: Path
@@ -48,7 +48,7 @@ class Keeper:
         self.rounds += 1
         return self.rounds % self.every == 0
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainingState) -> None:
         """Write the state, and note how long that took."""
         started = time.perf_counter()
         save_tensors(self.path, state.tensors, state.about | {"key": "", "step": state.step})
@@ -82,15 +82,15 @@ def measure(contender: Contender, suite: Suite, folder: Path, steps: int, rounds
     """Let training with and without checkpoints take turns."""
     shape = SHAPES[suite.dataset]
     images = torch.randint(0, 256, (5_000, *shape), dtype=torch.uint8)
-    keeper = Keeper(folder / "state.safetensors", max(1, steps // 5))
+    checkpointer = Checkpointer(folder / "state.safetensors", max(1, steps // 5))
     outcome = Outcome(
-        count_parameters(build(contender, shape)), 0, [], [], [], steps // keeper.every
+        count_parameters(build(contender, shape)), 0, [], [], [], steps // checkpointer.every
     )
     play(build(contender, shape), images, suite.batch, 3, None)
     for _ in range(rounds):
         outcome.without.append(play(build(contender, shape), images, suite.batch, steps, None))
-        outcome.kept.append(play(build(contender, shape), images, suite.batch, steps, keeper))
-    outcome.saves, outcome.size = keeper.seconds, keeper.path.stat().st_size
+        outcome.kept.append(play(build(contender, shape), images, suite.batch, steps, checkpointer))
+    outcome.saves, outcome.size = checkpointer.seconds, checkpointer.path.stat().st_size
     return outcome
 
 
@@ -102,10 +102,14 @@ def build(contender: Contender, shape: tuple[int, int, int]) -> GenerativeModel:
 
 
 def play(
-    model: GenerativeModel, images: Tensor, batch: int, steps: int, keeper: Keeper | None
+    model: GenerativeModel,
+    images: Tensor,
+    batch: int,
+    steps: int,
+    checkpointer: Checkpointer | None,
 ) -> float:
     """Train for one turn; give the seconds that it took."""
-    plan = Plan(steps=steps, batch=batch, seed=0, evaluations=1)
+    plan = TrainingConfig(steps=steps, batch=batch, seed=0, evaluations=1)
     started = time.perf_counter()
     train(
         model,
@@ -114,7 +118,7 @@ def play(
         plan,
         evaluate=lambda _: 0.0,
         report=lambda *_: None,
-        keeper=keeper,
+        checkpointer=checkpointer,
     )
     return time.perf_counter() - started
 

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from benchmarks.training import costs
+from benchmarks.training.flops import read_peak_memory, reset_peak_memory
 from metrics import InceptionExtractor, Moments, frechet_distance
 from metrics.extractors.inception import LAYERS
 from metrics.kid import kernel_distance_subsets
@@ -315,10 +315,10 @@ def measure(key: str, name: str) -> dict[str, float]:
     inputs = SECTIONS[key].prepare()
     entry = SECTIONS[key].entries[name]
     device = torch.device("cpu")
-    costs.reset_peak_memory(device)
-    before = costs.read_peak_memory(device)
+    reset_peak_memory(device)
+    before = read_peak_memory(device)
     value, seconds = clock(entry, inputs)
-    memory = costs.read_peak_memory(device) - before
+    memory = read_peak_memory(device) - before
     if seconds < QUICK:
         seconds = statistics.median(clock(entry, inputs)[1] for _ in range(3))
     return {"value": value, "seconds": seconds, "memory": max(memory, 0.0)}

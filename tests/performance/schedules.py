@@ -25,7 +25,7 @@ from benchmarks.data import load_dataset
 from benchmarks.evaluation.loading import load_evaluator
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
-from benchmarks.execution.run_one import Progress, fit, fixed_threads
+from benchmarks.execution.run_one import Progress, fixed_threads, train_model
 from benchmarks.run import prepare
 
 SCHEDULES = ("constant", "constant_linear", "linear", "cosine")
@@ -39,7 +39,7 @@ def train_one(spec: RunSpec, data_root: Path) -> float:
         job = Job(spec, "schedules", Paths(Path(folder), data_root, find_cache()), math.inf)
         place = (spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place)
         evaluator = load_evaluator(*place, spec.device, spec.views)
-        weights = fit(job, evaluator, lambda _: None, Progress())
+        weights = train_model(job, evaluator, lambda _: None, Progress())
     return float(weights.known.history[-1]["validation_fid"] or math.nan)
 
 

@@ -26,7 +26,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from benchmarks.core.errors import BadInput
 from benchmarks.data import default_data_root, load_dataset
 from benchmarks.evaluation.evaluator import as_tensor
-from benchmarks.training.loop import Plan, train
+from benchmarks.training.loop import TrainingConfig, train
 from models.gan import GAN, LOSSES
 
 BATCH = 64
@@ -49,7 +49,7 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 def play(images: Tensor, steps: int) -> None:
     """The project's own loop, with its weight average, seeds by step and checks."""
-    plan = Plan(steps=steps, batch=BATCH, seed=0, evaluations=1)
+    plan = TrainingConfig(steps=steps, batch=BATCH, seed=0, evaluations=1)
     train(make_gan(), images, None, plan, evaluate=lambda _: 0.0, report=lambda *_: None)
 
 

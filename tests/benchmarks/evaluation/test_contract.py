@@ -16,10 +16,10 @@ from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.contract import ContractError
 from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.execution import smoke
-from benchmarks.execution.smoke import rehearse
+from benchmarks.execution.smoke import smoke_step
 from benchmarks.records.schema import Costs
-from benchmarks.training.costs import FlopCounter, count_training_flops
 from benchmarks.training.distributed import Shards
+from benchmarks.training.flops import FlopCounter, count_training_flops
 from benchmarks.training.loop import Diverged
 from metrics import RandomExtractor
 from models.autoencoder import Autoencoder
@@ -54,7 +54,7 @@ def losing(change: Change) -> GenerativeModel:
 
 
 def try_out(model: GenerativeModel) -> Costs:
-    return rehearse(model, 8, DIGITS, DIGITS)
+    return smoke_step(model, 8, DIGITS, DIGITS)
 
 
 IMAGES = r"it must return float32 images \[2, 1, 8, 8\]$"

@@ -32,8 +32,8 @@ from benchmarks.execution.estimate import (
 )
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import build_model
-from benchmarks.training import costs
-from benchmarks.training.loop import Plan, State, train
+from benchmarks.training.flops import count_training_flops
+from benchmarks.training.loop import TrainingConfig, TrainingState, train
 
 MLP = {"backbone": "mlp", "hidden": [16]}
 
@@ -116,7 +116,7 @@ def test_more_kinds_than_can_be_tried_are_extrapolated(data: Dataset) -> None:
 def test_operations_grow_with_the_batch_as_they_are_extrapolated(data: Dataset) -> None:
     (spec,) = plan(data, {"gan": {**MLP, "r1": 0.1}}, seeds=1)
     model = build_model(spec, data.shape)
-    two, many = (costs.count_training_flops(model, batch) for batch in (2, 64))
+    two, many = (count_training_flops(model, batch) for batch in (2, 64))
     assert many == 32 * two
 
 
@@ -201,7 +201,7 @@ class Scales:
     def due(self) -> bool:
         return not self.weight
 
-    def keep(self, state: State) -> None:
+    def save(self, state: TrainingState) -> None:
         self.weight = sum(tensor.nbytes for tensor in state.tensors.values())
 
 
@@ -212,10 +212,10 @@ def test_a_checkpoint_is_as_large_as_training_keeps(data: Dataset) -> None:
         build_model(spec, data.shape),
         as_tensor(data.train.images),
         None,
-        Plan(steps=1, batch=8, seed=0, evaluations=1),
+        TrainingConfig(steps=1, batch=8, seed=0, evaluations=1),
         evaluate=lambda _: 0.0,
         report=lambda *_: None,
-        keeper=scales,
+        checkpointer=scales,
     )
     need = find_need("vae", 1, kind, [Trial(kind, 3, 0.1)], data, 0.0)
     assert need.checkpoint == pytest.approx(scales.weight, rel=0.05)

@@ -29,15 +29,15 @@ from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.resume import (
-    adopt,
     find_finished,
     find_missing,
     is_begun,
     is_done,
     is_kept,
+    reuse_training,
 )
 from benchmarks.execution.run_one import build_model, calibrate, run
-from benchmarks.execution.smoke import rehearse
+from benchmarks.execution.smoke import smoke_step
 from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
 from benchmarks.reporting.tables import score_notes
@@ -336,7 +336,7 @@ def test_a_trained_model_is_scored_by_another_extractor_without_training(plan: P
     assert job.spec.training_key == other.spec.training_key
     assert job.folder != other.folder
     assert not is_begun(other)
-    assert adopt(other, [job.folder])
+    assert reuse_training(other, [job.folder])
     told: list[Event] = []
     record = run(other, told.append)
     assert not [m for m in told if isinstance(m, Saved | Drawn)]
@@ -349,7 +349,7 @@ def test_a_trained_model_is_scored_by_another_extractor_without_training(plan: P
     assert scores["fid_best"].note == f"the checkpoint was chosen by {job.spec.extractor}"
     assert read_record(job.folder) == trained
     (apart,) = plan("vae", batch=16)
-    assert not adopt(apart, [job.folder, other.folder])
+    assert not reuse_training(apart, [job.folder, other.folder])
 
 
 def test_a_run_is_scored_by_further_extractors_as_if_each_were_its_own(plan: Plan) -> None:
@@ -392,7 +392,7 @@ def test_a_film_that_is_lost_begins_anew(plan: Plan) -> None:
 def test_a_training_in_progress_is_taken_over_too(plan: Plan) -> None:
     (job,), (other,) = plan("vae"), plan("vae", samples=100)
     kill_after(job, 4)
-    assert adopt(other, [job.folder])
+    assert reuse_training(other, [job.folder])
     told: list[Event] = []
     run(other, told.append)
     assert next(m.step for m in told if isinstance(m, Advanced)) == 5
@@ -431,7 +431,7 @@ def test_a_run_is_the_same_bytes_with_and_without_a_smoke_step(
     monkeypatch.setattr(run_one, "_tried", {})
     with_it = outcome("a")
     assert run_one._tried
-    monkeypatch.setattr(run_one, "try_out", lambda *_: Costs())
+    monkeypatch.setattr(run_one, "take_smoke_step", lambda *_: Costs())
     assert outcome("b") == with_it
 
 
@@ -442,10 +442,10 @@ def test_a_contender_is_tried_out_once_for_all_its_seeds(
 
     def note(model: GenerativeModel, *arguments: Any) -> Costs:
         tried.append(type(model).__name__)
-        return rehearse(model, *arguments)
+        return smoke_step(model, *arguments)
 
     monkeypatch.setattr(run_one, "_tried", {})
-    monkeypatch.setattr(run_one, "rehearse", note)
+    monkeypatch.setattr(run_one, "smoke_step", note)
     records = [run(job, silent) for job in plan("vae", "Average", seeds=2)]
     assert tried == ["VAE", "Average"]
     assert [r.costs.parameters for r in records[:2]] == [r.costs.parameters for r in records[2:]]
@@ -664,7 +664,7 @@ def test_a_record_keeps_the_code_that_its_training_began_with(
     kill_after(job, 4)
     monkeypatch.setattr(registry, "hash_program", lambda module: f"{module} now")
     assert run(job, silent).code == "models.vae then"
-    assert adopt(other, [job.folder])
+    assert reuse_training(other, [job.folder])
     assert run(other, silent).code == read_record(other.folder).code == "models.vae then"
     assert run(replace(job, afresh=True), silent).code == "models.vae now"
     assert run(new, silent).code == "models.gan now"

@@ -16,10 +16,10 @@ from benchmarks.data import load_dataset
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import run
-from benchmarks.execution.smoke import rehearse
+from benchmarks.execution.smoke import smoke_step
 from benchmarks.records.environment import read_environment
 from benchmarks.records.store import read_history
-from benchmarks.training import costs
+from benchmarks.training.flops import count_training_flops, read_peak_memory
 from models.base import Adam, GenerativeModel, ModelConfig, Player, Step
 
 PAUSE = 0.02
@@ -60,12 +60,12 @@ def test_operations_of_a_matrix_product_are_two_for_every_product(updates: int) 
     model = Slow(Slow.Config(updates=updates), (1, 8, 8))
     product = 2 * 4 * 64
     images = torch.zeros(16, 1, 8, 8, dtype=torch.uint8)
-    counted = rehearse(model, 16, images, images)
+    counted = smoke_step(model, 16, images, images)
     assert counted.parameters == 4 * 64
     assert counted.sampling_flops_per_image == product
     # Forwards, and backwards to the matrix alone.
     assert counted.training_flops_per_step == updates * 16 * 2 * product
-    assert costs.count_training_flops(model, batch=16) == updates * 16 * 2 * product
+    assert count_training_flops(model, batch=16) == updates * 16 * 2 * product
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
@@ -75,7 +75,7 @@ def test_the_peak_of_memory_is_in_mebibytes() -> None:
     now = pages * resource.getpagesize() / 2**20
     ever = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     assert block.all()
-    assert 0.95 * now < costs.read_peak_memory(torch.device("cpu")) < 1.05 * ever
+    assert 0.95 * now < read_peak_memory(torch.device("cpu")) < 1.05 * ever
 
 
 def test_a_runs_costs_have_the_units_that_they_are_shown_with(tmp_path: Path) -> None:

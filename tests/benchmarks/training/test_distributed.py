@@ -22,7 +22,7 @@ from benchmarks.records.store import read_record
 from benchmarks.training import distributed
 from benchmarks.training.checkpoint import read_about
 from benchmarks.training.distributed import Shards
-from benchmarks.training.loop import Plan, train
+from benchmarks.training.loop import TrainingConfig, train
 from metrics import Moments
 from models.base import Adam, GenerativeModel, Player, Step
 
@@ -103,7 +103,7 @@ def train_line(shards: Shards) -> Line:
     torch.manual_seed(0)
     model = Line(Line.Config(), (1, 4, 4))
     images = torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8)
-    plan = Plan(steps=20, batch=12, seed=1, evaluations=1)
+    plan = TrainingConfig(steps=20, batch=12, seed=1, evaluations=1)
     train(model, images, None, plan, evaluate=lambda _: 0.0, report=lambda *_: None, shards=shards)
     return model
 

@@ -12,10 +12,10 @@ from benchmarks.training.loop import (
     EMA,
     Batches,
     Diverged,
-    Misfit,
-    Plan,
-    State,
+    StateMismatch,
     Trained,
+    TrainingConfig,
+    TrainingState,
     evenly_spaced,
     schedule_factor,
     train,
@@ -58,7 +58,7 @@ class Duel(GenerativeModel):
 
 
 def fit(model: GenerativeModel, **settings: Any) -> Trained:
-    plan = Plan(**{"steps": 6, "batch": 8, "seed": 3, "evaluations": 2} | settings)
+    plan = TrainingConfig(**{"steps": 6, "batch": 8, "seed": 3, "evaluations": 2} | settings)
     return train(
         model, IMAGES, None, plan, evaluate=lambda _: 1.0, report=lambda step, losses: None
     )
@@ -186,23 +186,25 @@ def test_parameters_that_are_views_take_plain_adams_steps() -> None:
 
 
 def test_moments_of_another_shape_are_anothers() -> None:
-    states: list[State] = []
+    states: list[TrainingState] = []
 
     class Notes:
         def due(self) -> bool:
             return not states
 
-        def keep(self, state: State) -> None:
+        def save(self, state: TrainingState) -> None:
             states.append(
-                State(state.step, {k: v.clone() for k, v in state.tensors.items()}, state.about)
+                TrainingState(
+                    state.step, {k: v.clone() for k, v in state.tensors.items()}, state.about
+                )
             )
 
     arguments: dict[str, Any] = {"evaluate": lambda _: 1.0, "report": lambda *_: None}
-    plan = Plan(steps=3, batch=8, seed=0, evaluations=1)
-    train(duel(), IMAGES, None, plan, **arguments, keeper=Notes())
+    plan = TrainingConfig(steps=3, batch=8, seed=0, evaluations=1)
+    train(duel(), IMAGES, None, plan, **arguments, checkpointer=Notes())
     train(duel(), IMAGES, None, plan, **arguments, state=states[0])
     states[0].tensors["moments.first.0.exp_avg"] = torch.zeros(2)
-    with pytest.raises(Misfit, match="exp_avg of shape"):
+    with pytest.raises(StateMismatch, match="exp_avg of shape"):
         train(duel(), IMAGES, None, plan, **arguments, state=states[0])
 
 
@@ -241,7 +243,7 @@ def test_the_outcome_does_not_depend_on_how_often_it_is_evaluated() -> None:
 
 def test_the_best_step_is_the_one_with_the_lowest_score() -> None:
     scores = iter([3.0, 1.0, 2.0])
-    plan = Plan(steps=6, batch=8, seed=0, evaluations=3)
+    plan = TrainingConfig(steps=6, batch=8, seed=0, evaluations=3)
     model = duel(ema=0.0)
     trained = train(
         model, IMAGES, None, plan, evaluate=lambda _: next(scores), report=lambda step, losses: None
@@ -260,7 +262,7 @@ def test_what_is_evaluated_scored_and_best_is_the_average_of_its_step() -> None:
         evaluated[round(model.ticks.item())] = average.ticks.item()
         return abs(model.ticks.item() - 8)
 
-    plan = Plan(steps=12, batch=8, seed=0, evaluations=3)
+    plan = TrainingConfig(steps=12, batch=8, seed=0, evaluations=3)
     trained = train(model, IMAGES, None, plan, evaluate=evaluate, report=lambda *_: None)
     assert evaluated == pytest.approx({n: average_ticks(n, 0.5) for n in (4, 8, 12)}, rel=1e-5)
     assert trained.best_step == 8
@@ -273,7 +275,7 @@ def test_what_is_evaluated_scored_and_best_is_the_average_of_its_step() -> None:
 def test_every_batch_has_noise_of_its_own(shards: int) -> None:
     drawn, loose = [], []
     for seed in (0, 1):
-        plan = Plan(steps=4, batch=8, seed=seed, evaluations=1)
+        plan = TrainingConfig(steps=4, batch=8, seed=seed, evaluations=1)
         train(
             model := ticking(updates=2),
             *(IMAGES, None, plan),
@@ -291,7 +293,7 @@ def stream_sources(seed: int) -> tuple[list[int], list[int]]:
     """Train for two epochs; list the numbers of the images and of the sources that were shown."""
     numbered = torch.arange(20, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)
     model = ticking(Translating)
-    plan = Plan(steps=8, batch=5, seed=seed, evaluations=1)
+    plan = TrainingConfig(steps=8, batch=5, seed=seed, evaluations=1)
     train(model, numbered, numbered, plan, evaluate=lambda _: 0.0, report=lambda *_: None)
     shown = [torch.cat(model.shown[what])[:, 0, 0, 0] * 255 for what in ("images", "sources")]
     return tuple(numbers.round().int().tolist() for numbers in shown)
@@ -314,7 +316,7 @@ def test_losses_that_explode_are_named(scale: float) -> None:
 
 def test_history_has_mean_losses_and_the_report_the_same() -> None:
     told: dict[int, dict[str, float]] = {}
-    plan = Plan(steps=200, batch=8, seed=0, evaluations=1)
+    plan = TrainingConfig(steps=200, batch=8, seed=0, evaluations=1)
     model = duel()
     trained = train(model, IMAGES, None, plan, evaluate=lambda _: 1.0, report=told.__setitem__)
     assert len(trained.history) == 100

@@ -70,12 +70,12 @@ def count_training_flops(model: GenerativeModel, batch: int) -> int:
     twin = copy.deepcopy(model).train()
     images = torch.zeros(batch, *model.shape, device=model.device)
     with FlopCounter() as counter:
-        for player, loss in play_round(twin, images, images):
+        for player, loss in compute_losses(twin, images, images):
             differentiate(player, loss)
     return counter.total
 
 
-def play_round(
+def compute_losses(
     model: GenerativeModel, images: Tensor, source: Tensor
 ) -> Iterator[tuple[Player, Tensor]]:
     """Compute the losses of one training step without moving anybody, one for each update."""
