@@ -200,7 +200,7 @@ def test_a_report_with_a_required_audit_writes_the_same_numbers(suite: Path) -> 
     ("line", "message"),
     [
         ("suite --require-audit", "no audit covers the scores in"),
-        ("suite --terminal --require-audit", "python -m benchmarks.audit digits"),
+        ("suite --terminal --require-audit", "python -m benchmarks.audit --dataset digits"),
         ("suite other --require-audit", "no audit covers the scores in"),
         ("--compare suite other --require-audit", "--compare takes two folders"),
         ("suite --tensorboard --require-audit", "leave out --require-audit"),
