@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks.config import registry
+from benchmarks.config.overrides import apply_settings, set_backbone
 from benchmarks.config.suite import (
     Suite,
-    apply_settings,
     build_suite,
     find_suite,
     list_suites,
     read_toml,
-    set_backbone,
 )
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.execution.plan import check_code, select_models

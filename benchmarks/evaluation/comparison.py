@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmarks.config.spec import CALIBRATION, DataSpec, RunSpec
-from benchmarks.config.suite import Contender, validate
+from benchmarks.config.suite import parse_contender
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
 from benchmarks.records.schema import EXTERNAL, IndexEntry, Picture, Record
@@ -53,7 +53,7 @@ def check_label(results: Results, label: str, *, force: bool) -> None:
     Raises:
         BadInput: the label is taken, or no name of a row.
     """
-    validate(Contender, {"name": label, "model": label, "settings": {}}, f"--label {label}")
+    parse_contender(label, {}, f"--label {label}")
     families = {entry.name: entry.family for entry in results.index.contenders}
     families |= {r.contender: r.family for r in results.records if r.family == CALIBRATION}
     family = families.get(label)

@@ -23,7 +23,6 @@ from benchmarks.config.suite import (
     Contender,
     Suite,
     check_sampler,
-    list_rows,
     validate,
 )
 
@@ -173,7 +172,7 @@ def split_rows(contender: Contender, first: RunSpec, model: "GenerativeModel") -
         return [first]
     validation = {name: first.settings[name] for name in sampling_fields(type(model))}
     rows = []
-    for name, row in zip(contender.samplers, list_rows(contender), strict=True):
+    for name, row in zip(contender.samplers, contender.rows, strict=True):
         settings = contender.settings | contender.samplers[name]
         config = type(model).Config.model_validate(settings).model_dump(mode="json")
         sampler = Sampler(contender=contender.name, name=name, validation=validation)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.config.overrides import apply_settings
 from benchmarks.config.suite import (
     FEWEST,
     Suite,
-    apply_settings,
     build_suite,
     find_suite,
     list_suites,
