@@ -130,10 +130,12 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def join_words(texts: Sequence[str], most: int | None = None, comma: str = ", ") -> str:
+def join_words(
+    texts: Sequence[str], most: int | None = None, comma: str = ", ", word: str = "and"
+) -> str:
     """Texts in a row: `a, b and c`; of more than `most` the rest is counted: `a, b and 3 more`."""
     kept = [*texts]
     if most is not None and len(kept) > most:
         kept = [*kept[: most - 1], f"{len(kept) - most + 1} more"]
-    last = " and " if comma == ", " else f"{comma}and "
+    last = f" {word} " if comma == ", " else f"{comma}{word} "
     return last.join(filter(None, [comma.join(kept[:-1]), *kept[-1:]]))

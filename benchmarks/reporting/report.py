@@ -195,7 +195,7 @@ def write_report(frames: "Frames") -> list[Path]:
         BadInput: a link leads out of the suite's folder; nothing is written then.
     """
     from benchmarks.analysis import tidy
-    from benchmarks.analysis.findings import find
+    from benchmarks.analysis.findings import collect_findings
     from benchmarks.reporting import plots, tables
     from benchmarks.reporting.page import build_page
 
@@ -210,7 +210,7 @@ def write_report(frames: "Frames") -> list[Path]:
     }
     drawn = plots.render(frames)
     files |= {f"plots/{name}": content for name, content in drawn.items()}
-    findings = find(frames.runs, scores, frames.marks)
+    findings = collect_findings(frames.runs, scores, frames.marks)
     page = build_page(frames, findings, drawn, list_gaps(frames))
     check_links(results.folder)
     paths = write_files(results.folder, files | {"report.html": page})

@@ -31,7 +31,7 @@ from benchmarks.statistics import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
 if TYPE_CHECKING:
-    from benchmarks.analysis.findings import Finding
+    from benchmarks.analysis.finding import Finding
 
 ROWS = 30
 """Lines of the list of runs that went wrong."""
@@ -62,7 +62,7 @@ def build_page(
     Returns:
         HTML in UTF-8.
     """
-    from benchmarks.analysis.findings import settle
+    from benchmarks.analysis.headline import write_headline
 
     results, comparison = frames.results, frames.comparison
     style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
@@ -75,7 +75,7 @@ def build_page(
         file=re.sub(r"[^\w.-]+", "_", results.index.suite),
         facts=state_facts(frames),
         doubts=tables.doubt_features(results.records),
-        answer=settle(list(findings)),
+        answer=write_headline(list(findings)),
         prices=state_prices(comparison, findings),
         scores=[describe_finding(finding, frames) for finding in findings],
         left_out=cut(left_out, LINES),

@@ -17,7 +17,7 @@ from benchmarks.reporting.page.table import list_columns
 from benchmarks.reporting.page.text import Cut, cut, direction, sentence, show_name, span
 
 if TYPE_CHECKING:
-    from benchmarks.analysis.findings import Finding
+    from benchmarks.analysis.finding import Finding
 
 ROWS = 30
 """Places of a ranking that are shown."""
@@ -123,7 +123,7 @@ def describe_finding(finding: "Finding", frames: Frames) -> ScoreSection:
         title=f"Reconstruction {heading}{where}" if finding.metric in PAIRS else heading,
         meaning=sentence(entry.summary),
         direction=direction(entry.about["direction"]),
-        headline=finding.headline,
+        headline=finding.summary,
         details=finding.details,
         over="seeds" if (ranking["seeds"] > 1).any() else "samples",
         scale="log scale" if log else "linear scale",

@@ -7,8 +7,10 @@ import pytest
 from effort import count_calls
 from synthetic import write_suite
 
-from benchmarks.analysis.findings import Finding, find, settle
+from benchmarks.analysis.finding import Finding
+from benchmarks.analysis.findings import collect_findings, state_flips
 from benchmarks.analysis.frames import runs_frame
+from benchmarks.analysis.headline import write_headline
 from benchmarks.analysis.tidy import TIDY_COLUMNS, scores_frame
 from benchmarks.records.store import read_index, read_record, read_suite, write_index, write_record
 from benchmarks.reporting.tables import write_markdown
@@ -47,34 +49,41 @@ def runs(
 
 
 def find_one(frame: pd.DataFrame) -> Finding:
-    (finding,) = find(frame, NO_SCORES)
+    (finding,) = collect_findings(frame, NO_SCORES)
     return finding
 
 
 def read(folder: Path) -> list[Finding]:
     results = read_suite(folder)
-    return find(runs_frame(results), scores_frame(results.records))
+    return collect_findings(runs_frame(results), scores_frame(results.records))
 
 
-def test_a_leader_ahead_of_everybody_is_said_to_be() -> None:
+CHOOSE_A = "For generation, choose a: significantly better than all others by FID (p < 0.05)."
+
+
+def test_a_leader_that_is_significantly_better_than_all_others_is_chosen() -> None:
     finding = find_one(runs(a=NEAR, b=FAR, c=FARTHER))
-    assert finding.headline == (
-        "a generates closest to the data (FID 0.997); its lead over b and c is beyond chance"
-        " (p < 0.001, Holm)."
+    assert finding.summary == (
+        "a has the lowest FID (0.997), significantly better than b and c (p < 0.001,"
+        " Holm-corrected)."
     )
-    assert settle([finding]) == ["For generation choose a: best by FID beyond chance."]
+    assert write_headline([finding]) == [CHOOSE_A]
 
 
-def test_what_cannot_be_told_apart_is_not_ranked() -> None:
+def test_what_does_not_differ_significantly_is_not_ranked() -> None:
     finding = find_one(runs(b=SIMILAR, a=NEAR, c=FARTHER))
-    assert finding.headline.startswith(
-        "a has the lowest FID (0.997), but b cannot be told apart from it with 3 seeds (about "
+    assert finding.summary.startswith(
+        "a has the lowest FID (0.997), but is not significantly different from b with 3 seeds"
+        " (about "
     )
-    assert finding.headline.endswith("; its lead over c is beyond chance (p = 0.0016, Holm).")
-    assert "Ranks that the tests leave possible: a 1 to 2, b 1 to 2, c 3." in finding.details
-    (verdict,) = settle([finding])
+    assert finding.summary.endswith(
+        "; it is significantly better than c (p = 0.0016, Holm-corrected)."
+    )
+    assert "Ranks consistent with the tests: a 1 to 2, b 1 to 2, c 3." in finding.details
+    (verdict,) = write_headline([finding])
     assert verdict.startswith(
-        "For generation nothing is settled with 3 seeds: by FID a and b may each be the best (about"
+        "For generation, no model is significantly better than all others with 3 seeds:"
+        " the best by FID may be a or b (about"
     )
 
 
@@ -82,73 +91,82 @@ def test_the_seeds_that_are_named_are_those_needed() -> None:
     finding = find_one(runs(a=NEAR, b=SIMILAR))
     needed = finding.pairs["seeds_needed"].iloc[0]
     assert 3 < needed < 100
-    assert f"but b cannot be told apart from it with 3 seeds (about {needed} " in finding.headline
+    assert (
+        f"not significantly different from b with 3 seeds (about {needed} seeds" in finding.summary
+    )
 
 
 def test_one_seed_says_nothing_about_other_trainings() -> None:
-    findings = find(runs(a=[1.0], b=[2.0]).assign(inception_score=[8.0, 9.0]), NO_SCORES)
-    assert [finding.headline for finding in findings] == [
-        "a has the lowest FID (1.00), but one training each says nothing about other trainings.",
-        "b has the highest Inception Score (9.00), but one training each says nothing about other"
-        " trainings.",
+    findings = collect_findings(
+        runs(a=[1.0], b=[2.0]).assign(inception_score=[8.0, 9.0]), NO_SCORES
+    )
+    why = "differences cannot be tested with fewer than 2 seeds per model"
+    assert [finding.summary for finding in findings] == [
+        f"a has the lowest FID (1.00), but {why}.",
+        f"b has the highest Inception Score (9.00), but {why}.",
     ]
-    assert settle(findings) == [
-        "Nothing is settled: one training each says nothing about other trainings.",
-        "In these trainings a is best by FID and b is best by Inception Score.",
-        "At least 2 seeds each are needed to show anything, and about 4 to find a difference of 3"
-        " times the spread.",
+    assert write_headline(findings) == [
+        f"No conclusion yet: {why}.",
+        "In these runs, a is best by FID and b is best by Inception Score.",
+        "A test needs at least 2 seeds per model, and about 4 to detect a difference of 3 standard"
+        " deviations over seeds (power 0.8).",
     ]
 
 
 def test_scores_that_do_not_vary_prove_nothing() -> None:
     finding = find_one(runs(a=[1.0, 1.0], b=[2.0, 2.0]))
-    assert "scores that do not vary over seeds" in finding.headline
-    assert settle([finding])[0].startswith("Nothing is settled: scores that do not vary")
+    assert "since scores do not vary over seeds" in finding.summary
+    assert write_headline([finding])[0].startswith(
+        "No conclusion yet: differences cannot be tested"
+    )
 
 
 def test_without_scores_or_rivals_there_is_nothing_to_choose() -> None:
-    assert find(runs(a=[NAN, NAN], b=[math.inf]), NO_SCORES) == []
-    assert settle([]) == ["No contender has a score, so there is nothing to choose by."]
+    assert collect_findings(runs(a=[NAN, NAN], b=[math.inf]), NO_SCORES) == []
+    assert write_headline([]) == ["No model has a score, so none can be recommended."]
     alone = find_one(runs(a=NEAR, b=[NAN, NAN, NAN]))
-    assert alone.headline == "a has FID 0.997, and nobody else has one to compare it with."
-    assert settle([alone]) == ["Only a has scores: there is nothing to choose it from."]
+    assert alone.summary == "a has FID 0.997; no other model has this score."
+    assert write_headline([alone]) == ["Only a has scores, so there is nothing to compare it with."]
 
 
 def test_failed_runs_are_named_and_held_against_the_choice() -> None:
     finding = find_one(runs(a=[*NEAR, NAN], b=[*FAR, 5.1], c=[NAN] * 4))
-    assert "a: of 4 runs 1 diverged; its scores are those of the rest." in finding.details
-    assert "c: of 4 runs 4 diverged; it has no score." in finding.details
-    assert settle([finding])[1] == "a is judged by the 3 of its 4 runs with scores."
+    assert "a: of 4 runs, 1 diverged; its scores are those of the others." in finding.details
+    assert "c: of 4 runs, 4 diverged; it has no score." in finding.details
+    assert write_headline([finding])[1] == "a is judged by 3 of its 4 runs."
 
 
 def test_collapsed_runs_are_named() -> None:
     frame = runs(a=NEAR, b=FAR)
     frame.loc[0, "status"] = "collapsed"
-    assert "Collapsed, and scored as they are: a (1 of 3)." in find_one(frame).details
+    assert "Collapsed runs, scored nevertheless: a (1 of 3)." in find_one(frame).details
 
 
 def test_a_translators_head_start_is_named_and_who_leads_without_it() -> None:
     traits = {"t": {"uses_source": True}}
     leading = find_one(runs(t=NEAR, b=FAR, c=FARTHER, traits=traits))
     sentence = (
-        "t starts from real source images, which is an easier question; of those that start from"
-        " noise, b has the lowest FID, beyond chance (p < 0.001, Holm)."
+        "t starts from real source images, which is an easier task; among models that start from"
+        " noise, b has the lowest FID, significantly better than c (p < 0.001, Holm-corrected)."
     )
     assert sentence in leading.details
-    assert settle([leading]) == ["For generation choose t: best by FID beyond chance.", sentence]
+    assert write_headline([leading]) == [
+        CHOOSE_A.replace("choose a", "choose t"),
+        sentence,
+    ]
     behind = find_one(runs(t=FARTHER, b=FAR, c=NEAR, traits=traits))
-    assert "t starts from real source images, which is an easier question." in behind.details
-    assert len(settle([behind])) == 1
+    assert "t starts from real source images, which is an easier task." in behind.details
+    assert len(write_headline([behind])) == 1
 
 
 def test_a_translator_that_reconstructs_best_may_hide_the_images() -> None:
     cycle = {"uses_source": True, "route": "cycle", "code_size": 784}
     frame = runs("reconstruction_mse", traits={"t": cycle, "b": cycle}, t=NEAR, b=FAR)
-    assert settle([find_one(frame)]) == [
+    assert write_headline([find_one(frame)]) == [
         "For reconstruction among models that translate to the source domain and back (codes of 784"
-        " numbers) choose t: best by MSE beyond chance.",
-        "t reconstructs by way of the source domain, and may hide in its translations what it needs"
-        " to find back.",
+        " numbers), choose t: significantly better than all others by MSE (p < 0.05).",
+        "t reconstructs through the source domain, and may hide information about the original in"
+        " its translations.",
     ]
 
 
@@ -157,22 +175,27 @@ def test_flips_by_other_extractors_are_named() -> None:
     frame["fid@random@12ab"] = [*FAR, *FARTHER, *(10 * x for x in FARTHER)]
     frame["fid@pixels@34cd"] = [*FAR, *NEAR, *FARTHER]
     finding = find_one(frame)
-    flip = "By the extractor pixels the order flips: b comes before a beyond chance."
+    flip = "With the extractor pixels the order is reversed: b is significantly better than a."
     assert finding.details[0] == flip
-    same = "Pairs that differ beyond chance are in the same order by the extractor random."
+    same = "Significantly different pairs come in the same order with the extractor random."
     assert same in finding.details
-    assert settle([finding]) == ["For generation choose a: best by FID beyond chance.", flip]
+    assert write_headline([finding]) == [
+        CHOOSE_A,
+        flip,
+    ]
 
 
-def test_a_flip_that_may_be_chance_is_not_called_more() -> None:
+def test_a_reversed_order_that_is_not_significant_is_said_to_be() -> None:
     frame = runs(a=NEAR, b=FAR).assign(**{"fid@pixels@34cd": [*SIMILAR, *NEAR]})
-    assert find_one(frame).flips == ["By the extractor pixels the order flips: b comes before a."]
+    assert state_flips(find_one(frame)) == [
+        "With the extractor pixels the order is reversed: b is better than a (not significantly)."
+    ]
 
 
 def test_who_is_within_the_floor_is_named() -> None:
     frame = runs(a=NEAR, b=FAR).assign(fid_floor_high=2.0)
     assert find_one(frame).details[-1] == (
-        "a: FID is within its floor (up to 2.00), so that so many samples show no difference"
+        "The FID of a is within its floor (up to 2.00): this many samples show no difference"
         " between model and data."
     )
 
@@ -181,50 +204,50 @@ def test_foreign_images_and_calibration_do_not_compete() -> None:
     families = {"theirs": "external", "real": "calibration"}
     finding = find_one(runs(a=NEAR, b=FAR, theirs=[0.5], real=[0.1], families=families))
     assert list(finding.ranking["contender"]) == ["a", "b"]
-    assert finding.details[-1].endswith("could be repeated here: theirs (0.500).")
-    assert "beyond chance" in finding.headline
+    assert finding.details[-1].endswith("without seeds to test: theirs (0.500).")
+    assert "significantly better" in finding.summary
 
 
 def test_a_contender_with_one_run_left_is_not_judged() -> None:
     finding = find_one(runs(a=[1.0, NAN, NAN], b=FAR, c=FARTHER))
-    assert "none of the others can be told apart from it with 1 to 3 seeds." in finding.headline
-    assert any(line.startswith("a has only one training") for line in finding.details)
-    assert "nothing is settled" in settle([finding])[0]
+    assert "not significantly different from any other model with 1 to 3 seeds." in finding.summary
+    assert any(line.startswith("a has only one scored run") for line in finding.details)
+    assert "no model is significantly better" in write_headline([finding])[0]
 
 
 def both(fid: dict[str, list[float]], inception: dict[str, list[float]]) -> list[str]:
     frame = runs(**fid)
     frame["inception_score"] = [x for name in fid for x in inception[name]]
-    return settle(find(frame, NO_SCORES))
+    return write_headline(collect_findings(frame, NO_SCORES))
 
 
 def test_a_leader_by_one_score_must_not_be_behind_by_another() -> None:
     high, low, middle = [9.0, 9.1, 8.9], [4.0, 4.1, 3.9], [6.0, 9.0, 12.0]
     assert both({"a": NEAR, "b": FAR}, {"a": high, "b": low}) == [
-        "For generation choose a: best by FID and Inception Score beyond chance."
+        "For generation, choose a: significantly better than all others by FID and Inception"
+        " Score (p < 0.05)."
     ]
     assert both({"a": NEAR, "b": FAR}, {"a": high, "b": middle}) == [
-        "For generation choose a: best by FID beyond chance, and by Inception Score nobody is"
-        " better beyond chance."
+        f"{CHOOSE_A[:-1]}; no model is significantly better by Inception Score."
     ]
     assert both({"a": NEAR, "b": FAR}, {"a": low, "b": high}) == [
-        "For generation it depends on the score: a is best by FID beyond chance; b is best by"
-        " Inception Score beyond chance."
+        "For generation, the choice depends on the score: a is significantly better than all others"
+        " by FID; b is significantly better than all others by Inception Score."
     ]
 
 
 def test_one_choice_for_all_uses_is_one_sentence() -> None:
     frame = runs(a=NEAR, b=FAR).assign(reconstruction_mse=[*NEAR, *FAR])
-    assert settle(find(frame, NO_SCORES)) == [
+    assert write_headline(collect_findings(frame, NO_SCORES)) == [
         "For generation and reconstruction among models that encode and decode (codes of 16"
-        " numbers) choose a: best by FID and MSE beyond chance."
+        " numbers), choose a: significantly better than all others by FID and MSE (p < 0.05)."
     ]
 
 
-def test_equal_contenders_are_seldom_told_apart() -> None:
+def test_equal_contenders_seldom_differ_significantly() -> None:
     rng = np.random.default_rng(0)
     claims = [
-        "beyond chance" in find_one(runs(**frame)).headline.replace("is beyond chance with", "")
+        "significantly better" in find_one(runs(**frame)).summary
         for frame in (
             {name: np.exp(rng.normal(0, 0.3, 3)).tolist() for name in "abcde"} for _ in range(40)
         )
@@ -238,15 +261,15 @@ def test_the_text_stays_short_with_many_contenders(contenders: int) -> None:
     frame = runs(**{f"c{i}": np.exp(rng.normal(i % 5, 0.5, 5)).tolist() for i in range(contenders)})
     finding = find_one(frame)
     assert count_calls(lambda: find_one(frame)) < 400_000
-    assert max(map(len, [finding.headline, *finding.details, *settle([finding])])) < 250
-    assert " cannot be told apart from it" in finding.headline
-    assert finding.headline.count(", c") <= 3
-    assert any(" comes last (" in line for line in finding.details)
+    assert max(map(len, [finding.summary, *finding.details, *write_headline([finding])])) < 250
+    assert "not significantly different from" in finding.summary
+    assert finding.summary.count(", c") <= 3
+    assert any(" is last (" in line for line in finding.details)
 
 
 def test_names_stay_in_one_line() -> None:
     finding = find_one(runs(**{"a\n\x1b[31mb": NEAR, "c": FAR}))
-    text = " ".join([finding.headline, *finding.details, *settle([finding])])
+    text = " ".join([finding.summary, *finding.details, *write_headline([finding])])
     assert text.isprintable()
 
 
@@ -258,11 +281,12 @@ def test_a_suite_on_disk_is_put_into_words(tmp_path: Path) -> None:
         "inception_score",
         "reconstruction_mse",
     ]
-    assert findings[0].headline.startswith("gan generates closest to the data (FID ")
-    assert "vae: of 3 runs 1 failed; its scores are those of the rest." in findings[0].details
-    assert any(line.startswith("Of the variance of FID's") for line in findings[0].details)
-    assert settle(findings)[0] == (
-        "For generation choose gan: best by FID and Inception Score beyond chance."
+    assert findings[0].summary.startswith("gan has the lowest FID (")
+    assert "vae: of 3 runs, 1 failed; its scores are those of the others." in findings[0].details
+    assert any(line.startswith("Of the variance of log FID, ") for line in findings[0].details)
+    assert write_headline(findings)[0] == (
+        "For generation, choose gan: significantly better than all others by FID and Inception"
+        " Score (p < 0.05)."
     )
 
 
@@ -270,10 +294,10 @@ def test_a_suite_on_disk_is_put_into_words(tmp_path: Path) -> None:
 def test_the_reference_results_say_nothing_beyond_their_tests(suite: str) -> None:
     findings = read(ROOT / "results" / "reference" / suite)
     assert findings
-    assert settle(findings)
+    assert write_headline(findings)
     for finding in findings:
         beaten = finding.pairs["p_holm"] <= 0.05
-        claimed = "its lead over" in finding.headline and "is beyond chance (" in finding.headline
+        claimed = "significantly better than" in finding.summary
         assert claimed == (beaten & (finding.pairs["first"] == finding.leader)).any()
 
 
@@ -285,14 +309,14 @@ def test_reconstructions_are_ranked_within_a_route_and_code_size() -> None:
     }
     scores = {"small": [0.4, 0.5, 0.45], "a": NEAR, "b": FAR, "search": SIMILAR, "own": [0.1] * 3}
     finding = find_one(runs("reconstruction_mse", traits=traits, **scores))
-    assert finding.headline == (
-        "Of the models that encode and decode (codes of 16 numbers) a reconstructs most closely"
-        " (MSE 0.997); its lead over b is beyond chance (p < 0.001, Holm)."
+    assert finding.summary == (
+        "Among models that encode and decode (codes of 16 numbers), a has the lowest MSE (0.997),"
+        " significantly better than b (p < 0.001, Holm-corrected)."
     )
     assert list(finding.ranking["contender"]) == ["a", "b"]
     assert finding.details[0] == (
-        "Reconstructions compare only by one route from codes of one size; apart from all others"
-        " stand own (encoder, codes of unknown size; MSE 0.100), small (search, codes of 32"
+        "Reconstructions compare only within a route and code size; not compared:"
+        " own (encoder, codes of unknown size; MSE 0.100), small (search, codes of 32"
         " numbers; MSE 0.448) and search (search, codes of 100 numbers; MSE 1.06)."
     )
 
@@ -300,17 +324,18 @@ def test_reconstructions_are_ranked_within_a_route_and_code_size() -> None:
 def test_each_route_has_a_winner_of_its_own() -> None:
     traits: dict[str, dict[str, object]] = {name: {"route": "search"} for name in "cd"}
     frame = runs("reconstruction_mse", traits=traits, a=NEAR, b=FAR, c=FAR, d=FARTHER)
-    assert [finding.leader for finding in find(frame, NO_SCORES)] == ["a", "c"]
+    assert [finding.leader for finding in collect_findings(frame, NO_SCORES)] == ["a", "c"]
 
 
-def test_where_no_two_reconstruct_alike_nobody_is_ranked() -> None:
+def test_where_no_two_reconstruct_alike_no_model_is_ranked() -> None:
     frame = runs("reconstruction_mse", traits={"a": {"route": "search"}}, a=NEAR, b=FAR)
     finding = find_one(frame)
-    assert finding.headline == (
-        "Nobody is ranked by MSE: no two models reconstruct by one route from codes of one size."
+    assert finding.summary == (
+        "No model is ranked by MSE: no two models reconstruct by the same route from codes of the"
+        " same size."
     )
     assert finding.ranking.empty
-    assert settle([finding]) == ["There is no score to choose by.", finding.headline]
+    assert write_headline([finding]) == ["No score can rank these models.", finding.summary]
 
 
 def test_a_training_by_several_samplers_reconstructs_once() -> None:
@@ -329,8 +354,11 @@ def test_rows_of_one_training_are_spoken_of_as_such() -> None:
     traits: dict[str, dict[str, object]] = {name: {"training": "vae"} for name in ("x", "y")}
     scores = {"x": np.exp(luck).tolist(), "y": np.exp(luck + 0.2 + 0.02 * rng.normal(size=5))}
     finding = find_one(runs(traits=traits, **scores))
-    assert "its lead over y is beyond chance" in finding.headline
-    assert "In 100 % of their trainings x is better than y (95 % interval" in finding.details[0]
+    assert "significantly better than y" in finding.summary
+    assert (
+        "In 100 % of their common trainings, x is better than y (95 % interval"
+        in finding.details[0]
+    )
 
 
 def test_caveats_are_never_cut_off_by_others() -> None:
@@ -338,9 +366,9 @@ def test_caveats_are_never_cut_off_by_others() -> None:
     frame = runs(t=[*NEAR, NAN], b=[*FAR, 5.1], traits=traits)
     turned = [*FAR, math.nan, *NEAR, 1.0]
     views = {f"fid@view{i}@12ab": turned for i in range(4)}
-    answer = settle(find(frame.assign(**views), NO_SCORES))
-    assert sum("the order flips" in line for line in answer) == 4
-    assert "t is judged by the 3 of its 4 runs with scores." in answer
+    answer = write_headline(collect_findings(frame.assign(**views), NO_SCORES))
+    assert sum("the order is reversed" in line for line in answer) == 4
+    assert "t is judged by 3 of its 4 runs." in answer
     assert answer[-1].startswith("t starts from real source images")
 
 
@@ -351,8 +379,8 @@ def test_what_is_said_of_a_translator_follows_from_no_name(tmp_path: Path) -> No
     index = read_index(folder)
     entry = index.contenders[0].model_copy(update={"family": "unit"})
     write_index(folder, index.model_copy(update={"contenders": [entry, index.contenders[1]]}))
-    text = " ".join([*settle(read(folder)), *read(folder)[0].details])
-    assert "unit starts from real source images, which is an easier question" in text
+    text = " ".join([*write_headline(read(folder)), *read(folder)[0].details])
+    assert "unit starts from real source images, which is an easier task" in text
     table = write_markdown(read_suite(folder)).decode()
     assert "unit starts from held-out real source images, the others from noise." in table
     assert "cyclegan" not in (text + table).lower()

@@ -11,8 +11,10 @@ from synthetic import EXTRACTOR, FOUR, write_suite
 
 from benchmarks import run
 from benchmarks.analysis import audits
-from benchmarks.analysis.findings import Finding, find, settle
+from benchmarks.analysis.finding import Finding
+from benchmarks.analysis.findings import collect_findings
 from benchmarks.analysis.frames import Frames, gather
+from benchmarks.analysis.headline import write_headline
 from benchmarks.analysis.marks import MARK, Marks
 from benchmarks.analysis.suites import read_aggregate
 from benchmarks.analysis.tidy import scores_frame
@@ -47,7 +49,7 @@ def read(folder: Path, *, require: bool = False) -> Frames:
 
 
 def state(frames: Frames) -> list[Finding]:
-    return find(frames.runs, scores_frame(frames.results.records), frames.marks)
+    return collect_findings(frames.runs, scores_frame(frames.results.records), frames.marks)
 
 
 def show(frames: Frames) -> str:
@@ -67,9 +69,9 @@ def test_without_an_audit_nothing_changes(suite: Path) -> None:
     assert write_latex(frames.results) == write_latex(frames.results, None, frames.marks)
     assert MARK not in print_markdown(frames) + show(frames)
     assert compare(frames).marks == []
-    plain = find(frames.runs, scores_frame(frames.results.records))
-    assert [(f.headline, f.details) for f in plain] == [
-        (f.headline, f.details) for f in state(frames)
+    plain = collect_findings(frames.runs, scores_frame(frames.results.records))
+    assert [(f.summary, f.details) for f in plain] == [
+        (f.summary, f.details) for f in state(frames)
     ]
 
 
@@ -135,8 +137,8 @@ def test_a_choice_that_rests_on_a_failed_score_says_so(suite: Path) -> None:
     findings = state(read(suite))
     assert findings[0].details[0] == f"The audit found {FOUND}."
     assert not any("audit" in line for f in findings[1:] for line in f.details)
-    answer = settle(findings)
-    assert answer[0].startswith("For generation choose gan")
+    answer = write_headline(findings)
+    assert answer[0].startswith("For generation, choose gan")
     assert answer[2] == f"The audit found {FOUND}."
 
 
@@ -144,20 +146,20 @@ def test_nobody_is_ranked_by_what_has_not_passed_where_that_is_required(suite: P
     audit_suite(suite, FAILED)
     frames = read(suite, require=True)
     fid, inception, mse = state(frames)
-    assert fid.headline == (
+    assert fid.summary == (
         "Nobody is ranked by FID under classifier: the audit found it blind to dropped classes and"
         " shifts, and misled by duplicates."
     )
-    assert inception.headline == (
+    assert inception.summary == (
         "Nobody is ranked by Inception Score under classifier: it was not audited."
     )
     assert len(fid.ranking) == len(fid.pairs) == len(inception.ranking) == 0
     assert len(mse.ranking) == 2
-    assert settle([fid, inception, mse]) == [
-        "For reconstruction among models that encode and decode (codes of 16 numbers) choose"
-        " autoencoder: best by MSE beyond chance.",
-        fid.headline,
-        inception.headline,
+    assert write_headline([fid, inception, mse]) == [
+        "For reconstruction among models that encode and decode (codes of 16 numbers), choose"
+        " autoencoder: significantly better than all others by MSE (p < 0.05).",
+        fid.summary,
+        inception.summary,
     ]
 
 
@@ -180,8 +182,8 @@ def test_best_values_stand_out_only_where_the_audit_was_passed(suite: Path) -> N
 
 def test_where_no_score_has_passed_there_is_no_choice(suite: Path) -> None:
     audit_suite(suite, {"kid": {"blur": "sees"}})
-    answer = settle(state(read(suite, require=True)))
-    assert answer[0] == "There is no score to choose by."
+    answer = write_headline(state(read(suite, require=True)))
+    assert answer[0] == "No score can rank these models."
     assert len(answer) == 4  # and why, of each score
 
 

@@ -16,8 +16,10 @@ from PIL import Image
 from synthetic import FOUR, write_large_suite, write_suite
 
 from benchmarks.analysis import tidy
-from benchmarks.analysis.findings import Finding, find, settle
+from benchmarks.analysis.finding import Finding
+from benchmarks.analysis.findings import collect_findings
 from benchmarks.analysis.frames import Frames, gather
+from benchmarks.analysis.headline import write_headline
 from benchmarks.core.text import show_duration, show_number, show_p
 from benchmarks.records.schema import Environment, Git
 from benchmarks.records.store import read_record, read_suite, write_record
@@ -98,7 +100,7 @@ def read(content: bytes) -> Element:
 
 def prepare(folder: Path) -> tuple[Frames, list[Finding]]:
     frames = gather(read_suite(folder))
-    return frames, find(frames.runs, tidy.scores_frame(frames.results.records))
+    return frames, collect_findings(frames.runs, tidy.scores_frame(frames.results.records))
 
 
 def build(folder: Path, left_out: tuple[str, ...] = ()) -> bytes:
@@ -120,9 +122,9 @@ def test_the_answer_comes_first(folder: Path, built: Element) -> None:
     _, findings = prepare(folder)
     first, *_ = built.one("main").all("section")
     answers = [p.text for p in first.all("p") if "answer" in (p.attributes.get("class") or "")]
-    assert answers == settle(findings)
+    assert answers == write_headline(findings)
     assert [a.one("p", class_="headline").text for a in first.all("article")] == [
-        finding.headline for finding in findings
+        finding.summary for finding in findings
     ]
 
 
@@ -315,7 +317,7 @@ def rename(
         update={"contenders": entries, "command": "</script><script>alert(2)</script>"}
     )
     renamed = gather(replace(results, records=records, index=index))
-    findings = find(renamed.runs, tidy.scores_frame(records))
+    findings = collect_findings(renamed.runs, tidy.scores_frame(records))
     return renamed, findings, CHARTS, ["<script>alert(3)</script> is damaged"]
 
 

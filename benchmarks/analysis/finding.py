@@ -1,0 +1,237 @@
+"""A finding: what the runs of a suite show by one score, and the phrases that state it.
+
+No sentence is stronger than the tests of `statistics` behind it. A difference is called significant
+at a Holm-corrected p of at most 0.05; what is not significant is never called equal.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import pandas as pd
+
+from benchmarks.analysis.traits import name_route, name_size
+from benchmarks.core.text import join_words, plain, show_number
+from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS
+from benchmarks.statistics.rankings import compare_contenders
+
+NAMED = 4
+"""Models named in a list before the others are only counted."""
+
+
+class ScoreWords(NamedTuple):
+    """Words for a score: its symbol, which end is best, and what its leader is chosen for."""
+
+    symbol: str
+    best: str
+    use: str
+
+
+HEADLINE_SCORES = {
+    "fid": ScoreWords("FID", "lowest", "generation"),
+    "inception_score": ScoreWords("Inception Score", "highest", "generation"),
+    "reconstruction_mse": ScoreWords("MSE", "lowest", "reconstruction"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known about the contenders by one score.
+
+    Attributes:
+        metric: the score, of `HEADLINE_SCORES`.
+        runs: the runs that compete.
+        ranking: `rank_intervals`, with the columns uses_source, runs (their number), unscored
+            (runs without a score) and collapsed.
+        pairs: `compare_contenders`.
+        failures: what the score's audit failed for, as `Marks.state` has it.
+        refusal: why no model is ranked by it, where an audit is required or no two reconstruct
+            alike; ranking and pairs are empty then.
+        route: of reconstructions, the route by which all that are ranked reconstruct.
+        code_size: likewise, the number of values in their codes.
+        details: further sentences, the most important first.
+    """
+
+    metric: str
+    runs: pd.DataFrame
+    ranking: pd.DataFrame
+    pairs: pd.DataFrame
+    failures: str = ""
+    refusal: str = ""
+    route: str = ""
+    code_size: int | None = None
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """The leader and how sure its lead is, in one sentence."""
+        among = f"Among models that {self.among}, " if len(self.ranking) > 1 and self.among else ""
+        return self.refusal or f"{among}{_state_leader(self)}."
+
+    @property
+    def words(self) -> ScoreWords:
+        """The words for the score."""
+        return HEADLINE_SCORES[self.metric]
+
+    @property
+    def leader(self) -> str:
+        """The contender with the best mean."""
+        return str(self.ranking["contender"].iloc[0])
+
+    @property
+    def certain(self) -> bool:
+        """Whether the leader is significantly better than every other contender."""
+        return len(self.ranking) > 1 and bool(self.ranking["rank_high"].iloc[0] == 1)
+
+    @property
+    def among(self) -> str:
+        """What all that are ranked do: `encode and decode (codes of 16 numbers)`; or nothing."""
+        if self.code_size is None:
+            return ""
+        return f"{name_route(self.route)} ({name_size(self.code_size)})"
+
+    @property
+    def use(self) -> str:
+        """What its leader is chosen for."""
+        return f"{self.words.use}{self.among and f' among models that {self.among}'}"
+
+    @property
+    def scale(self) -> str:
+        """The score, and among which models it ranks."""
+        return f"{self.words.symbol}{self.among and f' among models that {self.among}'}"
+
+    @property
+    def unbeaten(self) -> list[str]:
+        """The contenders that none is significantly better than, the leader among them."""
+        return list(self.ranking.loc[self.ranking["rank_low"] == 1, "contender"])
+
+    @property
+    def tested(self) -> bool:
+        """Whether any two contenders could be tested."""
+        return bool(self.pairs["p_holm"].notna().any())
+
+    @property
+    def significant(self) -> pd.DataFrame:
+        """The pairs that differ significantly."""
+        return self.pairs[self.pairs["p_holm"] <= ALPHA]
+
+    @property
+    def rivals(self) -> pd.DataFrame:
+        """The leader's pairs."""
+        return self.pairs[self.pairs["first"] == self.leader]
+
+    @cached_property
+    def by_extractor(self) -> dict[str, pd.DataFrame]:
+        """By further extractor, `compare_contenders` of the FIDs in its features."""
+        columns = [str(column) for column in self.runs if str(column).startswith("fid@")]
+        return {column.split("@")[1]: compare_contenders(self.runs, column) for column in columns}
+
+
+def _state_leader(finding: Finding) -> str:
+    leader, words = plain(finding.leader), finding.words
+    value = show_number(finding.ranking["value"].iloc[0])
+    if len(finding.ranking) == 1:
+        return f"{leader} has {words.symbol} {value}; no other model has this score"
+    best = f"{leader} has the {words.best} {words.symbol} ({value})"
+    if not finding.tested:
+        return f"{best}, but {explain_untested(finding)}"
+    return f"{best}, {state_lead(finding.rivals, finding.ranking)}"
+
+
+def state_lead(rivals: pd.DataFrame, ranking: pd.DataFrame) -> str:
+    """Say what the tests between a leader and its rivals have shown, to follow its value.
+
+    Args:
+        rivals: the leader's pairs, of `compare_contenders`.
+        ranking: all contenders, for the number of seeds.
+    """
+    beaten = rivals[rivals["p_holm"] <= ALPHA]
+    left = rivals[~(rivals["p_holm"] <= ALPHA)]
+    if left.empty:
+        return _state_beaten(beaten, "all ")
+    tested = left[left["p_holm"].notna()]
+    seeds = f"{state_seeds(ranking)}{state_seeds_needed(left)}"
+    if beaten.empty:
+        others = "any other model" if len(left) > 1 else name_models(left["second"])
+        return f"but is not significantly different from {others} {seeds}"
+    parts = [
+        f"{words} {name_models(rows['second'])}{after}"
+        for rows, words, after in (
+            (tested, "is not significantly different from", f" {seeds}"),
+            (left[left["p_holm"].isna()], "could not be tested against", ""),
+        )
+        if len(rows)
+    ]
+    return f"but {' and '.join(parts)}; it is {_state_beaten(beaten)}"
+
+
+def _state_beaten(beaten: pd.DataFrame, every: str = "") -> str:
+    """`significantly better than b and c (p ≤ 0.013, Holm-corrected)`."""
+    few = len(beaten) <= NAMED
+    names = name_models(beaten["second"]) if few else f"{every}{len(beaten)} others"
+    return f"significantly better than {names} ({_state_largest_p(beaten['p_holm'])})"
+
+
+def _state_largest_p(p: "pd.Series[float]") -> str:
+    """The largest of p-values, in two digits rounded upwards: `p ≤ 0.013, Holm-corrected`."""
+    largest = float(p.max())
+    if largest < 0.001:
+        return "p < 0.001, Holm-corrected"
+    digits = 1 - math.floor(math.log10(largest))
+    shown = f"{math.ceil(largest * 10**digits) / 10**digits:g}"
+    return f"p {'=' if len(p) == 1 else '≤'} {shown}, Holm-corrected"
+
+
+def explain_untested(finding: Finding) -> str:
+    """Say why no difference could be tested."""
+    if finding.ranking["seeds"].nlargest(2).min() < FEWEST_SEEDS:
+        return f"differences cannot be tested with fewer than {FEWEST_SEEDS} seeds per model"
+    return "differences cannot be tested, since scores do not vary over seeds"
+
+
+def state_seeds(ranking: pd.DataFrame) -> str:
+    """The number of seeds: `with 3 seeds`, `with 1 to 3 seeds`."""
+    fewest, most = ranking["seeds"].min(), ranking["seeds"].max()
+    number = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"with {number} seed{'' if most == 1 else 's'}"
+
+
+def count_seeds_needed(pairs: pd.DataFrame) -> str:
+    """The seeds per model that pairs would need: `about 12`, `about 4 to 25`, `over 10,000`."""
+    known = pairs["seeds_needed"].dropna()
+    over = f"over {MOST_SEEDS:,}"
+    if known.empty:
+        return over
+    low = _round_seeds(int(known.min()))
+    high = _round_seeds(int(known.max())) if len(known) == len(pairs) else over
+    return f"about {low}" if low == high else f"about {low} to {high}"
+
+
+def state_seeds_needed(pairs: pd.DataFrame) -> str:
+    """The same in parentheses, of the pairs that were tested; empty where none was."""
+    tested = pairs[pairs["p_holm"].notna()]
+    if tested.empty:
+        return ""
+    return f" ({count_seeds_needed(tested)} seeds per model would be needed)"
+
+
+def _round_seeds(n: int) -> str:
+    """Two significant digits: no more is known of the seeds that would be needed."""
+    return f"{n if n < 100 else round(n, 2 - len(str(n))):,}"
+
+
+def show_share(share: float) -> str:
+    """A share in percent: `57 %`, `under 1 %`."""
+    return "under 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+
+
+def name_models(names: Iterable[str], word: str = "and") -> str:
+    """Names in a row, the first few of many: `a, b, c, d and 3 more`."""
+    return join_words([plain(name) for name in names], NAMED + 1, word=word)
+
+
+def join_few(texts: Sequence[str], comma: str = ", ") -> str:
+    """Texts in a row, the first few of many."""
+    return join_words(texts, NAMED + 1, comma)
