@@ -3,6 +3,7 @@
 A sentence is one function of a `Finding` in `DETAILS`.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -70,8 +71,8 @@ def collect_findings(
     return findings
 
 
-def _has_score(runs: pd.DataFrame, metric: str) -> "pd.Series[bool]":
-    return np.isfinite(runs[metric].astype(float))
+def _has_score(runs: pd.DataFrame, metric: str) -> np.ndarray:
+    return np.isfinite(runs[metric].to_numpy(float, na_value=math.nan))
 
 
 def _find_all(runs: pd.DataFrame, metric: str, marks: Marks) -> list[Finding]:
