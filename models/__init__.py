@@ -1,1 +1,1 @@
-"""The families of generative models, one file each; every one is a game that the harness trains."""
+"""The families of generative models, one file each; every one is a game for one training loop."""

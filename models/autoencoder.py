@@ -17,7 +17,7 @@ from models.base import (
     sampling,
     to_unit,
 )
-from models.networks.bodies import decoder, encoder
+from models.networks import decoder, encoder
 from models.networks.density import GENERATION, Density, DensityKind
 
 
@@ -46,31 +46,28 @@ class Autoencoder(GenerativeModel):
 
     @property
     def generation(self) -> str:  # type: ignore[override]
-        """How codes are drawn."""
+        """The way codes are drawn, in words."""
         return GENERATION[self.config.density]
 
     @property
     def caveat(self) -> str | None:
-        """Say that nothing made the codes follow the prior, where they are drawn from it."""
-        drawn = self.config.density == "prior"
-        return (
-            "its codes were never trained to follow the prior that they are drawn from"
-            if drawn
-            else None
-        )
+        """A note where codes are drawn from a prior that training did not make them follow."""
+        if self.config.density != "prior":
+            return None
+        return "its codes were never trained to follow the prior that they are drawn from"
 
     def players(self) -> list[Player]:
-        """One player, both networks."""
+        """Return one player with both networks."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         return [Player("autoencoder", parameters, self.error, Adam(self.config.lr))]
 
     def error(self, play: Step) -> Tensor:
-        """The squared error summed over pixels, averaged over images."""
+        """Return the squared error summed over pixels, averaged over images."""
         copies = self.decode(self.encoder(play.images))
         return (copies - play.images).square().flatten(1).sum(1).mean()
 
     def decode(self, z: Tensor) -> Tensor:
-        """Turn codes [n, latent] into images [n, C, H, W] in [0, 1]."""
+        """Decode codes [n, latent] to images [n, C, H, W] in [0, 1]."""
         return self.decoder(z).sigmoid()
 
     def finish(self, images: Tensor, rng: torch.Generator) -> None:
@@ -84,7 +81,7 @@ class Autoencoder(GenerativeModel):
         return map_batches(self.decode, self.density.sample(n, rng))
 
     def latent(self) -> Latent:
-        """Give the density of the codes, and what they are decoded to."""
+        """Return the density of the codes and their decoder."""
         density = self.density
         return Latent(self.config.latent, self.decode, density.sample, density.log_prob)
 

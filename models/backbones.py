@@ -2,10 +2,8 @@
 
 import warnings
 
-from models.networks.bodies import *  # noqa: F403
+from models.networks import *  # noqa: F403
 
 warnings.warn(
-    "models.backbones has become models.networks.bodies: import from there",
-    FutureWarning,
-    stacklevel=2,
+    "models.backbones has become models.networks: import from there", FutureWarning, stacklevel=2
 )

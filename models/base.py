@@ -1,4 +1,4 @@
-"""What a generative model is to the harness: a game of players, a sampler and a reconstructor."""
+"""The contract of a generative model: a game of players, a sampler and a reconstructor."""
 
 import math
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 Schedule = Literal["constant", "linear", "constant_linear", "cosine"]
-"""How the learning rate goes over training: linearly or by a cosine to 0, at once or from half."""
+"""The learning rate over training: linear or by a cosine to 0, from the start or from half."""
 
 
 class ModelConfig(BaseModel):
     """The hyper-parameters that every model has; a model's own `Config` adds to them.
 
-    A field set to None takes the value of the paper that the model follows.
+    A field that is None takes the value of the paper that the model follows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,7 +36,7 @@ def sampling(default: Any, **constraints: Any) -> Any:
 
 @dataclass(frozen=True)
 class Adam:
-    """The settings of the Adam optimiser (Kingma & Ba 2015, algorithm 1)."""
+    """The settings of the Adam optimizer (Kingma & Ba 2015, algorithm 1)."""
 
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)
@@ -44,14 +44,14 @@ class Adam:
 
 @dataclass
 class Step:
-    """What one round of play sees.
+    """What a training step shows to the players.
 
     Attributes:
         images: real images of the target domain, float32 [B, C, H, W] in [0, 1].
         source: images of the source domain, likewise; None unless the model `uses_source`.
-        rng: the generator of this round's randomness, on the images' device.
-        step: the number of rounds played before.
-        memo: what one player leaves for the next, e.g. the fakes of this round.
+        rng: the generator of this step's randomness, on the images' device.
+        step: the number of training steps before this one.
+        memo: what players share within the step, e.g. its generated images.
     """
 
     images: Tensor
@@ -61,7 +61,7 @@ class Step:
     memo: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Make the thing called `name` for the first player who asks, and hand it to the others."""
+        """Return the memo `name`, which `make` computes for the first player who asks."""
         if name not in self.memo:
             self.memo[name] = make()
         return self.memo[name]
@@ -69,7 +69,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Player:
-    """One who minimises `loss` over `parameters`, `updates` times a round on as many batches."""
+    """One who minimises `loss` over `parameters`, `updates` times a step on as many batches."""
 
     name: str
     parameters: list[nn.Parameter]
@@ -126,12 +126,12 @@ class GenerativeModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model's parameters live."""
+        """The device of the model's parameters."""
         return next(self.parameters()).device
 
     @property
     def code_size(self) -> int | None:
-        """How many numbers an image is reconstructed from: by default the recipe's `latent`.
+        """The count of numbers that an image is reconstructed from: by default the `latent`.
 
         None where there is no code.
         """
@@ -140,15 +140,15 @@ class GenerativeModel(nn.Module):
 
     @property
     def caveat(self) -> str | None:
-        """What to keep in mind when this model's scores are read, in words; None: nothing."""
+        """A note for readers of this model's scores, in words; None for none."""
         return None
 
     def players(self) -> list[Player]:
-        """Name the players in the order of play."""
+        """Return the players in the order in which they are updated."""
         raise NotImplementedError
 
     def compilable(self) -> list[nn.Module]:
-        """List the networks that `--compile` may compile: those differentiated only once."""
+        """Return the networks that `--compile` may compile: those differentiated only once."""
         return list(self.children())
 
     def finish(self, images: Tensor, rng: torch.Generator) -> None:
@@ -177,11 +177,11 @@ class GenerativeModel(nn.Module):
         raise NotImplementedError
 
     def latent(self) -> Latent | None:
-        """Give the codes that `sample` decodes; None for a model that generates otherwise."""
+        """Return the density of codes that `sample` decodes; None where it generates otherwise."""
         return None
 
     def log_weights(self, images: Tensor, count: int, rng: torch.Generator) -> Tensor | None:
-        """Weigh `count` codes drawn for each image by an encoder; None for a model without one.
+        """Return log weights of `count` codes an image from an encoder; None without one.
 
         Args:
             images: float32 [N, C, H, W] in [0, 1].
@@ -216,7 +216,7 @@ def draw_noise(n: int, size: int, rng: torch.Generator) -> Tensor:
 def standard_normal(
     dimension: int, decode: Callable[[Tensor], Tensor], deviation: float | None = None
 ) -> Latent:
-    """Give the latent of a model that decodes standard normal codes from `draw_noise`."""
+    """Return the latent of a model that decodes standard normal codes from `draw_noise`."""
 
     def log_prob(z: Tensor) -> Tensor:
         return -(z.square().sum(1) + dimension * math.log(2 * math.pi)) / 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.base import Adam, GenerativeModel, ModelConfig, Player, Schedule, Step, map_batches
 from models.gan import LOSSES
-from models.networks.bodies import (
+from models.networks import (
     Shape,
     decoder,
     encoder,
@@ -60,12 +60,12 @@ class CycleGAN(GenerativeModel):
 
     @property
     def code_size(self) -> int:
-        """How many numbers a cycle goes through: a source image, or a narrower bottleneck."""
+        """The count of numbers that a cycle passes: a source image, or a narrower bottleneck."""
         values = math.prod(self.shape)
         return values if self.config.backbone == "resnet" else min(values, self.config.latent)
 
     def players(self) -> list[Player]:
-        """Two teams: the generators, then the discriminators."""
+        """Return two players: both generators, then both discriminators."""
         adam = Adam(self.config.lr, self.config.betas)
         generators = [*self.G.parameters(), *self.F.parameters()]
         discriminators = [*self.D_X.parameters(), *self.D_Y.parameters()]
@@ -75,7 +75,7 @@ class CycleGAN(GenerativeModel):
         ]
 
     def generate(self, play: Step) -> Tensor:
-        """Adversarial, cycle and identity losses of both generators (eqs. 1 to 3, section 5.2)."""
+        """Return adversarial, cycle and identity losses of both generators (eqs. 1 to 3; 5.2)."""
         x, y = sources(play), play.images
         λ, n = self.config.cycle, len(y)
         # What one network maps goes through it in one pass: translations first, identities behind.
@@ -93,7 +93,7 @@ class CycleGAN(GenerativeModel):
         return loss
 
     def discriminate(self, play: Step) -> Tensor:
-        """Least-squares losses of both discriminators on real and past generated images."""
+        """Return both discriminators' least-squares losses on real and past generated images."""
         fake_x, fake_y = (fake.detach() for fake in play.memo["fakes"])
         old_x, old_y = self.past_X.exchange(fake_x, play), self.past_Y.exchange(fake_y, play)
         on_x = LEAST_SQUARES.discriminator(self.D_X(sources(play)), self.D_X(old_x))
@@ -134,9 +134,9 @@ class Past(nn.Module):
         self.register_buffer("images", torch.zeros(size, *shape))
 
     def exchange(self, fakes: Tensor, play: Step) -> Tensor:
-        """Keep some of `fakes` and give older ones in their place, each with probability one half.
+        """Keep some of `fakes` and return older ones for them, each with probability one half.
 
-        The first round fills the buffer with its own fakes.
+        The first step fills the buffer with its own.
         """
         size, device = len(self.images), fakes.device
         if play.step == 0:
@@ -150,14 +150,14 @@ class Past(nn.Module):
 
 
 def sources(play: Step) -> Tensor:
-    """Give the round's source images."""
+    """Return the step's source images."""
     if play.source is None:
         raise ValueError("CycleGAN needs a source domain")
     return play.source
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Give the mean absolute difference."""
+    """Return the mean absolute difference."""
     return (a - b).abs().mean()
 
 
@@ -176,13 +176,6 @@ def translator(config: CycleGAN.Config, shape: Shape) -> nn.Module:
 def critic(config: CycleGAN.Config, shape: Shape) -> nn.Module:
     """Build one discriminator: patches for the convolutional bodies, one score for `mlp`."""
     if config.backbone == "mlp":
-        return encoder(
-            "mlp",
-            shape,
-            1,
-            hidden=config.hidden,
-            width=config.critic_width,
-            norm="none",
-            activation=leaky_relu,
-        )
+        body: dict[str, Any] = {"hidden": config.hidden, "width": config.critic_width}
+        return encoder("mlp", shape, 1, norm="none", activation=leaky_relu, **body)
     return patch_discriminator(shape, config.critic_width, config.downsamplings)

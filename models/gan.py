@@ -19,7 +19,7 @@ from models.base import (
     map_batches,
     standard_normal,
 )
-from models.networks.bodies import Norm, decoder, encoder, initialise_dcgan, leaky_relu
+from models.networks import Norm, decoder, encoder, initialise_dcgan, leaky_relu
 
 
 class Loss(NamedTuple):
@@ -125,7 +125,7 @@ class GAN(GenerativeModel):
         return "none" if plain else "batch"
 
     def players(self) -> list[Player]:
-        """Let the discriminator play first, then the generator against it."""
+        """Return the discriminator, which is updated first, and the generator."""
         paper, config = self.loss, self.config
         adam = Adam(config.lr or paper.lr, config.betas or paper.betas)
         updates = config.critic_updates or paper.critic_updates
@@ -137,11 +137,11 @@ class GAN(GenerativeModel):
         ]
 
     def compilable(self) -> list[nn.Module]:
-        """Leave out a discriminator whose gradient is penalised: it is differentiated twice."""
+        """Return both networks, but no discriminator whose gradient is differentiated again."""
         return [self.G] if self.penalty_weight() or self.config.r1 else [self.G, self.D]
 
     def fakes(self, play: Step) -> Tensor:
-        """Generate as many images as the round has real ones, once for both players."""
+        """Generate as many images as the step has real ones, once for both players."""
 
         def make() -> Tensor:
             return self.decode(self.noise(len(play.images), play.rng))
@@ -149,7 +149,7 @@ class GAN(GenerativeModel):
         return play.once("fakes", make)
 
     def discriminate(self, play: Step) -> Tensor:
-        """The discriminator's loss, with its penalties."""
+        """Return the discriminator's loss with its penalties."""
         real, fake = play.images, self.fakes(play).detach()
         loss = self.loss.discriminator(*self.judge(real, fake))
         if penalty := self.penalty_weight():
@@ -161,25 +161,25 @@ class GAN(GenerativeModel):
         return loss
 
     def judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the discriminator's logits in one pass, or in two to keep batch statistics apart."""
+        """Return the discriminator's logits: one pass, or two to keep batch statistics apart."""
         if self.critic_norm() == "batch":
             return self.D(real), self.D(fake)
         on_real, on_fake = self.D(torch.cat([real, fake])).chunk(2)
         return on_real, on_fake
 
     def generate(self, play: Step) -> Tensor:
-        """The generator's loss."""
+        """Return the generator's loss."""
         if self.loss.relativistic:
             return self.loss.generator(*self.judge(play.images, self.fakes(play)))
         return self.loss.generator(None, self.D(self.fakes(play)))
 
     def penalty_weight(self) -> float:
-        """Give λ of the gradient penalty."""
+        """Return λ of the gradient penalty."""
         chosen = self.config.gradient_penalty
         return self.loss.gradient_penalty if chosen is None else chosen
 
     def slopes(self, x: Tensor) -> Tensor:
-        """‖∇D(x)‖² of each image, [B].
+        """Return ‖∇D(x)‖² of each image, [B].
 
         Gulrajani et al. (2017, eq. 3) penalise its root between real and fake images, Mescheder et
         al. (2018, eq. 9; R₁) itself at real ones.
@@ -193,7 +193,7 @@ class GAN(GenerativeModel):
         return torch.randn(n, self.config.latent, generator=rng, device=rng.device)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Turn codes [n, latent] into images [n, C, H, W] in [0, 1]."""
+        """Decode codes [n, latent] to images [n, C, H, W] in [0, 1]."""
         return self.G(z).sigmoid()
 
     def sample(self, n: int, rng: torch.Generator, source: Tensor | None = None) -> Tensor:
@@ -201,7 +201,7 @@ class GAN(GenerativeModel):
         return map_batches(self.decode, draw_noise(n, self.config.latent, rng))
 
     def latent(self) -> Latent:
-        """Give the standard normal prior and the generator."""
+        """Return the standard normal prior and the generator."""
         return standard_normal(self.config.latent, self.decode)
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:

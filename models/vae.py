@@ -20,7 +20,7 @@ from models.base import (
     sampling,
     to_unit,
 )
-from models.networks.bodies import decoder, encoder
+from models.networks import decoder, encoder
 from models.networks.density import GENERATION, Density, DensityKind
 
 
@@ -53,15 +53,15 @@ class VAE(GenerativeModel):
 
     @property
     def generation(self) -> str:  # type: ignore[override]
-        """How codes are drawn."""
+        """The way codes are drawn, in words."""
         return GENERATION[self.config.density]
 
     def players(self) -> list[Player]:
-        """One player, both networks."""
+        """Return one player with both networks."""
         return [Player("vae", list(self.parameters()), self.negative_elbo, Adam(self.config.lr))]
 
     def negative_elbo(self, play: Step) -> Tensor:
-        """E_q[−log p(x|z)] + β KL(q(z|x) ‖ p(z)) in nats (Kingma & Welling 2014, eq. 3)."""
+        """Return E_q[−log p(x|z)] + β KL(q(z|x) ‖ p(z)) in nats (Kingma & Welling 2014, eq. 3)."""
         x = play.images
         μ, log_σ2 = self.encoder(x).chunk(2, dim=1)
         z = draw_codes(μ, log_σ2, play.rng)
@@ -69,11 +69,11 @@ class VAE(GenerativeModel):
         return (self.cost(self.decoder(z), x) + self.config.beta * kl).mean()
 
     def cost(self, logits: Tensor, x: Tensor) -> Tensor:
-        """−log p(x|z) summed over pixels, [B]."""
+        """Return −log p(x|z) summed over pixels, [B]."""
         return self.pixel_costs(logits, x).sum(1)
 
     def pixel_costs(self, logits: Tensor, x: Tensor) -> Tensor:
-        """−log p(x|z) of each pixel, [B, C·H·W]."""
+        """Return −log p(x|z) of each pixel, [B, C·H·W]."""
         if self.config.likelihood == "bernoulli":
             return F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1)
         σ = self.config.sigma
@@ -81,7 +81,7 @@ class VAE(GenerativeModel):
         return squares.flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Give the mean image [n, C, H, W] in [0, 1] of codes [n, latent]."""
+        """Decode codes [n, latent] to mean images [n, C, H, W] in [0, 1]."""
         return self.decoder(z).sigmoid()
 
     def finish(self, images: Tensor, rng: torch.Generator) -> None:
@@ -110,7 +110,7 @@ class VAE(GenerativeModel):
         return Latent(self.config.latent, self.decode, density.sample, density.log_prob, deviation)
 
     def log_weights(self, images: Tensor, count: int, rng: torch.Generator) -> Tensor:
-        """Weigh codes by the model's own likelihood (Burda et al. 2016, eq. 8), in float64.
+        """Return log weights by the model's own likelihood (Burda et al. 2016, eq. 8), float64.
 
         A Bernoulli likelihood gives grey values no density: its weights compare among Bernoulli
         models alone.
@@ -119,7 +119,7 @@ class VAE(GenerativeModel):
 
     @torch.no_grad()
     def weigh(self, x: Tensor, count: int, rng: torch.Generator) -> Tensor:
-        """Give the log weights [K] of codes drawn for one image [1, C, H, W]."""
+        """Return the log weights [K] of codes drawn for one image [1, C, H, W]."""
         μ, log_σ2 = self.encoder(x).double().chunk(2, dim=1)
         ε = draw_noise(count, self.config.latent, rng).double()
         z = μ + (log_σ2 / 2).exp() * ε

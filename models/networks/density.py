@@ -18,7 +18,7 @@ GENERATION: dict[DensityKind, str] = {
     "normal": "from a Gaussian fitted to codes",
     "mixture": "from a mixture fitted to codes",
 }
-"""How a model draws codes by each, in words."""
+"""The way a model draws codes by each, in words."""
 
 
 class Density(nn.Module):

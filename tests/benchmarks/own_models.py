@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.base import Adam, GenerativeModel, ModelConfig, Player, Step
-from models.networks.bodies import mlp
+from models.networks import mlp
 
 
 class Average(GenerativeModel):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from models.cyclegan import CycleGAN, critic, translator
-from models.networks.bodies import (
+from models.networks import (
     Centre,
     Residual,
     decoder,

@@ -154,7 +154,7 @@ def test_files_of_a_folder_share_their_neighbours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "same"),
     [
-        ('"""The network bodies', '"""The bodies', True),
+        ('"""The encoder and', '"""The bodies and', True),
         ("def encoder(", "# A comment.\n\n\ndef encoder(", True),
         ("def encoder(", "def _unused():\n    return 1\n\n\ndef encoder(", False),
     ],
