@@ -1,7 +1,6 @@
 """The command `python -m benchmarks.audit`: ask the scores what they can see, on your own data."""
 
 import argparse
-import os
 import shlex
 import signal
 import sys
@@ -27,6 +26,7 @@ from benchmarks.config import registry
 from benchmarks.config.suite import Suite
 from benchmarks.core.errors import BadInput, printable, unknown
 from benchmarks.core.output import configure_output
+from benchmarks.core.processes import count_cores
 from benchmarks.core.signals import Interrupted, interruptible, uninterruptible
 from benchmarks.data.registry import DATASETS
 from benchmarks.evaluation.extractors import check_weights, choose_extractor
@@ -300,11 +300,6 @@ def make_material(options: argparse.Namespace, data: "Dataset", device: str) -> 
         weights=options.inception_weights,
         device=device,
     )
-
-
-def count_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_gpu(device: str) -> str | None:

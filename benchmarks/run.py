@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from benchmarks.config.paths import Paths
     from benchmarks.data import Dataset
     from benchmarks.evaluation.evaluator import Evaluator
-    from benchmarks.execution.events import Listener
+    from benchmarks.execution.events import Emit
     from benchmarks.execution.job import Job
     from benchmarks.records.schema import Record
 
@@ -516,7 +516,7 @@ def split_by_training(jobs: "list[Job]") -> "tuple[list[Job], list[Job]]":
 
 
 def share_training(
-    job: "Job", jobs: "list[Job]", made: "dict[str, Record]", emit: "Listener"
+    job: "Job", jobs: "list[Job]", made: "dict[str, Record]", emit: "Emit"
 ) -> "Job | None":
     """Adopt the training of another row of the same contender and seed, or its failure.
 
@@ -547,7 +547,7 @@ def share_training(
     return None
 
 
-def engage(options: argparse.Namespace, jobs: "list[Job]", emit: "Listener") -> "list[Record]":
+def engage(options: argparse.Namespace, jobs: "list[Job]", emit: "Emit") -> "list[Record]":
     """Carry out jobs by the engine of the user's choice."""
     from benchmarks.execution.local import choose_jobs, run_all
 

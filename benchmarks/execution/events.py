@@ -79,5 +79,5 @@ class Finished:
 
 Event = Planned | Started | Advanced | Saved | Drawn | Noticed | Finished
 
-Listener = Callable[[Event], None]
+Emit = Callable[[Event], None]
 """Is called with every event: a display, or what passes events on to another process."""

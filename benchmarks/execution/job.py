@@ -1,16 +1,11 @@
 """The unit of work: a run to do, and where it takes place."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.seeds import derive_seed
-from benchmarks.execution.events import Event
-
-Emit = Callable[[Event], None]
-"""Is told how a run gets on."""
 
 
 @dataclass(frozen=True)

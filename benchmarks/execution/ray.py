@@ -38,9 +38,9 @@ from benchmarks.core.signals import check_interrupted, uninterruptible
 from benchmarks.evaluation.feature_cache import CLASSIFIERS, load_classifier
 from benchmarks.execution.events import (
     Drawn,
+    Emit,
     Event,
     Finished,
-    Listener,
     Noticed,
     Saved,
     Started,
@@ -120,7 +120,7 @@ class Errand:
 
 
 def run_cluster(
-    jobs: list[Job], emit: Listener, address: str | None = None, gpu_share: float = 1.0
+    jobs: list[Job], emit: Emit, address: str | None = None, gpu_share: float = 1.0
 ) -> list[Record]:
     """Carry out every job on a Ray cluster and give the records in the jobs' order.
 
@@ -275,7 +275,7 @@ def signals_held() -> Iterator[None]:
 class Dispatch:
     """Sends jobs to the nodes, takes in what they send back, and sends again what was lost."""
 
-    def __init__(self, ray: Any, jobs: list[Job], emit: Listener, gpu_share: float) -> None:
+    def __init__(self, ray: Any, jobs: list[Job], emit: Emit, gpu_share: float) -> None:
         self.ray, self.jobs, self.emit, self.gpu_share = ray, jobs, emit, gpu_share
         self.todo = deque(Errand(job) for job in jobs)
         self.going: dict[Any, Errand] = {}

@@ -16,8 +16,8 @@ from benchmarks.config.registry import hash_model
 from benchmarks.config.spec import CALIBRATION, RunSpec
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.signals import check_interrupted, interrupt_requested
-from benchmarks.execution.events import Noticed, Saved
-from benchmarks.execution.job import Emit, Job
+from benchmarks.execution.events import Emit, Noticed, Saved
+from benchmarks.execution.job import Job
 from benchmarks.records.schema import Picture, Record, TrainedRecord
 from benchmarks.records.store import read_record, read_sealed, write_sealed
 from benchmarks.training.checkpoint import Damaged, load_all, read_about, save_tensors

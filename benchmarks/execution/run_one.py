@@ -36,8 +36,8 @@ from benchmarks.evaluation.evaluator import (
     draw_samples,
 )
 from benchmarks.evaluation.loading import load_evaluator
-from benchmarks.execution.events import Advanced, Drawn, Saved, Started
-from benchmarks.execution.job import Emit, Job
+from benchmarks.execution.events import Advanced, Drawn, Emit, Saved, Started
+from benchmarks.execution.job import Job
 from benchmarks.execution.plan import model_version
 from benchmarks.execution.resume import (
     FILM,

@@ -12,6 +12,7 @@ import pytest
 from commands import PATIENCE, Command, Session
 from kills import check_files, find_workers, take_stock, wait_for
 
+from benchmarks.core import processes
 from benchmarks.core.signals import Interrupted, interruptible, uninterruptible
 from benchmarks.execution import local
 
@@ -107,17 +108,14 @@ class Failing:
         return "a record"
 
 
-def test_a_worker_asked_to_end_while_a_write_fails_does_not_wait_for_another_job(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(local, "run", Failing())
+def test_a_worker_asked_to_end_while_a_write_fails_does_not_wait_for_another_job() -> None:
     ours, theirs = Pipe()
-    ours.send("a job")
-    ours.send("another")
+    ours.send(("a job",))
+    ours.send(("another",))
     with pytest.raises(SystemExit) as raised:
-        local.work(theirs)
+        processes.serve(theirs, 0, Failing(), None)
     assert raised.value.code == 143
-    assert ours.recv() == "a record"
+    assert ours.recv().value == "a record"
     assert not ours.poll()
 
 

@@ -1,6 +1,5 @@
 """A dozen kills, as `tests/faults/kills.py` deals out a hundred."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -9,12 +8,12 @@ from kills import put_to_the_test
 
 from benchmarks.config.paths import Paths
 from benchmarks.config.suite import build_suite
+from benchmarks.core.processes import Death
 from benchmarks.data import load_dataset
 from benchmarks.execution.job import Job
-from benchmarks.execution.local import Worker
+from benchmarks.execution.local import record_death
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import run
-from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record
 
 TABLE = {"images": 320, "batch": 32, "seeds": 1, "samples": 64, "extractor": "random"}
@@ -49,10 +48,7 @@ def test_a_worker_killed_after_its_last_write_takes_no_record_away(tmp_path: Pat
     job = Job(spec, "test", place)
     record = run(job, lambda message: None)
     assert record.status == "ok"
-    worker = Worker(0)
-    worker.begin(job)
-    os.kill(worker.process.pid or 0, signal.SIGKILL)
-    heard = worker.hear()
-    assert isinstance(heard, Record)
+    death = Death(-signal.SIGKILL)
+    heard = record_death(job, death, None)
     assert heard.reason == "its worker process was ended by signal 9, perhaps for want of memory"
     assert read_record(job.folder) == record

@@ -15,8 +15,8 @@ from inspect import signature
 from typing import Any
 
 from benchmarks.execution import local, run_one
-from benchmarks.execution.events import Event, Saved
-from benchmarks.execution.job import Emit, Job
+from benchmarks.execution.events import Emit, Event, Saved
+from benchmarks.execution.job import Job
 from benchmarks.records.schema import Record
 from benchmarks.reporting import report
 from benchmarks.run import main

@@ -4,7 +4,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +13,14 @@ from benchmarks.analysis.tidy import scores_frame, write_csv
 from benchmarks.execution import local
 from benchmarks.execution.events import Event, Started
 from benchmarks.execution.job import Job
-from benchmarks.execution.local import SHARE, choose_jobs, one_gpu, run_all, run_local
+from benchmarks.execution.local import (
+    SHARE,
+    choose_gpu,
+    choose_jobs,
+    run_all,
+    run_local,
+    visible_gpus,
+)
 from benchmarks.records.store import read_record
 
 Plan = Callable[..., list[Job]]
@@ -59,22 +65,6 @@ def test_workers_end_with_what_started_them(plan: Plan) -> None:
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.parametrize("end", [local.Worker.end, lambda worker: local.dismiss([worker])])
-def test_an_idle_worker_ends_though_a_signal_is_lost(
-    end: Callable[[local.Worker], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = local.Worker(0)
-    monkeypatch.setattr(worker.process, "terminate", lambda: None)
-    ending = threading.Thread(target=end, args=(worker,), daemon=True)
-    ending.start()
-    ending.join(60)
-    try:
-        assert not ending.is_alive()
-        assert worker.process.exitcode is not None
-    finally:
-        worker.process.kill()
-
-
 def test_no_jobs_need_no_workers() -> None:
     assert run_all([], 4, Heard()) == []
 
@@ -103,8 +93,8 @@ def test_gpus_are_shared_out_by_the_declared_part(monkeypatch: pytest.MonkeyPatc
     assert choose_jobs(100, 1, "cuda:1", 0.25) == 4
     assert choose_jobs(2, 1, "cuda", 0.1) == 2
     shown = []
+    gpus = visible_gpus()
     for number in range(5):
-        with one_gpu(number):
-            shown.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        choose_gpu(gpus, number)
+        shown.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert shown == ["2", "5", "7", "2", "5"]
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,5,7"
