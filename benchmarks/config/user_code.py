@@ -1,7 +1,7 @@
-"""The user's own code: which modules a model is made of, and importing them.
+"""The user's own code: the modules that a model is made of, their hash, and importing them.
 
-What is imported is read from the source, so that the key of a run covers it whether or not it has
-been imported yet. The user's own is what is neither installed nor part of this program.
+Imports are read from the source, so that a run's spec covers them whether or not they have been
+imported yet. A module is the user's own if it is neither installed nor part of this program.
 """
 
 import ast
@@ -23,15 +23,15 @@ STDLIB = Path(os.__file__).parent
 INSTALLED = frozenset(("site-packages", "dist-packages"))
 
 _imported: dict[str | None, bytes] = {}
-"""The content of the user's own modules as they were imported last, by their files."""
+"""The content of the user's own modules when they were imported last, by file."""
 
 _siblings: dict[str, dict[str, ModuleType]] = {}
 """The modules that each of the user's files has imported: those of two files may be namesakes."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a module is, and its source; none of a folder without `__init__.py`."""
+class ModuleSource:
+    """A module and its source, which is empty for a folder without `__init__.py`."""
 
     spec: ModuleSpec
     content: bytes
@@ -42,29 +42,29 @@ class Source:
         return self.spec.origin if self.spec.has_location else None
 
 
-def find_own(place: str) -> dict[str, Source]:
-    """Find the modules of the user's own that a place is made of, by their names.
+def find_user_modules(place: str) -> dict[str, ModuleSource]:
+    """Find the user's own modules that a place is made of, by name.
 
     Args:
         place: `file.py`, which itself is found under the name "", or `package.module`.
     """
-    found: dict[str, Source | None] = {}
+    found: dict[str, ModuleSource | None] = {}
     if place.endswith(".py"):
         with importable(place):
             file = spec_from_file_location("", Path(place).absolute())
             assert file is not None
-            follow(file, is_own, found)
+            read_module(file, is_user_module, found)
     elif place:
-        trace(place, is_own, found)
+        trace_imports(place, is_user_module, found)
     return {name: source for name, source in found.items() if source}
 
 
-def hash_own(place: str) -> str:
+def hash_user_code(place: str) -> str:
     """Return the first 8 hex digits of the SHA-256 of a place's own modules; "" without any."""
-    return hash_sources(find_own(place))
+    return hash_sources(find_user_modules(place))
 
 
-def hash_sources(sources: dict[str, Source]) -> str:
+def hash_sources(sources: dict[str, ModuleSource]) -> str:
     """Hash modules with their names; a file alone has the hash of its bytes."""
     files = sorted((name, source.content) for name, source in sources.items() if source.file)
     content = b"\0".join(name.encode() + content for name, content in files)
@@ -72,26 +72,26 @@ def hash_sources(sources: dict[str, Source]) -> str:
 
 
 def hash_program(module: str) -> str:
-    """Return 8 hex digits of what a module and those it imports from its package do.
+    """Hash a module and those that it imports from its package, to 8 hex digits.
 
     Comments, docstrings and layout do not count, nor does Python's version.
     """
     package = module.partition(".")[0]
-    found: dict[str, Source | None] = {}
-    trace(module, lambda spec: spec.name.partition(".")[0] == package, found)
-    trees = [(name, outline(ast.parse(s.content))) for name, s in sorted(found.items()) if s]
+    found: dict[str, ModuleSource | None] = {}
+    trace_imports(module, lambda spec: spec.name.partition(".")[0] == package, found)
+    trees = [(name, normalize(ast.parse(s.content))) for name, s in sorted(found.items()) if s]
     return hashlib.sha256(repr(trees).encode()).hexdigest()[:8]
 
 
-def outline(node: object) -> object:
+def normalize(node: object) -> object:
     """Return a syntax tree as nested tuples, without strings that stand alone as docstrings do.
 
     Fields without a value are left out, since later versions of Python have more of them.
     """
     if isinstance(node, list):
-        return tuple(outline(item) for item in node if not is_docstring(item))
+        return tuple(normalize(item) for item in node if not is_docstring(item))
     if isinstance(node, ast.AST):
-        fields = ((name, outline(value)) for name, value in ast.iter_fields(node))
+        fields = ((name, normalize(value)) for name, value in ast.iter_fields(node))
         return type(node).__name__, *(field for field in fields if field[1] not in (None, ()))
     return repr(node) if node is not None else None
 
@@ -102,39 +102,41 @@ def is_docstring(node: object) -> bool:
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def trace(name: str, wanted: Callable[[ModuleSpec], bool], found: dict[str, Source | None]) -> None:
-    """Find a module, the packages that it is in and all that they import, as far as it is wanted.
+def trace_imports(
+    name: str, wanted: Callable[[ModuleSpec], bool], found: dict[str, ModuleSource | None]
+) -> None:
+    """Find a module, the packages that it is in and all that they import, if `wanted`.
 
     Args:
         name: its full name.
-        wanted: whether a module is followed.
-        found: is filled; None stands for what is not wanted or no module.
+        wanted: returns whether a module is followed.
+        found: filled here; None stands for a name that is not wanted or no module.
     """
     package = name.rpartition(".")[0]
     if package:
-        trace(package, wanted, found)
+        trace_imports(package, wanted, found)
     if name in found:
         return
     parent = found.get(package)
-    spec = locate(name, parent.spec if parent else None)
+    spec = find_module(name, parent.spec if parent else None)
     if spec and wanted(spec):
-        follow(spec, wanted, found)
+        read_module(spec, wanted, found)
     else:
         found[name] = None
 
 
-def follow(
-    spec: ModuleSpec, wanted: Callable[[ModuleSpec], bool], found: dict[str, Source | None]
+def read_module(
+    spec: ModuleSpec, wanted: Callable[[ModuleSpec], bool], found: dict[str, ModuleSource | None]
 ) -> None:
     """Read a module's source and trace what it imports."""
     file = spec.origin if spec.has_location else None
     content = Path(file).read_bytes() if file else b""
-    found[spec.name] = Source(spec, content)
+    found[spec.name] = ModuleSource(spec, content)
     for name in list_imports(content, spec.parent or "") if str(file).endswith(".py") else ():
-        trace(name, wanted, found)
+        trace_imports(name, wanted, found)
 
 
-def locate(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
+def find_module(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
     """Find a module without importing the package that it is in."""
     if "." not in name:
         specs = (finder.find_spec(name, None) for finder in sys.meta_path)
@@ -144,7 +146,7 @@ def locate(name: str, package: ModuleSpec | None) -> ModuleSpec | None:
     return next(filter(None, (finder.find_spec(name) for finder in finders)), None)
 
 
-def is_own(spec: ModuleSpec) -> bool:
+def is_user_module(spec: ModuleSpec) -> bool:
     """Return whether a module is the user's own."""
     files = [spec.origin] if spec.has_location else spec.submodule_search_locations or []
     places = [Path(file) for file in files if file]
@@ -169,9 +171,9 @@ def list_imports(content: bytes, package: str) -> Iterator[str]:
 
 @contextmanager
 def importable(file: str) -> Iterator[None]:
-    """Let the modules beside a file be imported, as where Python runs it.
+    """Make the modules beside a file importable, as where Python runs it.
 
-    No bytecode is left of them: a change within the same second might go unnoticed by it.
+    No bytecode is written: with it, a change within the same second might go unnoticed.
     """
     folder, before = str(Path(file).absolute().parent), sys.dont_write_bytecode
     sys.path.insert(0, folder)
@@ -183,13 +185,13 @@ def importable(file: str) -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def import_own(place: str) -> ModuleType:
-    """Import `file.py` or `package.module`; once, unless something that it is made of changes.
+def import_user_code(place: str) -> ModuleType:
+    """Import `file.py` or `package.module`; once, unless a module that it is made of changes.
 
-    A file's folder is importable while the file is imported. What it has imported from there stays
-    in `sys.modules` until another file is, which may have modules of the same names.
+    A file's folder is importable while the file is imported. The modules that it imports from there
+    stay in `sys.modules` until another file is imported, which may have modules of the same names.
     """
-    own = find_own(place)
+    own = find_user_modules(place)
     name = f"user_model_{hash_sources(own)}" if place.endswith(".py") else place
     if name == place or name not in sys.modules:
         forget(own)
@@ -204,8 +206,8 @@ def import_own(place: str) -> ModuleType:
     return sys.modules[name]
 
 
-def forget(own: dict[str, Source]) -> None:
-    """Remove modules from `sys.modules` where a namesake or an earlier version of one is there."""
+def forget(own: dict[str, ModuleSource]) -> None:
+    """Remove modules from `sys.modules` where it holds a namesake or an earlier version of one."""
     for name, source in own.items():
         earlier = _imported.get(source.file, source.content) != source.content
         if name in sys.modules and (

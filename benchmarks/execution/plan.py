@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from benchmarks.config import registry
 from benchmarks.config.spec import DataSpec, RunSpec, Sampler
-from benchmarks.config.user_code import hash_own
+from benchmarks.config.user_code import hash_user_code
 from benchmarks.core.errors import FAILURES, BadInput, unknown
 from benchmarks.evaluation.extractors import choose_extractor
 
@@ -271,5 +271,5 @@ def count_samples(suite: Suite, data: "Dataset", place: str, translators: list[s
 
 def model_version(reference: str, model: "type[GenerativeModel] | GenerativeModel") -> str:
     """Tell which version of a model's code a run is made with; the user's own by its hash."""
-    code = hash_own(reference.rpartition(":")[0]) if ":" in reference else ""
+    code = hash_user_code(reference.rpartition(":")[0]) if ":" in reference else ""
     return f"{model.version}@{code}" if code else str(model.version)

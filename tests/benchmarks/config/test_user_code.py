@@ -9,7 +9,7 @@ import pytest
 
 import benchmarks
 from benchmarks.config.registry import hash_model, load_model
-from benchmarks.config.user_code import find_own, hash_own
+from benchmarks.config.user_code import find_user_modules, hash_user_code
 from benchmarks.core.errors import BadInput
 from benchmarks.execution.plan import model_version
 
@@ -48,7 +48,8 @@ def test_a_file_that_imports_nothing_of_its_own_keeps_its_key(tmp_path: Path) ->
         "import os.path\nimport torch, yaml_that_nobody_has\nfrom models.base import ModelConfig\n"
     )
     (tmp_path / "mine.py").write_text(text)
-    assert hash_own(str(tmp_path / "mine.py")) == hashlib.sha256(text.encode()).hexdigest()[:8]
+    expected = hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert hash_user_code(str(tmp_path / "mine.py")) == expected
     assert model_version(f"{OWN}:Average", load_model(f"{OWN}:Average")) == (
         f"1@{hashlib.sha256(OWN.read_bytes()).hexdigest()[:8]}"
     )
@@ -85,16 +86,16 @@ def test_a_key_covers_all_that_is_imported(line: str, tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     place, path = str(tmp_path / "mine.py"), list(sys.path)
     expected = {"", *IMPORTS[line]} | ({"mine"} if "plain" in IMPORTS[line] else set())
-    found = find_own(place)
+    found = find_user_modules(place)
     assert set(found) == expected
-    before = hash_own(place)
+    before = hash_user_code(place)
     for source in found.values():
         if source.file:
             kept = Path(source.file).read_bytes()
             Path(source.file).write_bytes(kept + b"\n#")
-            assert hash_own(place) != before
+            assert hash_user_code(place) != before
             Path(source.file).write_bytes(kept)
-    assert hash_own(place) == before
+    assert hash_user_code(place) == before
     assert sys.path == path
 
 
@@ -107,7 +108,7 @@ def test_a_module_of_the_users_own_has_a_key_too(
     shutil.copy(tmp_path / "top/mine.py", tmp_path / "top/package/mine.py")
     kind = load_model("package.mine:Mine")
     before = model_version("package.mine:Mine", kind)
-    assert before == f"1@{hash_own('package.mine')}"
+    assert before == f"1@{hash_user_code('package.mine')}"
     assert load_model("package.mine:Mine") is kind
     (tmp_path / "top/layers.py").write_text(LAYERS.format(222))
     assert model_version("package.mine:Mine", kind) != before
