@@ -88,7 +88,8 @@ def resident(pid: int) -> int:
 
 def outputs(folder: str) -> int:
     """Check that the main job's tables and plots are there and make sense."""
-    from benchmarks.analysis.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
+    from benchmarks.analysis.columns import COMPARISON_COLUMNS
+    from benchmarks.analysis.frames import TIDY_COLUMNS
     from benchmarks.core.text import escape_latex, escape_markdown
     from benchmarks.reporting.plots import PLOTS
 

@@ -277,8 +277,8 @@ def check_extractors(data: "Dataset", spec: RunSpec, place: "Paths") -> Iterator
 def recall_accuracy(folder: Path, fingerprint: str) -> float | None:
     """Return how often the classifier was right in an earlier comparison of the same data."""
     from benchmarks.analysis.audits import find_fingerprints
+    from benchmarks.analysis.notes import find_accuracy
     from benchmarks.records.store import read_suite
-    from benchmarks.reporting.tables import find_accuracy
 
     with suppress(BadInput):
         results = read_suite(folder)
@@ -441,9 +441,9 @@ def carry_out(
     specs: list[RunSpec],
 ) -> int:
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
+    from benchmarks.analysis.notes import doubt_features
     from benchmarks.execution.run_one import calibrate, fixed_threads
     from benchmarks.reporting.report import write_reports
-    from benchmarks.reporting.tables import doubt_features
 
     jobs = find_jobs(options, specs, name, folder)
     with fixed_threads(suite.threads), console.status("scoring real images and noise"):
@@ -463,10 +463,10 @@ def train_all(
     """Carry out every run that is not finished, longest first, and give all records in order."""
     from rich.console import Console
 
+    from benchmarks.analysis.notes import note_other_code
     from benchmarks.cli.display import Mode, make_display
     from benchmarks.execution.events import Planned
     from benchmarks.execution.run_one import estimate_work
-    from benchmarks.reporting.tables import note_other_code
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
     if changed := adopt_trainings(todo):

@@ -20,8 +20,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.tidy import HEADLINES, runs_by_contender, shown_extractor
-from benchmarks.analysis.traits import PAIRS, find_protocol, read_traits
+from benchmarks.analysis.columns import HEADLINES, PAIRS
+from benchmarks.analysis.lookup import (
+    find_protocol,
+    read_traits,
+    runs_by_contender,
+    shown_extractor,
+)
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from benchmarks.analysis.traits import name_route, name_size
+from benchmarks.analysis.lookup import name_route, name_size
 from benchmarks.core.text import join_words, plain, show_number
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS
 from benchmarks.statistics.rankings import compare_contenders

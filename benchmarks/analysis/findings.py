@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from benchmarks.analysis.columns import PAIRS
 from benchmarks.analysis.finding import (
     HEADLINE_SCORES,
     NAMED,
@@ -19,8 +20,8 @@ from benchmarks.analysis.finding import (
     show_share,
     state_lead,
 )
+from benchmarks.analysis.lookup import name_size
 from benchmarks.analysis.marks import UNMARKED, Marks, state_audit
-from benchmarks.analysis.traits import PAIRS, name_size
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import join_words, plain, show_number
 from benchmarks.records.schema import EXTERNAL, SCORED
@@ -51,7 +52,7 @@ def collect_findings(
 
     Args:
         runs: `frames.Frames.runs`; calibration runs and images of other programs do not compete.
-        scores: `tidy.scores_frame`, for the components of FID's variance.
+        scores: `frames.scores_frame`, for the components of FID's variance.
         marks: what their audit found.
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]

@@ -15,58 +15,31 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.audits import Audit, find_audit
-from benchmarks.analysis.marks import Marks
-from benchmarks.analysis.tidy import (
-    COSTS,
-    FIRST,
-    FURTHER,
-    comparison_frame,
-    costs_frame,
-    runs_by_contender,
-    score_of,
-    scores_frame,
-    scores_of,
-    shown_extractor,
-)
-from benchmarks.analysis.traits import (
-    NO_ROUTE,
-    find_protocol,
+from benchmarks.analysis.columns import COSTS, FIRST, FURTHER
+from benchmarks.analysis.comparison import comparison_frame
+from benchmarks.analysis.lookup import (
+    categorize,
     find_route,
     name_training,
     read_traits,
+    runs_by_contender,
+    scores_of,
+    shown_extractor,
 )
-from benchmarks.config.spec import CALIBRATION
+from benchmarks.analysis.marks import Marks
+from benchmarks.analysis.pictures import ARRAYS, pictures_frame
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.records.schema import EXTERNAL, SCORED, Record, Score
-from benchmarks.records.store import Results, read_history, read_picture, read_suite
+from benchmarks.records.schema import SCORED, Record, Score
+from benchmarks.records.store import Results, read_history, read_suite
 from benchmarks.statistics import SeedInterval, interval_over_seeds
 
 CURVES, ALL_CURVES = 100, 1_000
 """Seeds of a contender, and runs in all, whose histories are read."""
 EXTRACTORS = 8
 """Extractors beside the shown one whose FID has a column of its own."""
-KINDS = {
-    "samples": "fid",
-    "reconstructions": "reconstruction_mse",
-    "translations": None,
-    "neighbours": "near_copies",
-    "interpolations": None,
-    "evolution": "fid",
-}
-"""Kinds of pictures, each with the metric whose score stands beside it."""
-PICTURE_COLUMNS = (
-    *("contender", "family", "seed", "run", "status", "reason", "kind", "tiles", "images"),
-    *("metric", "value", "protocol", "mean_fid"),
-)
-EXPECTED = ("samples", "reconstructions")
-"""Kinds of pictures whose lack is shown."""
 IDENTITY = ("contender", "family", "seed", "status", "reason", "run", "extractor")
 MODEL = ("training", "uses_source", "route", "code_size")
 LENGTHS = ("samples", "steps", "training_images", "best_step")
-
-
-ARRAYS = frozenset(("tiles", "images"))
-"""Columns of pictures whose cells are arrays and lists."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +49,7 @@ class Frames:
     Attributes:
         results: what they are of.
         runs: a row a run, see `runs_frame`.
-        comparison: a row a contender, see `tidy.comparison_frame`.
+        comparison: a row a contender, see `comparison.comparison_frame`.
         history: a row a logged step of the runs that are drawn, see `gather`.
         pictures: a row a picture that is drawn, see `gather`.
         warnings: a line for each history, picture or audit that could not be read.
@@ -114,7 +87,7 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
     """
     warnings = list[str]()
     runs = runs_by_contender(results.records)
-    limit = curves(len(_categorical(results, []).categories))
+    limit = curves(len(categorize(results, []).categories))
     drawn = [record for records in runs.values() for record in records[:limit]]
     logs = [(r, log) for r in drawn if (log := _log(results, r, warnings)) is not None]
     comparison = comparison_frame(results)
@@ -123,7 +96,7 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
         runs=runs_frame(results),
         comparison=comparison,
         history=_history(results, logs),
-        pictures=_pictures(results, comparison, warnings),
+        pictures=pictures_frame(results, comparison, warnings),
         warnings=warnings,
         audit=find_audit(results, warnings),
         require_audit=require_audit,
@@ -141,7 +114,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
     Columns: contender (categorical), family, seed, status, reason, run; extractor, the one of the
     scores; samples, the number that FID was taken of; <metric>, <metric>_low and <metric>_high for
     each metric that any run has, NaN where the run has none or was not scored; fid@<extractor>,
-    FID by the other extractors; the costs of `tidy.COSTS`; steps, training_images, best_step and
+    FID by the other extractors; the costs of `columns.COSTS`; steps, training_images, best_step and
     training_flops; training, the contender whose training the run comes from (rows by several
     samplers share one); uses_source, route and code_size, as `traits` has them of the model.
     """
@@ -152,7 +125,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
     scores = [f"{name}{end}" for name in found for end in ("", "_low", "_high")]
     scores += [f"fid@{other}" for other in others]
     frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops", *MODEL])
-    frame["contender"] = _categorical(results, frame["contender"])
+    frame["contender"] = categorize(results, frame["contender"])
     whole = dict.fromkeys(("seed", "parameters", *LENGTHS, "code_size"), "Int64")
     numbers = dict.fromkeys([*scores, *(c for c in COSTS if c != "parameters")], "float64")
     return frame.astype({**whole, **numbers, "training_flops": "float64"})
@@ -210,13 +183,6 @@ def _other_extractors(records: Iterable[Record], shown: str | None) -> list[str]
     return [name for name in dict.fromkeys(used) if name != shown][:EXTRACTORS]
 
 
-def _categorical(results: Results, names: Iterable[str]) -> "pd.Categorical[Any]":
-    """Contenders as categories in the suite's order, whoever else there is at the end."""
-    entries = [entry.name for entry in results.index.contenders]
-    further = [record.contender for record in results.records]
-    return pd.Categorical(list(names), categories=list(dict.fromkeys(entries + further)))
-
-
 def _log(results: Results, record: Record, warnings: list[str]) -> pd.DataFrame | None:
     try:
         return read_history(results.run_folder(record))
@@ -235,7 +201,7 @@ def _history(results: Results, logs: Sequence[tuple[Record, pd.DataFrame]]) -> p
     records = [record for record, _ in logs]
     runs = pd.DataFrame(
         {
-            "contender": _categorical(results, [record.contender for record in records]),
+            "contender": categorize(results, [record.contender for record in records]),
             "seed": pd.array([record.seed for record in records], dtype="Int64"),
             "run": [record.run for record in records],
             "status": [record.status for record in records],
@@ -244,89 +210,6 @@ def _history(results: Results, logs: Sequence[tuple[Record, pd.DataFrame]]) -> p
     )
     repeated = runs.loc[runs.index.repeat(lengths)].reset_index(drop=True)
     return pd.concat([repeated, frame], axis="columns")
-
-
-def _pictures(results: Results, comparison: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
-    """The pictures of a run of each contender, and what is missing of it."""
-    runs = runs_by_contender(results.records)
-    extractor = shown_extractor(results.records)
-    families = {entry.name: entry.family for entry in results.index.contenders}
-    fids = dict(zip(comparison["contender"], comparison["fid"], strict=True))
-    rows = []
-    for name in _categorical(results, []).categories:
-        record = pick(runs.get(name, []))
-        identity = _picture_identity(name, families.get(name), runs.get(name, []), record)
-        for kind in _kinds(record, families.get(name)):
-            tiles = _tiles(results, record, kind, warnings)
-            if tiles is None and kind not in EXPECTED:
-                continue
-            cells = {"kind": kind, "tiles": tiles, "images": None, "mean_fid": fids.get(name)}
-            if kind == "evolution" and record and tiles is not None:
-                seen = record.pictures[kind].seen
-                cells["images"] = tuple(seen) if len(seen) == len(tiles) else None
-            rows.append({**identity, **cells, **_score_cells(record, KINDS[kind], extractor)})
-    frame = pd.DataFrame(rows, columns=[*PICTURE_COLUMNS])
-    frame["contender"] = _categorical(results, frame["contender"])
-    numbers = {"value": "float64", "mean_fid": "float64"}
-    return frame.astype({"seed": "Int64", "tiles": object, "images": object, **numbers})
-
-
-def pick(records: Sequence[Record]) -> Record | None:
-    """The run whose pictures stand for its contender: the first that went well.
-
-    If none did, the first that was scored nevertheless, or that came far enough for samples.
-    """
-    scored = [record for record in records if record.status in SCORED]
-    came_far = (record for record in records if "samples" in record.pictures)
-    well = (record for record in scored if record.status == "ok")
-    return next(well, None) or next(iter(scored), None) or next(came_far, None)
-
-
-def _picture_identity(
-    name: str, family: str | None, records: Sequence[Record], record: Record | None
-) -> dict[str, Any]:
-    """Whose picture it is, or of whose lack of pictures the first run tells."""
-    shown = record or (records[0] if records else None)
-    cells = {key: getattr(shown, key, None) for key in ("seed", "run", "status", "reason")}
-    return {"contender": name, "family": family or CALIBRATION, **cells}
-
-
-def _kinds(record: Record | None, family: str | None) -> list[str]:
-    """The kinds of pictures that a run has or should have."""
-    trained = family not in {None, EXTERNAL}
-    expected = EXPECTED if trained else EXPECTED[:1]
-    if record and find_route(record) == NO_ROUTE:
-        expected = EXPECTED[:1]
-    had = record.pictures if record else {}
-    if record and record.status not in SCORED:
-        had = {kind: had[kind] for kind in ("samples", "evolution") if kind in had}
-    return [kind for kind in KINDS if kind in had or kind in expected]
-
-
-def _tiles(
-    results: Results, record: Record | None, kind: str, warnings: list[str]
-) -> np.ndarray | None:
-    """A run's picture, None where it has none or it cannot be read."""
-    if record is None or kind not in record.pictures:
-        return None
-    try:
-        return read_picture(results.run_folder(record), record.pictures[kind])
-    except BadInput as error:
-        warnings.append(str(error))
-        return None
-
-
-def _score_cells(
-    record: Record | None, metric: str | None, extractor: str | None
-) -> dict[str, Any]:
-    score: Score | None = None
-    if record and metric and record.status in SCORED:
-        score = score_of(record, metric, extractor)
-    return {
-        "metric": metric,
-        "value": score.value if score else None,
-        "protocol": find_protocol(record, score) if record and score else None,
-    }
 
 
 def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
@@ -353,3 +236,47 @@ def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
     frame = frames[what](read_suite(Path(folder)))
     texts = [c for c in frame.select_dtypes(["object", "string"]) if c not in ARRAYS]
     return frame.astype(dict.fromkeys(texts, "string"))
+
+
+def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row a score, with `TIDY_COLUMNS`.
+
+    A run without scores, such as a diverged one, has one row whose metric and value are empty.
+    Where a training has rows by several samplers, a column `training` names its contender.
+    """
+    rows = [(record, score) for record in records for score in (record.scores or (None,))]
+    frame = _tidy((*_identity(record), *_score_cells(score)) for record, score in rows)
+    trainings = [name_training(record) for record, _ in rows]
+    return frame if trainings == list(frame["contender"]) else frame.assign(training=trainings)
+
+
+def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """A row a measured cost, with `TIDY_COLUMNS`; costs vary from machine to machine."""
+    return _tidy(
+        (*_identity(record), cost, value, None, None, None, None, None)
+        for record in records
+        for cost in COSTS
+        if (value := getattr(record.costs, cost)) is not None
+    )
+
+
+def _identity(r: Record) -> tuple[Any, ...]:
+    return r.suite, r.dataset, r.contender, r.family, r.seed, r.status
+
+
+def _score_cells(s: Score | None) -> tuple[Any, ...]:
+    if s is None:
+        return (None,) * 7
+    return s.metric, s.value, s.low, s.high, s.n, s.reference, s.extractor
+
+
+def _tidy(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(TIDY_COLUMNS))
+    numbers = dict.fromkeys(("value", "low", "high"), "float64")
+    return frame.astype({"seed": "Int64", "n": "Int64", **numbers})
+
+
+TIDY_COLUMNS = (
+    *("suite", "dataset", "contender", "family", "seed", "status"),
+    *("metric", "value", "low", "high", "n", "reference", "extractor"),
+)

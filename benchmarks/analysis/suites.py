@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.audits import demand_audit, find_audit, find_fingerprints
+from benchmarks.analysis.columns import HEADLINES, PAIRS
+from benchmarks.analysis.comparison import comparison_frame
+from benchmarks.analysis.lookup import name_route, shown_extractor
 from benchmarks.analysis.marks import MARK, Marks
-from benchmarks.analysis.tidy import HEADLINES, comparison_frame, shown_extractor
-from benchmarks.analysis.traits import PAIRS, name_route
+from benchmarks.analysis.notes import doubt_features
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput
 from benchmarks.core.text import count, state_p
 from benchmarks.records.store import Results, read_suite
-from benchmarks.reporting.tables import doubt_features
 from benchmarks.statistics import (
     ALPHA,
     FEWEST_DATA_SETS,

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.analysis.audits import TABLES, AuditAbout, digest_table, parse_table, read_about
-from benchmarks.analysis.tidy import write_csv
+from benchmarks.analysis.export import write_csv
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import LARGEST_FILE, check_within, read_bytes, write_atomically
 from benchmarks.records.store import write_sealed

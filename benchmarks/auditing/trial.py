@@ -40,9 +40,9 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.data import Dataset
 from benchmarks.records.environment import read_environment
 from benchmarks.reporting.audits import write_verdict_markdown
+from benchmarks.reporting.comparison import PANELS
 from benchmarks.reporting.page.audit import build_audit_page
 from benchmarks.reporting.plots.audits import render_audit
-from benchmarks.reporting.tables import PANELS
 from metrics import METRICS, Extractor, Features, Material
 
 FAULT_KEYS = tuple(FaultInfo.__dataclass_fields__)

@@ -106,7 +106,7 @@ class Result:
     @property
     def frame(self) -> "pd.DataFrame":
         """A row a score, with the columns of `scores.csv`."""
-        from benchmarks.analysis.tidy import scores_frame
+        from benchmarks.analysis.frames import scores_frame
 
         return scores_frame([self.record])
 
@@ -133,7 +133,7 @@ class Result:
 
     def write(self, folder: Path) -> list[Path]:
         """Write `scores.csv` and `scores.json` into a folder and return their paths."""
-        from benchmarks.analysis.tidy import write_csv
+        from benchmarks.analysis.export import write_csv
 
         text = self.record.model_dump_json(by_alias=True, indent=2) + "\n"
         files = {"scores.csv": write_csv(self.frame), "scores.json": text.encode()}
@@ -168,7 +168,7 @@ def list_notes(record: Record, made: Images, target: "Target") -> list[str]:
 
 def arrange(scores: Iterable[Score]) -> list[Score]:
     """Put scores into the order of a comparison's columns, and those that it has not at the end."""
-    from benchmarks.reporting.tables import GENERATION, VARIETY
+    from benchmarks.reporting.comparison import GENERATION, VARIETY
 
     headlines = (column.key for column in (*GENERATION, *VARIETY) if column.key != "fid")
     places = {name: i for i, name in enumerate(("fid", "fid_floor", "fid_infinity", *headlines))}

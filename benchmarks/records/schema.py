@@ -196,7 +196,7 @@ class Record(_Schema):
 
     Attributes:
         model: what the model is like; None where it could not be built, of rows without one, and
-            in records of before this was kept: `traits.read_traits` tells it of all.
+            in records of before this was kept: `analysis.lookup.read_traits` tells it of all.
         metrics: the names of all metrics there were when it was scored, applicable or not.
         environment: of the training.
         scored: of the scoring, where that was done again later; else None.

@@ -25,7 +25,8 @@ from benchmarks.analysis.changes import (
     is_comparable,
     is_worse,
 )
-from benchmarks.analysis.tidy import HEADLINES, write_csv
+from benchmarks.analysis.columns import HEADLINES
+from benchmarks.analysis.export import write_csv
 from benchmarks.config.registry import list_metrics
 from benchmarks.core.text import (
     escape_markdown,

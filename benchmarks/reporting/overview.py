@@ -12,10 +12,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.analysis.columns import PAIRS
+from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.marks import MARK, set_marks
 from benchmarks.analysis.suites import Aggregate, explain
-from benchmarks.analysis.tidy import write_csv
-from benchmarks.analysis.traits import PAIRS
 from benchmarks.config.registry import list_metrics
 from benchmarks.core.text import (
     escape_latex,

@@ -59,7 +59,7 @@ def write_plots(
         BadInput: there is no plot of such a name, or a link leads out of the suite's folder;
             nothing is written then.
     """
-    from benchmarks.reporting import plots, tables
+    from benchmarks.reporting import comparison, plots
 
     with collection_paused():
         frames = read_frames(folder, require_audit=require_audit)
@@ -68,7 +68,9 @@ def write_plots(
         drawn = plots.render(frames, chosen, paper=paper, formats=formats)
         files = {f"{place}/{name}": content for name, content in drawn.items()}
         if paper and chosen is None:
-            table = tables.write_latex(frames.results, frames.comparison, frames.marks, paper=True)
+            table = comparison.write_latex(
+                frames.results, frames.comparison, frames.marks, paper=True
+            )
             files = {f"{place}/table.tex": table} | files
         check_links(folder)
         print_paths(make_console(), write_files(folder, files))
@@ -194,19 +196,20 @@ def write_report(frames: "Frames") -> list[Path]:
     Raises:
         BadInput: a link leads out of the suite's folder; nothing is written then.
     """
-    from benchmarks.analysis import tidy
+    from benchmarks.analysis.export import write_csv
     from benchmarks.analysis.findings import collect_findings
-    from benchmarks.reporting import plots, tables
+    from benchmarks.analysis.frames import TIDY_COLUMNS, costs_frame, scores_frame
+    from benchmarks.reporting import comparison, plots
     from benchmarks.reporting.page import build_page
 
     results, frame = frames.results, frames.comparison
-    scores = tidy.scores_frame(results.records)
+    scores = scores_frame(results.records)
     files = {
-        "table.csv": tidy.write_csv(frame),
-        "table.md": tables.write_markdown(results, frame, frames.marks),
-        "table.tex": tables.write_latex(results, frame, frames.marks),
-        "scores.csv": tidy.write_csv(scores[list(tidy.TIDY_COLUMNS)]),
-        "costs.csv": tidy.write_csv(tidy.costs_frame(results.records)),
+        "table.csv": write_csv(frame),
+        "table.md": comparison.write_markdown(results, frame, frames.marks),
+        "table.tex": comparison.write_latex(results, frame, frames.marks),
+        "scores.csv": write_csv(scores[list(TIDY_COLUMNS)]),
+        "costs.csv": write_csv(costs_frame(results.records)),
     }
     drawn = plots.render(frames)
     files |= {f"plots/{name}": content for name, content in drawn.items()}
@@ -249,7 +252,7 @@ def make_console() -> "Console":
 
 def print_table(console: "Console", frames: "Frames") -> None:
     """Print a suite's table, the best value of each column starred."""
-    from benchmarks.reporting.tables import show_comparison
+    from benchmarks.reporting.comparison import show_comparison
 
     console.print(show_comparison(frames.results, console.width, frames.comparison, frames.marks))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.tidy import scores_of, shown_extractor
+from benchmarks.analysis.lookup import scores_of, shown_extractor
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
 from benchmarks.core.text import plain

@@ -57,7 +57,7 @@ def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     extractor, sampling without intervals (it is then part of seed).
 
     Args:
-        scores: `tidy.scores_frame`. Extractors count by which half of the runs are scored, and
+        scores: `frames.scores_frame`. Extractors count by which half of the runs are scored, and
             the runs that are scored by all of those.
         metric: the score.
 

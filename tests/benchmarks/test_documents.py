@@ -12,7 +12,8 @@ import torch
 from synthetic import write_suite
 
 from benchmarks.analysis.audits import VERDICT_COLUMNS, read_audit
-from benchmarks.analysis.tidy import COMPARISON_COLUMNS, TIDY_COLUMNS
+from benchmarks.analysis.columns import COMPARISON_COLUMNS
+from benchmarks.analysis.frames import TIDY_COLUMNS
 from benchmarks.audit import make_parser as make_audit_parser
 from benchmarks.audit import read_arguments as read_audit_arguments
 from benchmarks.auditing import faults

@@ -38,7 +38,7 @@ from benchmarks.evaluation.generated import Images, Source, open_images
 from benchmarks.execution.cleaning import clean
 from benchmarks.records import store
 from benchmarks.records.store import read_history, read_picture, read_suite
-from benchmarks.reporting import tables
+from benchmarks.reporting import comparison
 from benchmarks.reporting.report import read_frames, write_report
 from benchmarks.training.checkpoint import Damaged, load_tensors, save_tensors
 
@@ -472,8 +472,8 @@ def test_tables_of_records_with_odd_values(
         path.write_bytes(seal(data.draw(mutated(record, typed=True))))
         found = read_suite(results)
         if not found.warnings:
-            tables.write_markdown(found)
-            tables.write_latex(found)
+            comparison.write_markdown(found)
+            comparison.write_latex(found)
 
 
 @cases(4)

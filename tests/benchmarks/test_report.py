@@ -13,9 +13,9 @@ from synthetic import write_suite
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_record, read_suite, write_index, write_record
 from benchmarks.report import load, main
+from benchmarks.reporting.comparison import write_latex
 from benchmarks.reporting.plots import PLOTS, draw_samples
 from benchmarks.reporting.report import read_frames, write_report
-from benchmarks.reporting.tables import write_latex
 
 TABLES = ["table.csv", "table.md", "table.tex", "scores.csv", "costs.csv"]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import run
-from benchmarks.analysis.tidy import TIDY_COLUMNS
+from benchmarks.analysis.frames import TIDY_COLUMNS
 from benchmarks.api import score
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_record, read_suite, seal

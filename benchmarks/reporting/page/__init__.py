@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from benchmarks.analysis import tidy
-from benchmarks.analysis.frames import Frames
+from benchmarks.analysis import lookup, notes
+from benchmarks.analysis.export import write_csv
+from benchmarks.analysis.frames import Frames, scores_frame
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, plain, show_amount, show_number
 from benchmarks.records.schema import Record
-from benchmarks.reporting import tables
+from benchmarks.reporting.comparison import COST, Cell, Column, cells
 from benchmarks.reporting.page import pictures, provenance
 from benchmarks.reporting.page.answer import describe_finding, state_facts, state_prices
 from benchmarks.reporting.page.audit import summarise
@@ -26,7 +27,6 @@ from benchmarks.reporting.page.charts import PANELS, embed_charts
 from benchmarks.reporting.page.table import compare, define
 from benchmarks.reporting.page.templating import TEMPLATES, hash_source, make_environment
 from benchmarks.reporting.page.text import LINES, cut, show_name
-from benchmarks.reporting.tables import Column
 from benchmarks.statistics import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ROWS = 30
 """Lines of the list of runs that went wrong."""
 COSTS = (
-    *tables.COST,
+    *COST,
     Column("training_flops", "FLOPs in all", show_amount, "lower"),
     Column("steps", "steps", show_amount),
     Column("training_images", "images seen", show_amount),
@@ -74,19 +74,19 @@ def build_page(
         index=results.index,
         file=re.sub(r"[^\w.-]+", "_", results.index.suite),
         facts=state_facts(frames),
-        doubts=tables.doubt_features(results.records),
+        doubts=notes.doubt_features(results.records),
         answer=write_headline(list(findings)),
         prices=state_prices(comparison, findings),
         scores=[describe_finding(finding, frames) for finding in findings],
         left_out=cut(left_out, LINES),
         table=compare(frames),
         audit=summarise(frames),
-        csv=tidy.write_csv(comparison).decode(),
-        caption=tables.caption(results),
+        csv=write_csv(comparison).decode(),
+        caption=notes.caption(results),
         notes=cut(
-            [*tables.model_notes(results.records), *tables.score_notes(results.records)], LINES
+            [*notes.model_notes(results.records), *notes.score_notes(results.records)], LINES
         ),
-        published=tables.compare_published(results, comparison),
+        published=notes.compare_published(results, comparison),
         panels={name: embed_charts(panel, plots, frames) for name, panel in PANELS.items()},
         extractors=compare_extractors(frames),
         troubles=cut(list_troubles(results.records), ROWS),
@@ -104,7 +104,7 @@ class Plain:
     """A plain table: headings with what they mean, and rows of a name and cells."""
 
     heads: list[tuple[str, str]]
-    rows: list[tuple[str, list[tables.Cell]]]
+    rows: list[tuple[str, list[Cell]]]
 
 
 def compare_extractors(frames: Frames) -> Plain | None:
@@ -114,10 +114,10 @@ def compare_extractors(frames: Frames) -> Plain | None:
     if not others:
         return None
     means = runs.groupby("contender", observed=True)[["fid", *others]].agg(_mean_fid)
-    first = tidy.shown_extractor(frames.results.records) or "FID"
+    first = lookup.shown_extractor(frames.results.records) or "FID"
     heads = [(name, f"FID in the features of {name}") for name in (first, *(o[4:] for o in others))]
     rows = [
-        (show_name(str(name)), [tables.Cell(show_number(value)) for value in row])
+        (show_name(str(name)), [Cell(show_number(value)) for value in row])
         for name, row in zip(means.index, means.to_numpy(), strict=True)
     ]
     return Plain(heads, rows)
@@ -169,7 +169,7 @@ COMPONENTS = {
 def apportion(frames: Frames) -> Variance | None:
     """How much of FID's variation is due to whom it is of; None where that cannot be told."""
     records = [r for r in frames.results.records if r.family != CALIBRATION]
-    scores = tidy.scores_frame(records)
+    scores = scores_frame(records)
     split = split_variance(scores, "fid")
     split = split[split["share"].notna()]
     if split.empty:
@@ -195,11 +195,11 @@ def show_costs(comparison: pd.DataFrame) -> Plain | None:
     columns = [column for column in COSTS if frame[column.key].notna().any()]
     if not columns:
         return None
-    shown = [tables.cells(frame, column) for column in columns]
+    shown = [cells(frame, column) for column in columns]
     return Plain(
         [(column.title, define(column)) for column in columns],
         [
-            (show_name(name), list(cells))
-            for name, cells in zip(frame["contender"], zip(*shown, strict=True), strict=True)
+            (show_name(name), list(row))
+            for name, row in zip(frame["contender"], zip(*shown, strict=True), strict=True)
         ],
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmarks import statistics
+from benchmarks.analysis.columns import PAIRS
 from benchmarks.analysis.frames import Frames
-from benchmarks.analysis.traits import PAIRS, name_size
+from benchmarks.analysis.lookup import name_size
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, show_amount, show_duration, show_number, show_p

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from benchmarks.analysis.columns import AGREEING
 from benchmarks.analysis.frames import Frames
-from benchmarks.analysis.tidy import AGREEING
 from benchmarks.config.registry import list_metrics
-from benchmarks.reporting import tables
+from benchmarks.reporting import comparison
+from benchmarks.reporting.comparison import Column
 from benchmarks.reporting.page.table import list_columns
 from benchmarks.reporting.page.templating import embed_data
 from benchmarks.reporting.page.text import show_name
-from benchmarks.reporting.tables import Column
 
 NAMED = 12
 """Contenders whose values the description of a chart gives."""
@@ -141,14 +141,14 @@ def _name_best(frame: pd.DataFrame, column: Column) -> str:
     """Who is best by a metric: `Best by FID: gan.`."""
     if column.key not in list_metrics():
         return ""
-    named = zip(frame["contender"], tables.cells(frame, column), strict=True)
+    named = zip(frame["contender"], comparison.cells(frame, column), strict=True)
     best = [show_name(name) for name, cell in named if cell.best]
     return f"Best by {column.heading}: {', '.join(best[:NAMED])}." if best else ""
 
 
 def _list_values(frame: pd.DataFrame, column: Column) -> str:
     """A column in words: `FID by contender: gan 4.99, vae 5.79 and 3 more.`."""
-    named = list(zip(frame["contender"], tables.cells(frame, column), strict=True))
+    named = list(zip(frame["contender"], comparison.cells(frame, column), strict=True))
     texts = [f"{show_name(name)} {cell.text}" for name, cell in named if cell.text]
     if not texts:
         return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.analysis.tidy import runs_by_contender
+from benchmarks.analysis.lookup import runs_by_contender
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import show_duration
 from benchmarks.records.schema import Environment, Record

@@ -7,16 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.analysis import tidy
+from benchmarks.analysis import columns, lookup
 from benchmarks.analysis.frames import Frames
 from benchmarks.analysis.marks import Marks, state_audit
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import show_number
 from benchmarks.records.schema import SCORED, Record, Score
-from benchmarks.reporting import tables
+from benchmarks.reporting import comparison
+from benchmarks.reporting.comparison import Column
 from benchmarks.reporting.page.text import direction, sentence, show_name
-from benchmarks.reporting.tables import Column
 
 SHOWN = frozenset(("Generation", "Fidelity and variety", "Modes", "Likelihood", "Reconstruction"))
 """Groups of columns that are shown at first."""
@@ -115,7 +115,7 @@ class Comparison:
 def compare(frames: Frames) -> Comparison:
     """Make the comparison table with all that is said when a cell is pointed at."""
     frame, marks = frames.comparison, frames.marks
-    panels = list(tables.find_panels(frame, marks).items())
+    panels = list(comparison.find_panels(frame, marks).items())
     scores = first_scores(frames)
     groups = [
         Group(i, title, title in SHOWN, [_head(i, column, scores, marks) for column in columns])
@@ -127,17 +127,17 @@ def compare(frames: Frames) -> Comparison:
         groups,
         [row for row, family in zip(rows, families, strict=True) if family != CALIBRATION],
         [row for row, family in zip(rows, families, strict=True) if family == CALIBRATION],
-        tables.explain_marks((column for _, columns in panels for column in columns), marks),
+        comparison.explain_marks((column for _, columns in panels for column in columns), marks),
     )
 
 
 def first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
     """The scores by metric of each contender's first run that was scored."""
     records = frames.results.records
-    extractor = tidy.shown_extractor(records)
+    extractor = lookup.shown_extractor(records)
     return {
-        name: tidy.scores_of(scored, extractor) if (scored := _first_scored(runs)) else {}
-        for name, runs in tidy.runs_by_contender(records).items()
+        name: lookup.scores_of(scored, extractor) if (scored := _first_scored(runs)) else {}
+        for name, runs in lookup.runs_by_contender(records).items()
     }
 
 
@@ -169,7 +169,7 @@ def define(column: Column) -> str:
 
 def list_columns() -> Iterable[Column]:
     """All columns there may be, in their order."""
-    return (column for panel in tables.PANELS.values() for column in panel)
+    return (column for panel in comparison.PANELS.values() for column in panel)
 
 
 def explain(column: Column) -> str:
@@ -205,7 +205,7 @@ def _table_rows(
     columns = [
         [
             _shown(i, column, cell, row, scores.get(row["contender"], {}).get(column.key))
-            for cell, row in zip(tables.cells(frame, column), records, strict=True)
+            for cell, row in zip(comparison.cells(frame, column), records, strict=True)
         ]
         for i, (_, group) in enumerate(panels)
         for column in group
@@ -217,7 +217,7 @@ def _table_rows(
 
 
 def _shown(
-    group: int, column: Column, cell: tables.Cell, row: Mapping[Any, Any], score: Score | None
+    group: int, column: Column, cell: comparison.Cell, row: Mapping[Any, Any], score: Score | None
 ) -> Shown:
     bounds = f"[{', '.join(cell.bounds)}]" if cell.bounds else ""
     kind = "text" if column.prose else "number"
@@ -230,14 +230,14 @@ def _sort_value(column: Column, value: Any) -> float | str | None:
     """What a cell is sorted by: of `1/3` runs that failed, the share."""
     if value is None or pd.isna(value):
         return None
-    if column.key in tidy.STATUSES:
+    if column.key in columns.STATUSES:
         some, _, whole = value.partition("/")
         return int(some) / max(1, int(whole))
     return str(value) if column.prose else float(value)
 
 
 def _explain_cell(
-    column: Column, cell: tables.Cell, row: Mapping[Any, Any], score: Score | None
+    column: Column, cell: comparison.Cell, row: Mapping[Any, Any], score: Score | None
 ) -> str:
     lines = [f"{column.heading} of {show_name(row['contender'])}: {cell.text}"]
     low, high = (row.get(f"{column.key}{end}", math.nan) for end in ("_low", "_high"))

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.stats import kendalltau
 
+from benchmarks.analysis.columns import AGREEING
 from benchmarks.analysis.frames import summarise
-from benchmarks.analysis.tidy import AGREEING
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import plain, shorten

@@ -13,7 +13,7 @@ from synthetic import write_suite
 
 from benchmarks.analysis import changes
 from benchmarks.analysis.changes import Changes, compare_results, is_comparable, is_worse
-from benchmarks.analysis.tidy import HEADLINES
+from benchmarks.analysis.columns import HEADLINES
 from benchmarks.core.errors import BadInput
 from benchmarks.records.schema import Environment, Record
 from benchmarks.records.store import read_index, read_record, read_suite, write_index, write_record

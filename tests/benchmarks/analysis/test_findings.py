@@ -9,11 +9,10 @@ from synthetic import write_suite
 
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.findings import collect_findings, state_flips
-from benchmarks.analysis.frames import runs_frame
+from benchmarks.analysis.frames import TIDY_COLUMNS, runs_frame, scores_frame
 from benchmarks.analysis.headline import write_headline
-from benchmarks.analysis.tidy import TIDY_COLUMNS, scores_frame
 from benchmarks.records.store import read_index, read_record, read_suite, write_index, write_record
-from benchmarks.reporting.tables import write_markdown
+from benchmarks.reporting.comparison import write_markdown
 
 ROOT = Path(__file__).parents[3]
 NAN = math.nan

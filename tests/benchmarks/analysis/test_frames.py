@@ -14,7 +14,7 @@ from benchmarks.analysis.frames import (
     scores_of_runs,
     summarise,
 )
-from benchmarks.analysis.tidy import shown_extractor
+from benchmarks.analysis.lookup import shown_extractor
 from benchmarks.records.store import read_record, read_suite, write_record
 from benchmarks.statistics import student_interval
 

@@ -13,18 +13,17 @@ from benchmarks import run
 from benchmarks.analysis import audits
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.findings import collect_findings
-from benchmarks.analysis.frames import Frames, gather
+from benchmarks.analysis.frames import Frames, gather, scores_frame
 from benchmarks.analysis.headline import write_headline
 from benchmarks.analysis.marks import MARK, Marks
 from benchmarks.analysis.suites import read_aggregate
-from benchmarks.analysis.tidy import scores_frame
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_suite, write_index
 from benchmarks.report import main
+from benchmarks.reporting.comparison import show_comparison, write_latex, write_markdown
 from benchmarks.reporting.overview import show_aggregate, write_aggregate
 from benchmarks.reporting.page.table import compare
 from benchmarks.reporting.report import write_report
-from benchmarks.reporting.tables import show_comparison, write_latex, write_markdown
 
 REASON = "blind to dropped classes and shifts; misled by duplicates."
 FOUND = "FID under classifier blind to dropped classes and shifts, and misled by duplicates"

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 from listeners import Heard
 
-from benchmarks.analysis.tidy import scores_frame, write_csv
+from benchmarks.analysis.export import write_csv
+from benchmarks.analysis.frames import scores_frame
 from benchmarks.execution import local
 from benchmarks.execution.events import Event, Started
 from benchmarks.execution.job import Job

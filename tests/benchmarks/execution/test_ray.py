@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from listeners import Heard
 
-from benchmarks.analysis.tidy import scores_frame, write_csv
+from benchmarks.analysis.export import write_csv
+from benchmarks.analysis.frames import scores_frame
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset
 from benchmarks.evaluation.evaluator import as_tensor

@@ -15,6 +15,7 @@ from own_models import average_ticks
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.analysis.notes import score_notes
 from benchmarks.config import registry
 from benchmarks.config.paths import Paths
 from benchmarks.config.registry import load_model
@@ -40,7 +41,6 @@ from benchmarks.execution.run_one import build_model, calibrate, run
 from benchmarks.execution.smoke import smoke_step
 from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
-from benchmarks.reporting.tables import score_notes
 from benchmarks.training.checkpoint import load_tensors, save_tensors
 from metrics import METRICS, Extractor, Features, Metadata, Metric, RandomExtractor
 from models.base import GenerativeModel

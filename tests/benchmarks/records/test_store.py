@@ -268,7 +268,7 @@ def test_the_environment_names_versions_and_the_checkout(
 
 
 def test_nothing_here_imports_torch() -> None:
-    names = ("records.store", "statistics", "reporting.tables", "reporting.plots", "report")
+    names = ("records.store", "statistics", "reporting.comparison", "reporting.plots", "report")
     imports = ", ".join(f"benchmarks.{name}" for name in names)
     code = f"import sys, {imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

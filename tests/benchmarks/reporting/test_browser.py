@@ -13,7 +13,7 @@ from synthetic import FOUR, write_suite
 from synthetic_audit import FAULTS, make_audit, make_strips
 from test_page import prepare, rename
 
-from benchmarks.analysis import tidy
+from benchmarks.analysis.export import write_csv
 from benchmarks.reporting import page as pages
 from benchmarks.reporting.page import charts
 from benchmarks.reporting.page.audit import build_audit_page
@@ -221,7 +221,7 @@ def test_the_whole_table_is_downloaded_as_csv(desk: Visit, folder: Path) -> None
     assert waiting.value.suggested_filename == "mini.csv"
     content = Path(waiting.value.path()).read_bytes()
     frames, _ = prepare(folder)
-    assert content == tidy.write_csv(frames.comparison)
+    assert content == write_csv(frames.comparison)
     assert len(list(csv.DictReader(io.StringIO(content.decode())))) == len(LONG) + 2
 
 

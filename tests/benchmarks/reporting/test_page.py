@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 from synthetic import FOUR, write_large_suite, write_suite
 
-from benchmarks.analysis import tidy
+from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.findings import collect_findings
-from benchmarks.analysis.frames import Frames, gather
+from benchmarks.analysis.frames import Frames, gather, scores_frame
 from benchmarks.analysis.headline import write_headline
 from benchmarks.core.text import show_duration, show_number, show_p
 from benchmarks.records.schema import Environment, Git
 from benchmarks.records.store import read_record, read_suite, write_record
-from benchmarks.reporting import page, plots, tables
+from benchmarks.reporting import comparison, page, plots
 from benchmarks.reporting.page import answer as page_answer
 from benchmarks.reporting.page import charts as page_charts
 from benchmarks.reporting.page import pictures as page_pictures
@@ -100,7 +100,7 @@ def read(content: bytes) -> Element:
 
 def prepare(folder: Path) -> tuple[Frames, list[Finding]]:
     frames = gather(read_suite(folder))
-    return frames, collect_findings(frames.runs, tidy.scores_frame(frames.results.records))
+    return frames, collect_findings(frames.runs, scores_frame(frames.results.records))
 
 
 def build(folder: Path, left_out: tuple[str, ...] = ()) -> bytes:
@@ -191,7 +191,7 @@ def test_all_columns_are_explained(built: Element) -> None:
 
 def test_groups_of_columns_can_be_chosen(built: Element) -> None:
     boxes = {label.text.strip(): label.one("input") for label in built.all("label")}
-    assert set(boxes) <= set(tables.PANELS)
+    assert set(boxes) <= set(comparison.PANELS)
     shown = {title for title, box in boxes.items() if "checked" in box.attributes}
     assert shown == page_table.SHOWN & set(boxes)
     assert shown < set(boxes)
@@ -211,9 +211,7 @@ def test_sorting_knows_numbers_and_what_is_missing(built: Element) -> None:
 def test_the_table_can_be_downloaded_whole(folder: Path, built: Element) -> None:
     frames, _ = prepare(folder)
     data = built.one("script", id="table-csv")
-    assert json.loads("".join(map(str, data.children))) == (
-        tidy.write_csv(frames.comparison).decode()
-    )
+    assert json.loads("".join(map(str, data.children))) == (write_csv(frames.comparison).decode())
 
 
 def test_charts_stand_in_their_panels_and_are_described(folder: Path, built: Element) -> None:
@@ -317,7 +315,7 @@ def rename(
         update={"contenders": entries, "command": "</script><script>alert(2)</script>"}
     )
     renamed = gather(replace(results, records=records, index=index))
-    findings = collect_findings(renamed.runs, tidy.scores_frame(records))
+    findings = collect_findings(renamed.runs, scores_frame(records))
     return renamed, findings, CHARTS, ["<script>alert(3)</script> is damaged"]
 
 

@@ -12,31 +12,26 @@ from rich.console import Console
 from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
-from benchmarks.analysis.frames import load
-from benchmarks.analysis.tidy import (
-    COMPARISON_COLUMNS,
-    comparison_frame,
-    costs_frame,
-    scores_frame,
-    write_csv,
-)
-from benchmarks.analysis.traits import PAIRS
+from benchmarks.analysis.columns import COMPARISON_COLUMNS, PAIRS
+from benchmarks.analysis.comparison import comparison_frame
+from benchmarks.analysis.export import write_csv
+from benchmarks.analysis.frames import costs_frame, load, scores_frame
+from benchmarks.analysis.notes import failures
 from benchmarks.config.registry import hash_model, list_models
 from benchmarks.config.suite import PublishedScores
 from benchmarks.core.errors import BadInput
 from benchmarks.core.text import escape_latex, escape_markdown, shorten, show_amount, show_number
 from benchmarks.records.schema import Costs, IndexEntry
 from benchmarks.records.store import Results, read_suite, write_index, write_record
-from benchmarks.reporting.latex import number, quantity
-from benchmarks.reporting.tables import (
+from benchmarks.reporting.comparison import (
     GENERATION,
     RECONSTRUCTION,
     cells,
-    failures,
     show_comparison,
     write_latex,
     write_markdown,
 )
+from benchmarks.reporting.latex import number, quantity
 
 TIDY = "suite,dataset,contender,family,seed,status,metric,value,low,high,n,reference,extractor"
 TABLE = (

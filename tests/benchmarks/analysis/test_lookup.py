@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.analysis.traits import find_route, name_training, read_traits
+from benchmarks.analysis.lookup import find_route, name_training, read_traits
 from benchmarks.execution.run_one import describe_model
 from benchmarks.records.schema import ModelTraits, Record
 from benchmarks.records.store import read_suite

@@ -3,15 +3,20 @@
 Reconstructions compare only by the same route, from codes of the same size.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.config.registry import list_metrics
+import pandas as pd
+
+from benchmarks.analysis.columns import (
+    PAIRS,
+)
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count
 from benchmarks.records.schema import EXTERNAL, SCORED, ModelTraits, Record, Score
+from benchmarks.records.store import Results
 
-PAIRS = frozenset(n for n, metric in list_metrics().items() if metric.about["inputs"] == "pairs")
-"""The metrics of reconstructions."""
 NO_ROUTE = "none"
 """The route of a model that does not reconstruct."""
 VERBS = {
@@ -102,3 +107,40 @@ def _old_code_size(spec: dict[str, Any], route: str | None) -> int | None:
     if values is None or latent is None or settings.get("backbone") == "resnet":
         return values
     return min(latent, values)
+
+
+def runs_by_contender(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The runs of each contender, in their order."""
+    runs: dict[str, list[Record]] = {}
+    for record in records:
+        runs.setdefault(record.contender, []).append(record)
+    return runs
+
+
+def shown_extractor(records: Iterable[Record]) -> str | None:
+    """The extractor by which most runs have an FID, the first of them where several are equal.
+
+    Numbers of different extractors never share a column.
+    """
+    used = (s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor)
+    counts = Counter(used)
+    return max(counts, key=lambda name: counts[name], default=None)
+
+
+def score_of(record: Record, metric: str, extractor: str | None) -> Score | None:
+    """A run's score by a metric, leaving out those of other extractors than `extractor`."""
+    found = (s for s in record.scores if s.metric == metric and s.extractor in {None, extractor})
+    return next(found, None)
+
+
+def scores_of(record: Record, extractor: str | None) -> dict[str, Score]:
+    """All that `score_of` finds, by metric."""
+    scores = reversed(record.scores)
+    return {score.metric: score for score in scores if score.extractor in {None, extractor}}
+
+
+def categorize(results: Results, names: Iterable[str]) -> "pd.Categorical[Any]":
+    """Contenders as categories in the suite's order, whoever else there is at the end."""
+    entries = [entry.name for entry in results.index.contenders]
+    further = [record.contender for record in results.records]
+    return pd.Categorical(list(names), categories=list(dict.fromkeys(entries + further)))

@@ -1,0 +1,131 @@
+"""A suite's comparison: a row a contender, its scores and costs summed up over its runs."""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.analysis.columns import (
+    COMPARISON_COLUMNS,
+    COSTS,
+    FIRST,
+    FURTHER,
+    STATUSES,
+)
+from benchmarks.analysis.lookup import (
+    find_route,
+    name_training,
+    read_traits,
+    runs_by_contender,
+    scores_of,
+    shown_extractor,
+)
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.records.schema import SCORED, Record, Score
+from benchmarks.records.store import Results
+from benchmarks.statistics import SeedInterval, geometric_std, interval_over_seeds, last_over_best
+
+
+def comparison_frame(results: Results) -> pd.DataFrame:
+    """A row a contender in the suite's order, then the calibration rows, with `COMPARISON_COLUMNS`.
+
+    Scores are summed up over the runs that were scored (`seeds` says how many), as
+    `statistics.interval_over_seeds` has it; costs are means over them. `diverged` and `failed`
+    (which counts skipped runs too) read "1/3", and so does the column `collapsed`, which is there
+    where any run has collapsed. Only the scores of `shown_extractor` are used. `training` names the
+    contender that a row by one of its samplers shares its training with.
+    """
+    calibration = [r.contender for r in results.records if r.family == CALIBRATION]
+    names = [entry.name for entry in results.index.contenders] + calibration
+    families = {entry.name: entry.family for entry in results.index.contenders}
+    extractor = shown_extractor(results.records)
+    runs = runs_by_contender(results.records)
+    rows = [
+        {
+            "contender": name,
+            "family": families.get(name, CALIBRATION),
+            "dataset": results.index.dataset,
+            "training": name,
+            **_contender_cells(runs.get(name, []), extractor),
+        }
+        for name in names
+    ]
+    further = ["collapsed"] if any(r.status == "collapsed" for r in results.records) else []
+    frame = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *further])
+    whole = ["seeds", "parameters", "best_step", "steps", "training_images", "samples"]
+    whole += ["code_size", "tuned"]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[str, Any]:
+    """The row of one contender from all its runs."""
+    scored = [record for record in records if record.status in SCORED]
+    runs = [scores_of(record, extractor) for record in scored]
+    cells: dict[str, Any] = {"seeds": len(scored)}
+    for metric in (*FIRST, *FURTHER):
+        value, low, high = interval_over_seeds(metric, _intervals(runs, metric))
+        cells |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
+    for column, statuses in STATUSES.items():
+        cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
+    last, best = ([run.value for run in _intervals(runs, metric)] for metric in ("fid", "fid_best"))
+    cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": geometric_std(last)}
+    return cells | _provenance_cells(runs) | _cost_cells(scored) | _model_cells(scored or records)
+
+
+def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterval]:
+    """Each run's value and interval over samples, NaN where it has none."""
+    scores = [run.get(metric) for run in runs]
+    bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
+    return [SeedInterval(*(math.nan if x is None else x for x in b)) for b in bounds]
+
+
+def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
+    fid = _first(run.get("fid") for run in runs)
+    return {
+        "samples": fid.n if fid else None,
+        "reference": fid.reference if fid else None,
+        "extractor": fid.extractor if fid else None,
+    }
+
+
+def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
+    """What the contender's model is like, by its first run."""
+    if not records:
+        return {}
+    traits = read_traits(records[0])
+    return {
+        "reconstruction_protocol": find_route(records[0]),
+        "code_size": traits.code_size,
+        "tuned": traits.tuned,
+        "training": name_training(records[0]),
+    }
+
+
+def _cost_cells(scored: Sequence[Record]) -> dict[str, Any]:
+    """Means over runs of the costs and of the training's length."""
+    trained = [r.training for r in scored if r.training]
+    cells = {cost: _mean([getattr(r.costs, cost) for r in scored]) for cost in COSTS}
+    steps = _mean([t.steps for t in trained])
+    per_step = cells["training_flops_per_step"]
+    return cells | {
+        "parameters": _whole(cells["parameters"]),
+        "steps": _whole(steps),
+        "best_step": _whole(_mean([t.best_step for t in trained])),
+        "training_images": _whole(_mean([t.images for t in trained])),
+        "training_flops": None if steps is None or per_step is None else steps * per_step,
+    }
+
+
+def _first(scores: Iterable[Score | None]) -> Score | None:
+    return next((score for score in scores if score), None)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

@@ -1,0 +1,128 @@
+"""The pictures of a suite as a data frame, a row a picture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.analysis.lookup import (
+    NO_ROUTE,
+    categorize,
+    find_protocol,
+    find_route,
+    runs_by_contender,
+    score_of,
+    shown_extractor,
+)
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.errors import BadInput
+from benchmarks.records.schema import EXTERNAL, SCORED, Record, Score
+from benchmarks.records.store import Results, read_picture
+
+KINDS = {
+    "samples": "fid",
+    "reconstructions": "reconstruction_mse",
+    "translations": None,
+    "neighbours": "near_copies",
+    "interpolations": None,
+    "evolution": "fid",
+}
+"""Kinds of pictures, each with the metric whose score stands beside it."""
+
+
+PICTURE_COLUMNS = (
+    *("contender", "family", "seed", "run", "status", "reason", "kind", "tiles", "images"),
+    *("metric", "value", "protocol", "mean_fid"),
+)
+
+
+EXPECTED = ("samples", "reconstructions")
+"""Kinds of pictures whose lack is shown."""
+
+
+ARRAYS = frozenset(("tiles", "images"))
+"""Columns of pictures whose cells are arrays and lists."""
+
+
+def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
+    """The pictures of a run of each contender, and what is missing of it."""
+    runs = runs_by_contender(results.records)
+    extractor = shown_extractor(results.records)
+    families = {entry.name: entry.family for entry in results.index.contenders}
+    fids = dict(zip(comparison["contender"], comparison["fid"], strict=True))
+    rows = []
+    for name in categorize(results, []).categories:
+        record = pick(runs.get(name, []))
+        identity = _picture_identity(name, families.get(name), runs.get(name, []), record)
+        for kind in _kinds(record, families.get(name)):
+            tiles = _tiles(results, record, kind, warnings)
+            if tiles is None and kind not in EXPECTED:
+                continue
+            cells = {"kind": kind, "tiles": tiles, "images": None, "mean_fid": fids.get(name)}
+            if kind == "evolution" and record and tiles is not None:
+                seen = record.pictures[kind].seen
+                cells["images"] = tuple(seen) if len(seen) == len(tiles) else None
+            rows.append({**identity, **cells, **_shown_score(record, KINDS[kind], extractor)})
+    frame = pd.DataFrame(rows, columns=[*PICTURE_COLUMNS])
+    frame["contender"] = categorize(results, frame["contender"])
+    numbers = {"value": "float64", "mean_fid": "float64"}
+    return frame.astype({"seed": "Int64", "tiles": object, "images": object, **numbers})
+
+
+def pick(records: Sequence[Record]) -> Record | None:
+    """The run whose pictures stand for its contender: the first that went well.
+
+    If none did, the first that was scored nevertheless, or that came far enough for samples.
+    """
+    scored = [record for record in records if record.status in SCORED]
+    came_far = (record for record in records if "samples" in record.pictures)
+    well = (record for record in scored if record.status == "ok")
+    return next(well, None) or next(iter(scored), None) or next(came_far, None)
+
+
+def _picture_identity(
+    name: str, family: str | None, records: Sequence[Record], record: Record | None
+) -> dict[str, Any]:
+    """Whose picture it is, or of whose lack of pictures the first run tells."""
+    shown = record or (records[0] if records else None)
+    cells = {key: getattr(shown, key, None) for key in ("seed", "run", "status", "reason")}
+    return {"contender": name, "family": family or CALIBRATION, **cells}
+
+
+def _kinds(record: Record | None, family: str | None) -> list[str]:
+    """The kinds of pictures that a run has or should have."""
+    trained = family not in {None, EXTERNAL}
+    expected = EXPECTED if trained else EXPECTED[:1]
+    if record and find_route(record) == NO_ROUTE:
+        expected = EXPECTED[:1]
+    had = record.pictures if record else {}
+    if record and record.status not in SCORED:
+        had = {kind: had[kind] for kind in ("samples", "evolution") if kind in had}
+    return [kind for kind in KINDS if kind in had or kind in expected]
+
+
+def _tiles(
+    results: Results, record: Record | None, kind: str, warnings: list[str]
+) -> np.ndarray | None:
+    """A run's picture, None where it has none or it cannot be read."""
+    if record is None or kind not in record.pictures:
+        return None
+    try:
+        return read_picture(results.run_folder(record), record.pictures[kind])
+    except BadInput as error:
+        warnings.append(str(error))
+        return None
+
+
+def _shown_score(
+    record: Record | None, metric: str | None, extractor: str | None
+) -> dict[str, Any]:
+    score: Score | None = None
+    if record and metric and record.status in SCORED:
+        score = score_of(record, metric, extractor)
+    return {
+        "metric": metric,
+        "value": score.value if score else None,
+        "protocol": find_protocol(record, score) if record and score else None,
+    }
