@@ -7,7 +7,8 @@ from typing import Literal
 
 from benchmarks.core.text import escape_latex
 
-Mark = Literal["best", "second", ""]
+Mark = Literal["best", "second", "better", "worse", ""]
+"""How a value stands among those that it competes with, or beside an earlier one."""
 
 ROWS = 40
 """Rows of a tabular; what is longer goes on in another one, for a page holds no more."""
@@ -155,4 +156,5 @@ def _digits(text: str, mark: Mark = "") -> str:
 
 def _emphasise(text: str, mark: Mark) -> str:
     """Set the best in bold and underline the second."""
-    return {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}", "": text}[mark]
+    styles = {"best": rf"\textbf{{{text}}}", "second": rf"\underline{{{text}}}"}
+    return styles.get(mark, text)
