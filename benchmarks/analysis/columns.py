@@ -44,7 +44,7 @@ COMPARISON_COLUMNS = (
 
 STATUSES = {
     "diverged": {"diverged"},
-    "failed": {"failed", "skipped"},
+    "failed": {"failed"},
     "collapsed": {"collapsed"},
 }
 """The columns that count runs which did not go well, each with the statuses that it counts."""

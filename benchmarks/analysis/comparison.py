@@ -33,9 +33,9 @@ def comparison_frame(results: Results) -> pd.DataFrame:
 
     Scores are summed up over the runs that were scored (`seeds` says how many), as
     `statistics.interval_over_seeds` has it; costs are means over them. `diverged` and `failed`
-    (which counts skipped runs too) read "1/3", and so does the column `collapsed`, which is there
-    where any run has collapsed. Only the scores of `shown_extractor` are used. `training` names the
-    contender that a row by one of its samplers shares its training with.
+    read "1/3", and so does the column `collapsed`, which is there where any run has collapsed. Only
+    the scores of `shown_extractor` are used. `training` names the contender that a row by one of
+    its samplers shares its training with.
     """
     calibration = [r.contender for r in results.records if r.family == CALIBRATION]
     names = [entry.name for entry in results.index.contenders] + calibration

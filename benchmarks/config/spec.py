@@ -1,29 +1,30 @@
-"""A run's spec: all that determines its outcome. Its hash is the run's name."""
+"""A run's spec: all that determines its outcome, and by its hash the run's name."""
 
 import hashlib
 import json
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+PROTOCOL = 1
+"""The protocol's version, raised whenever the same model would get other scores."""
+
+CALIBRATION = "calibration"
+"""The family of the rows `real` and `noise`."""
 
 SCORING = frozenset(("protocol", "extractor", "views", "samples", "reconstructions", "likelihood"))
-"""What of a run's spec concerns the scores of a trained model alone."""
+"""Fields of a run's spec that concern the scores of a trained model alone."""
 
 
 class Likelihoods(BaseModel):
     """How likelihoods are estimated, and of how many test images.
 
     Attributes:
-        images: test images that are estimated.
-        importance: codes a image for the importance-weighted bound.
-        chains: chains an image of annealed importance sampling; 0 leaves it out.
+        images: number of test images.
+        importance: codes per image for the importance-weighted bound.
+        chains: chains per image of annealed importance sampling; 0 for none.
         distributions: steps of its annealing.
-        simulated: images of the model's own by which it is validated.
+        simulated: generated images by which it is validated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -49,12 +50,12 @@ class DataSpec(BaseModel):
 
 
 class Sampler(BaseModel):
-    """Which of a contender's samplers a row is scored by.
+    """The sampler that a row is scored by, one of several of a contender.
 
     Attributes:
-        contender: whose training it is.
-        name: of the sampler; the row is called CONTENDER_NAME.
-        validation: the settings of the contender's first sampler, by which validation samples.
+        contender: the contender that is trained.
+        name: the sampler's name; the row is called CONTENDER_NAME.
+        validation: settings of the contender's first sampler, by which validation samples.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -103,8 +104,7 @@ class RunSpec(BaseModel):
     def hash(self) -> str:
         """The first 8 hex digits of the SHA-256 of the spec as canonical JSON.
 
-        What is left at its default does not count, so that an option can be added to the specs
-        without giving the runs of before other names.
+        Fields at their defaults do not count, so that adding one renames no earlier run.
         """
         return hash_fields(self.model_dump(exclude_defaults=True))[:8]
 
@@ -112,8 +112,8 @@ class RunSpec(BaseModel):
     def training_key(self) -> str:
         """The SHA-256 of all that determines the trained model.
 
-        Runs that differ in nothing but how they sample or are scored share it, and so their
-        training; only the best checkpoint has been chosen by one extractor or the other.
+        Runs that differ only in how they sample or are scored share it, and so their training; only
+        the best checkpoint is chosen by one extractor or another.
         """
         return hash_fields(self.training.model_dump(exclude_defaults=True, exclude=set(SCORING)))
 
@@ -131,13 +131,6 @@ class RunSpec(BaseModel):
 
 
 def hash_fields(fields: dict[str, Any]) -> str:
-    """Give the SHA-256 of fields as canonical JSON."""
+    """Return the SHA-256 of fields as canonical JSON."""
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-PROTOCOL = 1
-"""Raised whenever the same model would get other scores."""
-
-
-CALIBRATION = "calibration"

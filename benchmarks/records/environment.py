@@ -1,4 +1,4 @@
-"""The versions, the hardware and the commit that a process runs on."""
+"""The versions, the hardware and the commit of this process."""
 
 import os
 import platform
@@ -8,10 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks import ROOT
-from benchmarks.records.schema import (
-    Environment,
-    Git,
-)
+from benchmarks.records.schema import Environment, Git
 
 VERSIONED = (
     *("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pillow"),
@@ -20,7 +17,7 @@ VERSIONED = (
 
 
 def read_environment(gpu: str | None = None) -> Environment:
-    """Tell the versions and the hardware of this process; `gpu` is the name of the one in use."""
+    """Return the environment of this process; `gpu` is the name of the one in use."""
     return Environment(
         python=platform.python_version(),
         versions={name: version for name in VERSIONED if (version := _version(name))},
@@ -56,7 +53,7 @@ def _memory_mb() -> int | None:
 
 
 def _git(root: Path) -> Git | None:
-    """The state of the checkout at `root`; results do not make it dirty, since runs write them."""
+    """Return the state of the checkout at `root`; results do not make it dirty: runs write them."""
     if not (root / ".git").exists():
         return None
     git = ("git", "-C", str(root))

@@ -1,4 +1,4 @@
-"""The schema of what a run leaves on disk."""
+"""The schema of the files that a run writes."""
 
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, Self
@@ -17,12 +17,11 @@ from benchmarks.config.suite import PublishedScores
 
 SCHEMA: Literal[1] = 1
 
-
 EXTERNAL = "external"
-
+"""The family of rows whose images another program generated."""
 
 LARGEST_NUMBER = 1e100
-"""Of a score or a cost: squares of larger ones overflow, and no measurement is as large."""
+"""A score's or a cost's bound: squares of larger ones overflow, and no measurement is as large."""
 
 
 def _null_unless_finite(value: Any) -> Any:
@@ -49,26 +48,20 @@ def _check_name(name: str) -> str:
 # JSON knows neither NaN nor infinity: a number that is not finite, or beyond use, is null.
 Number = Annotated[float | None, BeforeValidator(_null_unless_finite)]
 
-
 InsidePath = Annotated[str, AfterValidator(_check_inside)]
 
-
 RunName = Annotated[str, AfterValidator(_check_name)]
-
 
 # Beyond these, floats no longer tell whole numbers apart and tables' columns overflow.
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 
-
-Status = Literal["ok", "diverged", "collapsed", "failed", "skipped"]
-
+Status = Literal["ok", "diverged", "collapsed", "failed"]
 
 SCORED = frozenset(("ok", "collapsed"))
-"""Statuses of the runs whose scores count: what collapsed is as good as its scores say it is."""
-
+"""Statuses of the runs whose scores count: a collapsed model is as good as its scores."""
 
 FAILED = "failed: "
-"""How the note of a score begins that is missing because its metric or extractor has failed."""
+"""Beginning of the note on a score that is missing because its metric or extractor failed."""
 
 
 class _Schema(BaseModel):
@@ -84,12 +77,12 @@ class Score(_Schema):
         low: lower end of the interval over samples.
         high: upper end of that interval.
         n: number of samples scored.
-        reference: the split it was scored against, e.g. `test`.
+        reference: the split that it was scored against, e.g. `test`.
         extractor: `name@hash` of the features, None for scores of pixels.
-        protocol: how the scored images were made, e.g. `from noise`; of reconstructions the route.
+        protocol: how the images were generated, e.g. `from noise`, or the route of reconstructions.
         checkpoint: `last`, or `best` by validation.
-        interval: what `low` and `high` are, in words.
-        note: what to keep in mind when reading this number, in words.
+        interval: the kind of interval, in words.
+        note: a caveat, in words.
     """
 
     metric: str
@@ -106,12 +99,12 @@ class Score(_Schema):
 
     @property
     def failed(self) -> bool:
-        """Whether it is missing because what it is taken by has failed, as its note says."""
+        """Whether it is missing because its metric or extractor failed, by its note."""
         return self.value is None and (self.note or "").startswith(FAILED)
 
 
 class Costs(_Schema):
-    """What a run took; None where it was not measured."""
+    """The costs of a run; None where they were not measured."""
 
     parameters: Whole | None = None
     training_flops_per_step: Number = None
@@ -123,10 +116,10 @@ class Costs(_Schema):
 
 
 class Training(_Schema):
-    """How long a run trained: steps, images a step and in all, and its best step by validation.
+    """The length of a training: steps, images per step and in all, and the best step by validation.
 
     Attributes:
-        validation: the settings of the sampler that validation drew by, where there are several.
+        validation: settings of the sampler that validation used, where there are several.
     """
 
     steps: Whole
@@ -140,7 +133,7 @@ class Picture(_Schema):
     """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder.
 
     Attributes:
-        seen: of a picture of training, how many training images had been seen at each row.
+        seen: training images seen at each row of a picture of the training.
     """
 
     file: InsidePath
@@ -150,14 +143,14 @@ class Picture(_Schema):
 
 
 class Git(_Schema):
-    """The project's commit, and whether its working tree held anything else."""
+    """The project's commit, and whether its working tree had other changes."""
 
     commit: str
     dirty: bool
 
 
 class Environment(_Schema):
-    """Versions and hardware of a run; None where they cannot be told (git: not a checkout)."""
+    """Versions and hardware of a run; None where they are unknown (git: not a checkout)."""
 
     python: str
     versions: dict[str, str]
@@ -170,14 +163,14 @@ class Environment(_Schema):
 
 
 class ModelTraits(_Schema):
-    """What is said of a model follows from these, never from its name.
+    """A model's properties, by which reports describe it, never by its name.
 
     Attributes:
         uses_source: whether it generates from images of a source domain.
-        code_size: how many numbers it reconstructs an image from; None where that cannot be told.
+        code_size: numbers in the code that an image is reconstructed from; None where unknown.
         reconstruction: the route by which it reconstructs, None where it does not.
-        tuned: how many of the recipe's values are not the model's defaults, sampling apart.
-        note: what to keep in mind when its scores are read, in words.
+        tuned: number of training settings that differ from the model's defaults.
+        note: a caveat on its scores, in words.
     """
 
     uses_source: bool = False
@@ -191,17 +184,17 @@ class Record(_Schema):
     """One run: a contender trained with one seed and scored, or the reason why it was not.
 
     One that `collapsed` is scored as well, but its samples are all alike. The calibration runs
-    `real` and `noise` have family `calibration`, images that another program made `external`;
-    neither has a seed or training.
+    `real` and `noise` have family `calibration`, images of another program `external`; neither has
+    a seed or training.
 
     Attributes:
-        model: what the model is like; None where it could not be built, of rows without one, and
-            in records of before this was kept: `analysis.lookup.read_traits` tells it of all.
+        model: properties of the model; None where it could not be built, for rows without one, and
+            in records older than this field: `analysis.lookup.read_traits` finds them for all.
         metrics: the names of all metrics there were when it was scored, applicable or not.
-        environment: of the training.
-        scored: of the scoring, where that was done again later; else None.
-        code: of a model that ships, the hash of its modules when it was trained; else None.
-        layout: what the user's own images were taken for, see `Dataset`; else None.
+        environment: where it was trained.
+        scored: where it was scored, if that was done again later.
+        code: hash of the modules of a model that ships when it was trained.
+        layout: how the folder of the user's own images was read, see `Dataset`.
         shape: channels, height and width of the images, in calibration runs.
     """
 
@@ -235,13 +228,13 @@ class Record(_Schema):
 
 
 class TrainedRecord(_Schema):
-    """What is known of a trained model beside its weights, until and after it is scored.
+    """A trained model beside its weights.
 
     Attributes:
-        key: of all that determines the training, `RunSpec.training_key`.
+        key: `RunSpec.training_key`.
         history: the rows of `history.csv`.
         chosen_by: the extractor by whose validation scores the best checkpoint was chosen.
-        pictures: of the training, which are not drawn again when the model is scored anew.
+        pictures: pictures of the training, which are not drawn again when the model is rescored.
         code: as in `Record`.
     """
 
@@ -268,8 +261,8 @@ class Index(_Schema):
     Attributes:
         runs: names of the contenders' runs.
         calibration: names of the runs `real` and `noise`.
-        command: the command that made it.
-        published: a paper's scores to be shown beside the suite's own.
+        command: the command that was run.
+        published: a paper's scores, shown beside the suite's own.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")

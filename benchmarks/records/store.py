@@ -1,4 +1,4 @@
-"""What a run leaves on disk: the schema, and reading and writing it whole or not at all.
+"""Reading and writing the records and pictures of runs.
 
 Layout of a suite's folder:
 
@@ -18,11 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import (
-    BaseModel,
-    JsonValue,
-    ValidationError,
-)
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput, one_line
@@ -38,7 +34,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Results:
-    """A suite read back: its index, its readable records in order, and what was left out."""
+    """A suite's results: its index, its readable records in order, and a warning on each other."""
 
     folder: Path
     index: Index
@@ -51,20 +47,22 @@ class Results:
 
 
 def write_record(run_folder: Path, record: Record) -> Path:
-    """Write `record.json` with its checksum into the folder of its run and return its path."""
+    """Write `record.json`, sealed, into the folder of its run; return its path."""
     return write_sealed(run_folder / "record.json", record)
 
 
 def write_index(folder: Path, index: Index) -> Path:
-    """Write `suite.json` into a suite's folder and return its path."""
-    return _write_json(folder / "suite.json", index)
+    """Write `suite.json` into a suite's folder; return its path."""
+    path = folder / "suite.json"
+    write_atomically(path, (index.model_dump_json(by_alias=True, indent=2) + "\n").encode())
+    return path
 
 
 def read_record(run_folder: Path) -> Record:
     """Read the record of a run.
 
     Raises:
-        BadInput: if it is missing, damaged or of another schema.
+        BadInput: it is missing, damaged or of another schema.
     """
     return read_sealed(run_folder / "record.json", Record)
 
@@ -73,11 +71,15 @@ def read_index(folder: Path) -> Index:
     """Read the index of a suite's folder.
 
     Raises:
-        BadInput: if it is missing, naming the nearest folder that has one, or damaged.
+        BadInput: it is missing, the nearest folder that has one named, or damaged.
     """
-    if not os.path.lexists(folder / "suite.json"):
+    path = folder / "suite.json"
+    if not os.path.lexists(path):
         raise BadInput(f"{folder} holds no suite.json: {_hint(folder)}")
-    return _read_json(folder / "suite.json", Index)
+    try:
+        return Index.model_validate_json(read_bytes(path))
+    except ValidationError as error:
+        raise _damaged(path, error) from error
 
 
 def read_suite(folder: Path) -> Results:
@@ -86,7 +88,7 @@ def read_suite(folder: Path) -> Results:
     A record that is missing, damaged or of another suite is left out and named in `warnings`.
 
     Raises:
-        BadInput: if the folder has no readable index, or none of its records can be read.
+        BadInput: the folder has no readable index, or none of its records can be read.
     """
     index = read_index(folder)
     records, left_out = [], []
@@ -108,7 +110,7 @@ def read_history(run_folder: Path) -> "pd.DataFrame | None":
     """Read a run's `history.csv` (columns as in the layout above), None where there is none.
 
     Raises:
-        BadInput: if it is damaged.
+        BadInput: it is damaged.
     """
     import pandas as pd
 
@@ -131,7 +133,7 @@ def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
     """Read a picture as its tiles: uint8 [rows, columns, H, W, 3].
 
     Raises:
-        BadInput: if it is missing, damaged or does not divide into its rows and columns.
+        BadInput: it is missing, damaged or does not divide into its rows and columns.
     """
     import numpy as np
 
@@ -152,8 +154,8 @@ def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
 
 
 def write_sealed(path: Path, model: BaseModel) -> Path:
-    """Write a model as JSON with the checksum of its content, and return its path."""
-    # What is not finite becomes null in JSON, and the checksum is that of what is written.
+    """Write a model as JSON with the checksum of its content; return the path."""
+    # The checksum is of the content as written, in which a number that is not finite is null.
     fields = json.loads(model.model_dump_json(by_alias=True))
     text = json.dumps(fields | {"sha256": seal(fields)}, indent=2, ensure_ascii=False)
     write_atomically(path, (text + "\n").encode())
@@ -161,7 +163,7 @@ def write_sealed(path: Path, model: BaseModel) -> Path:
 
 
 def read_sealed(path: Path, schema: type[Model]) -> Model:
-    """Read what `write_sealed` wrote.
+    """Read a file that `write_sealed` wrote.
 
     Raises:
         BadInput: it is missing, damaged or of another schema.
@@ -172,7 +174,7 @@ def read_sealed(path: Path, schema: type[Model]) -> Model:
         intact = found == seal(fields)
         model = schema.model_validate(fields)
     except ValidationError as error:
-        raise _foreign(path, error) from error
+        raise _damaged(path, error) from error
     except (ValueError, RecursionError) as error:
         raise BadInput(f"{path} is damaged or foreign: {one_line(error)}") from error
     if not intact:
@@ -181,23 +183,11 @@ def read_sealed(path: Path, schema: type[Model]) -> Model:
 
 
 def seal(fields: JsonValue) -> str:
-    """Return the SHA-256 of JSON's content, however laid out: it shows damage, not forgery."""
+    """Return the SHA-256 of JSON's content, whatever its layout: it shows damage, not forgery."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def _write_json(path: Path, model: BaseModel) -> Path:
-    write_atomically(path, (model.model_dump_json(by_alias=True, indent=2) + "\n").encode())
-    return path
-
-
-def _read_json(path: Path, schema: type[Model]) -> Model:
-    try:
-        return schema.model_validate_json(read_bytes(path))
-    except ValidationError as error:
-        raise _foreign(path, error) from error
-
-
-def _foreign(path: Path, error: ValidationError) -> BadInput:
+def _damaged(path: Path, error: ValidationError) -> BadInput:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"])) or "the file"
     return BadInput(f"{path} is damaged or foreign: {where}: {first['msg']}")
@@ -218,7 +208,7 @@ def _check_belongs(record: Record, run: str, index: Index) -> None:
 
 
 def _hint(folder: Path) -> str:
-    """Name the nearest folder, beside `folder` or in it, that has an index."""
+    """Return a hint at the nearest folder, beside `folder` or in it, that has an index."""
     parent = folder.resolve().parent
     found = [
         path.parent

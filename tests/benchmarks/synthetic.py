@@ -52,7 +52,6 @@ REASONS = {
     "diverged": "loss_generator is not finite at step 812",
     "collapsed": "all 399 samples are alike",
     "failed": "out of memory",
-    "skipped": "out of time",
 }
 SCORED = ("ok", "collapsed")
 STEPS = np.linspace(0, 1, 8)

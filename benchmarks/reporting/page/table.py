@@ -27,7 +27,7 @@ MEANINGS = {
     "code_size": "how many numbers an image is reconstructed from",
     "seeds": "runs with different seeds whose scores count",
     "diverged": "runs stopped because a loss was no longer finite, of all runs",
-    "failed": "runs that failed or were skipped, of all runs",
+    "failed": "runs that failed, of all runs",
     "collapsed": "runs whose samples are all alike, of all runs",
     "fid_spread": "geometric standard deviation of FID over seeds",
     "fid_best": "FID of the checkpoint that is best by validation",

@@ -65,7 +65,7 @@ COSTS = {
     "train_seconds": "training, seconds",
     "training_flops": "training, FLOPs",
 }
-TROUBLE = ("diverged", "collapsed", "failed", "skipped")
+TROUBLE = ("diverged", "collapsed", "failed")
 
 
 @styled
@@ -240,7 +240,7 @@ def _draw_calibration(axes: Axes, values: dict[str, float]) -> None:
 def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     """Each seed's last FID against its best checkpoint's by validation, of `Frames.runs`.
 
-    Rows name how many runs diverged, collapsed, failed or were skipped.
+    Rows name how many runs diverged, collapsed or failed.
     """
     everybody, look = _trained(frame), looks(frame["contender"])
     shown = best(everybody, _fids(frame), ROWS)

@@ -391,7 +391,7 @@ def test_names_stand_for_themselves(tmp_path: Path) -> None:
 
 
 def test_collapsed_runs_count_and_are_counted(tmp_path: Path) -> None:
-    statuses = {("gan", 1): "collapsed", ("vae", 0): "skipped"}
+    statuses = {("gan", 1): "collapsed", ("vae", 0): "failed"}
     results = read_suite(write_suite(tmp_path / "suite", failures=statuses))
     frame = comparison_frame(results)
     assert list(frame.columns)[-1] == "collapsed"
