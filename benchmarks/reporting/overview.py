@@ -105,8 +105,8 @@ def draw_plots(result: Aggregate) -> dict[str, bytes]:
     tested = {m: test for m, test in result.tests.items() if math.isfinite(test.cd)}
     if not tested:
         return {}
-    from benchmarks.reporting.plots.drawing import save
     from benchmarks.reporting.plots.ranks import draw_critical_difference
+    from benchmarks.reporting.plots.registry import save
 
     files: dict[str, bytes] = {}
     everybody = result.scores["contender"].unique()

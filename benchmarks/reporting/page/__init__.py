@@ -23,7 +23,7 @@ from benchmarks.reporting.comparison import COST, Cell, Column, cells
 from benchmarks.reporting.page import pictures, provenance
 from benchmarks.reporting.page.answer import describe_finding, state_facts, state_prices
 from benchmarks.reporting.page.audit import summarise
-from benchmarks.reporting.page.charts import PANELS, embed_charts
+from benchmarks.reporting.page.charts import embed_charts
 from benchmarks.reporting.page.table import compare, define
 from benchmarks.reporting.page.templating import TEMPLATES, hash_source, make_environment
 from benchmarks.reporting.page.text import LINES, cut, show_name
@@ -33,6 +33,8 @@ from benchmarks.statistics.variance import split_variance, splits_logarithms
 if TYPE_CHECKING:
     from benchmarks.analysis.finding import Finding
 
+CHARTED = ("quality", "training", "complexity")
+"""Sections with charts, by what `@plot(...)` says of them."""
 ROWS = 30
 """Lines of the list of runs that went wrong."""
 COSTS = (
@@ -87,7 +89,7 @@ def build_page(
             [*notes.model_notes(results.records), *notes.score_notes(results.records)], LINES
         ),
         published=notes.compare_published(results, comparison),
-        panels={name: embed_charts(panel, plots, frames) for name, panel in PANELS.items()},
+        charts={name: embed_charts(name, plots, frames) for name in CHARTED},
         extractors=compare_extractors(frames),
         troubles=cut(list_troubles(results.records), ROWS),
         runs=sum(record.family != CALIBRATION for record in results.records),

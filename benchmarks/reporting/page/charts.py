@@ -1,7 +1,7 @@
-"""The charts of a suite's page by panels, and what they show in words."""
+"""The charts of a suite's page, and their descriptions in words."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -14,73 +14,13 @@ from benchmarks.reporting.comparison import Column
 from benchmarks.reporting.page.table import list_columns
 from benchmarks.reporting.page.templating import embed_data
 from benchmarks.reporting.page.text import show_name
+from benchmarks.reporting.plots import PLOTS
+from benchmarks.reporting.plots.registry import Plot
 
 NAMED = 12
-"""Contenders whose values the description of a chart gives."""
-DESCRIBED = {
-    "scores": ("fid", "inception_score", "reconstruction_mse"),
-    "variety": ("precision", "recall", "density", "coverage"),
-    "training": ("fid",),
-    "stability": ("fid_best", "fid_last_over_best"),
-    "cost": ("fid", "parameters", "train_seconds"),
-}
-"""Columns whose values the description of a chart gives."""
+"""Models whose values the description of a chart lists."""
 PIXELS = 1.5
 """Pixels for a point of a chart: a little larger than on paper."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart of a panel: its plot's name, its heading and the line under it."""
-
-    plot: str
-    heading: str
-    caption: str
-
-
-PANELS = {
-    "quality": (
-        Chart(
-            "scores",
-            "Scores between floor and ceiling",
-            "Means over seeds with their 95 % intervals; real images are the floor, noise the"
-            " ceiling.",
-        ),
-        Chart(
-            "variety",
-            "Fidelity and variety",
-            "Precision and density: how much of what is generated looks real; recall and coverage:"
-            " how much of what is real is generated.",
-        ),
-        Chart(
-            "agreement",
-            "Do the scores agree?",
-            "Each contender's rank by FID in every extractor's features, and by other scores;"
-            " framed are pairs that come the other way round than by FID.",
-        ),
-    ),
-    "training": (
-        Chart(
-            "training",
-            "FID over training",
-            "Of validation samples, with the band of the seeds.",
-        ),
-        Chart("losses", "Losses over training", "Of every player, with the band of the seeds."),
-        Chart(
-            "stability",
-            "Best against last",
-            "The checkpoint that is best by validation against the one at the end of training.",
-        ),
-    ),
-    "complexity": (
-        Chart(
-            "cost",
-            "Quality against cost",
-            "FID against parameters, seconds and FLOPs; the line joins those that nobody beats in"
-            " both.",
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -95,25 +35,23 @@ class Picture:
     height: int | None
 
 
-def embed_charts(
-    panel: Sequence[Chart], plots: Mapping[str, bytes], frames: Frames
-) -> list[Picture]:
-    """Embed those charts of a panel that have been drawn, of files by name."""
+def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> list[Picture]:
+    """Embed the charts of a section that have been drawn, of files by name."""
     return [
         Picture(
-            chart.heading,
-            chart.caption,
-            describe_chart(chart.plot, frames),
+            plot.heading,
+            plot.caption,
+            describe_plot(plot, frames),
             embed_data(content, "image/svg+xml"),
-            *measure(content),
+            *measure_svg(content),
         )
-        for chart in panel
-        if (content := plots.get(f"{chart.plot}.svg"))
+        for plot in PLOTS.values()
+        if plot.section == section and (content := plots.get(f"{plot.name}.svg"))
     ]
 
 
-def measure(svg: bytes) -> tuple[int | None, int | None]:
-    """Width and height at which a chart is shown, in pixels; None where it does not tell them."""
+def measure_svg(svg: bytes) -> tuple[int | None, int | None]:
+    """Return width and height at which a chart is shown, in pixels; None where it has none."""
     found = re.search(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     if found is None:
         return None, None
@@ -121,24 +59,23 @@ def measure(svg: bytes) -> tuple[int | None, int | None]:
     return width, height
 
 
-def describe_chart(plot: str, frames: Frames) -> str:
-    """Say in words what a chart shows, for those who do not see it."""
-    if plot == "losses":
+def describe_plot(plot: Plot, frames: Frames) -> str:
+    """Describe in words what a plot shows, for a screen reader."""
+    if plot.name == "losses":
         players = [str(c)[5:] for c in frames.history if str(c).startswith("loss_")]
         return f"Losses by training images seen, of {', '.join(players)}."
-    present = [c for c in list_columns() if c.key in frames.comparison]
-    if plot == "agreement":
-        ranked = [c for c in present if c.key in {"fid", *AGREEING}]
-        return " ".join(filter(None, (_name_best(frames.comparison, c) for c in ranked)))
-    known = {column.key: column for column in present}
-    values = [
-        _list_values(frames.comparison, known[k]) for k in DESCRIBED.get(plot, ()) if k in known
-    ]
-    return " ".join(filter(None, values)) or "A chart without values."
+    present = {c.key: c for c in list_columns() if c.key in frames.comparison}
+    if plot.name == "agreement":
+        ranked = [present[key] for key in present if key in {"fid", *AGREEING}]
+        texts = [_name_best(frames.comparison, column) for column in ranked]
+    else:
+        columns = [present[key] for key in plot.columns if key in present]
+        texts = [_list_values(frames.comparison, column) for column in columns]
+    return " ".join(filter(None, texts)) or "A chart without values."
 
 
 def _name_best(frame: pd.DataFrame, column: Column) -> str:
-    """Who is best by a metric: `Best by FID: gan.`."""
+    """Name the best model by a metric: `Best by FID: gan.`."""
     if column.key not in list_metrics():
         return ""
     named = zip(frame["contender"], comparison.cells(frame, column), strict=True)
@@ -147,10 +84,10 @@ def _name_best(frame: pd.DataFrame, column: Column) -> str:
 
 
 def _list_values(frame: pd.DataFrame, column: Column) -> str:
-    """A column in words: `FID by contender: gan 4.99, vae 5.79 and 3 more.`."""
+    """Put a column into words: `FID by model: gan 4.99, vae 5.79 and 3 more.`."""
     named = list(zip(frame["contender"], comparison.cells(frame, column), strict=True))
     texts = [f"{show_name(name)} {cell.text}" for name, cell in named if cell.text]
     if not texts:
         return ""
     more = f" and {len(texts) - NAMED:,} more" if len(texts) > NAMED else ""
-    return f"{column.heading} by contender: {', '.join(texts[:NAMED])}{more}."
+    return f"{column.heading} by model: {', '.join(texts[:NAMED])}{more}."

@@ -1,15 +1,15 @@
-"""All plots of a suite, each a pure function of one of its frames, and as files."""
+"""All plots of a suite, each a pure function of one of its frames, and as files.
 
-from collections.abc import Callable, Iterable, Sequence
+A plot is a function in one of these modules, registered by `@plot(...)`.
+"""
 
-from matplotlib.figure import Figure
+from collections.abc import Iterable, Sequence
 
 from benchmarks.analysis.frames import Frames
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.reporting.plots.audits import draw_heatmap, draw_ladder, render_audit
-from benchmarks.reporting.plots.charts import draw_cost, draw_scores, draw_stability, draw_variety
-from benchmarks.reporting.plots.drawing import METADATA, Draw, save
-from benchmarks.reporting.plots.histories import draw_losses, draw_training
+from benchmarks.reporting.plots.charts import draw_cost, draw_scores, draw_variety
+from benchmarks.reporting.plots.histories import draw_losses, draw_stability, draw_training
 from benchmarks.reporting.plots.pictures import (
     draw_evolution,
     draw_interpolations,
@@ -19,6 +19,7 @@ from benchmarks.reporting.plots.pictures import (
     draw_translations,
 )
 from benchmarks.reporting.plots.ranks import draw_agreement, draw_critical_difference
+from benchmarks.reporting.plots.registry import METADATA, PLOTS, save
 
 __all__ = [
     "PLOTS",
@@ -42,35 +43,6 @@ __all__ = [
     "render_audit",
 ]
 
-Plot = Callable[..., Figure | None]
-
-
-def _of(frame: str, draw: Draw) -> Plot:
-    """A plot of one of the frames."""
-
-    def plot(frames: Frames, *, paper: bool = False) -> Figure | None:
-        return draw(getattr(frames, frame), paper=paper)
-
-    return plot
-
-
-PLOTS: dict[str, Plot] = {
-    "samples": _of("pictures", draw_samples),
-    "reconstructions": _of("pictures", draw_reconstructions),
-    "translations": _of("pictures", draw_translations),
-    "neighbours": _of("pictures", draw_neighbours),
-    "interpolations": _of("pictures", draw_interpolations),
-    "evolution": _of("pictures", draw_evolution),
-    "scores": _of("runs", draw_scores),
-    "variety": _of("runs", draw_variety),
-    "training": _of("history", draw_training),
-    "losses": _of("history", draw_losses),
-    "stability": _of("runs", draw_stability),
-    "cost": _of("runs", draw_cost),
-    "agreement": _of("runs", draw_agreement),
-}
-"""Plots by name, each a function of `Frames`."""
-
 
 def render(
     frames: Frames,
@@ -82,8 +54,8 @@ def render(
     """Draw plots that have something to show: file name, such as `scores.png`, to content.
 
     Args:
-        frames: what they are of.
-        names: those of `PLOTS` that are drawn, None for all.
+        frames: the suite.
+        names: the plots of `PLOTS` to draw, None for all.
         paper: in the sizes for a paper's column or page.
         formats: of png, svg and pdf.
 
@@ -91,12 +63,10 @@ def render(
         BadInput: there is no plot or format of such a name.
     """
     chosen = list(PLOTS) if names is None else list(names)
-    for name in chosen:
-        if name not in PLOTS:
-            raise BadInput(unknown("plot", name, PLOTS))
-    for kind in formats:
-        if kind not in METADATA:
-            raise BadInput(unknown("format", kind, METADATA))
+    for noun, given, known in (("plot", chosen, PLOTS), ("format", formats, METADATA)):
+        for name in given:
+            if name not in known:
+                raise BadInput(unknown(noun, name, known))
     files: dict[str, bytes] = {}
     for name in chosen:
         if figure := PLOTS[name](frames, paper=paper):

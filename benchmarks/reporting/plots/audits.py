@@ -30,12 +30,11 @@ from benchmarks.reporting.plots.drawing import (
     look,
     name_right,
     panel_figure,
-    save,
     show_tick,
     small,
-    style,
     widest,
 )
+from benchmarks.reporting.plots.registry import save, style
 
 if TYPE_CHECKING:
     from benchmarks.analysis.audits import Audit

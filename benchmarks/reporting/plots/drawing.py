@@ -1,18 +1,14 @@
-"""What plots have in common: their style, how a contender looks, names, scales, who is shown."""
+"""What plots have in common: how a contender looks, names, scales, panels, and who is shown."""
 
 import functools
-import io
 import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -25,9 +21,8 @@ from scipy.optimize import isotonic_regression
 
 from benchmarks.config.registry import list_metrics
 from benchmarks.core.text import plain, shorten
+from benchmarks.reporting.plots.registry import STYLES
 
-STYLES = (Path(__file__).with_name("style.mplstyle"), Path(__file__).with_name("paper.mplstyle"))
-"""The style of all plots, and what differs in a paper."""
 _STYLE = mpl.rc_params_from_file(STYLES[0], use_default_template=False)
 COLOURS: tuple[str, ...] = tuple(_STYLE["axes.prop_cycle"].by_key()["color"])
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -45,53 +40,6 @@ FID."""
 FEW = 20
 """Seeds that are drawn one by one; of more, the middle 90 % as a band."""
 BAND = (0.05, 0.95)
-METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None},
-    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-}
-"""By format, what would make the same plot another file at another time."""
-
-
-class Draw(Protocol):
-    """Draws a frame, in the style and the size for a screen or for a paper."""
-
-    __name__: str
-
-    def __call__(self, frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-        """None where the frame has nothing to show."""
-        ...
-
-
-def style(paper: bool) -> AbstractContextManager[None]:
-    """Matplotlib's own defaults with the style of this package, whatever the user's are."""
-    return mpl.style.context(["default", *STYLES[: 1 + paper]])
-
-
-def styled(draw: Draw) -> Draw:
-    """Have a function draw in `style`."""
-
-    @functools.wraps(draw)
-    def drawn(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-        with style(paper):
-            return draw(frame, paper=paper)
-
-    return cast("Draw", drawn)
-
-
-def save(figure: Figure, kind: str, *, paper: bool = False, dpi: float | None = None) -> bytes:
-    """Give the file of a figure in `style`, the same byte for byte for the same figure.
-
-    Args:
-        figure: what is saved.
-        kind: png, svg or pdf.
-        paper: in the style of a paper.
-        dpi: pixels an inch, None for the style's own.
-    """
-    file = io.BytesIO()
-    with style(paper):
-        figure.savefig(file, format=kind, metadata=METADATA[kind], dpi=dpi or "figure")
-    return file.getvalue()
 
 
 @dataclass(frozen=True)
@@ -104,12 +52,12 @@ class Look:
 
 
 def looks(names: pd.Series) -> dict[str, Look]:
-    """How each contender looks, by its place among the categories, shown or not."""
+    """Return each contender's look, by its place among the categories, shown or not."""
     return {name: look(place) for place, name in enumerate(_categories(names))}
 
 
 def look(place: int) -> Look:
-    """How the contender looks that is at a place of its suite."""
+    """Return the look of the contender at a place of its suite."""
     return Look(
         COLOURS[place % len(COLOURS)],
         MARKERS[(place + place // len(COLOURS)) % len(MARKERS)],
@@ -136,7 +84,7 @@ def by_contender(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def best(names: Sequence[str], values: dict[str, float], limit: int) -> list[str]:
-    """Leave out all but the `limit` names with the lowest values; the others keep their order."""
+    """Return the `limit` names with the lowest values, in their order."""
     known = {name: values.get(name, math.nan) for name in names}
     ranked = sorted(names, key=lambda name: (math.isnan(known[name]), known[name]))
     chosen = set(ranked[:limit])
@@ -144,9 +92,9 @@ def best(names: Sequence[str], values: dict[str, float], limit: int) -> list[str
 
 
 def left_out(names: Sequence[str], limit: int) -> str:
-    """Say how many are not shown, if there are too many."""
+    """Return a note on how many models are not shown, if there are too many."""
     more = len(names) - limit
-    return f"; {more:,} more contenders have a higher FID or none" if more > 0 else ""
+    return f"; not shown: {more:,} more models, of higher FID or none" if more > 0 else ""
 
 
 def label(name: str, *, paper: bool = False) -> str:
@@ -155,11 +103,17 @@ def label(name: str, *, paper: bool = False) -> str:
 
 
 def say_direction(metric: str, *, paper: bool) -> str:
-    """What stands behind a metric's name: in words, or an arrow in a paper."""
+    """Return the direction to put after a metric's name: in words, or an arrow in a paper."""
     lower = list_metrics()[metric].about["direction"] == "lower"
     if paper:
         return " ↓" if lower else " ↑"
     return " (lower is better)" if lower else " (higher is better)"
+
+
+def write_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
+    """Write a small grey text at a place in axes, of which `how` may be another transform."""
+    style = {"transform": axes.transAxes, "color": GREY, "fontsize": small()}
+    axes.text(x, y, text, **(style | how))
 
 
 def brief(text: str | None) -> str:
@@ -183,8 +137,8 @@ def small() -> float:
 
 
 @functools.cache
-def measure(text: str, points: float) -> float:
-    """Inches that a line of text is wide."""
+def text_width(text: str, points: float) -> float:
+    """Return how many inches wide a line of text is."""
     font = FontProperties(family=mpl.rcParams["font.family"])
     return float(TextPath((0, 0), text, size=points, prop=font).get_extents().width) / 72
 
@@ -192,7 +146,7 @@ def measure(text: str, points: float) -> float:
 def widest(texts: Iterable[str], points: float) -> float:
     """Inches of the widest line among texts."""
     lines = (line for text in texts for line in text.splitlines() if line.strip())
-    return max((measure(line, points) for line in lines), default=0.0)
+    return max((text_width(line, points) for line in lines), default=0.0)
 
 
 def set_scale(
@@ -241,12 +195,12 @@ def fraction(axis: Axis, value: float) -> float:
 
 
 def inches(axes: Axes) -> float:
-    """How wide axes are."""
+    """The width of axes."""
     return float(axes.get_position().width * cast("Figure", axes.figure).get_figwidth())
 
 
 def count_ticks(axes: Axes) -> int:
-    """How many numbers a horizontal axis has room for."""
+    """Return the number of ticks that a horizontal axis has room for."""
     return int(np.clip(inches(axes) / 0.5, 3, 6))
 
 
@@ -317,7 +271,7 @@ def panel_figure(
     (rows, columns), (wide, high) = shape, size
     across = margins.left + columns * wide + (columns - 1) * margins.across + margins.right
     if note:
-        fitting = 0.95 * (across - 0.2) / measure(note, small())
+        fitting = 0.95 * (across - 0.2) / text_width(note, small())
         note = textwrap.fill(note, max(20, int(fitting * len(note))))
     below = margins.bottom + (1.4 * small() / 72 * (note.count("\n") + 1) if note else 0)
     down = below + rows * high + (rows - 1) * margins.down + margins.top

@@ -1,9 +1,9 @@
-"""FID and losses over training: each plot a pure function of `Frames.history`."""
+"""The course of training: FID, losses, and how far the last checkpoint is from the best one."""
 
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -12,22 +12,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks.analysis.frames import curves
-from benchmarks.core.text import plain, shorten
+from benchmarks.core.text import plain, shorten, show_number
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
     BAND,
     COLOURS,
     FEW,
-    GREY,
     LABELS,
     PAGE,
     PANELS,
+    ROWS,
     Look,
     Margins,
     best,
     break_name,
     by_contender,
     contenders,
+    count_ticks,
+    inches,
     label,
     labelled_figure,
     left_out,
@@ -38,11 +40,30 @@ from benchmarks.reporting.plots.drawing import (
     set_scale,
     show_tick,
     small,
-    styled,
+    write_note,
 )
+from benchmarks.reporting.plots.registry import plot
+from benchmarks.reporting.plots.rows import (
+    count_statuses,
+    draw_rows,
+    explain_no_score,
+    explain_row,
+    label_row,
+    list_trained,
+    mean_fids,
+)
+from benchmarks.statistics import last_over_best
+
+TROUBLE = ("diverged", "collapsed", "failed")
 
 
-@styled
+@plot(
+    "history",
+    section="training",
+    heading="FID over training",
+    caption="FID of validation samples: the mean over seeds, and the band of their range.",
+    columns=("fid",),
+)
 def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     """FID against the validation split over training, of `Frames.history`.
 
@@ -56,7 +77,7 @@ def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     parts, look = by_contender(known), looks(frame["contender"])
     figure, (axes,), height = labelled_figure(shown, 1, 7.0, paper=paper)
     alpha = 0.15 if len(everybody) <= len(COLOURS) else 0.06
-    drawn = {name: _draw_course(axes, parts[name], look[name], alpha) for name in shown}
+    drawn = {name: _draw_validation(axes, parts[name], look[name], alpha) for name in shown}
     set_scale(axes.yaxis, [*chain(*drawn.values())])
     axes.xaxis.set_major_locator(MaxNLocator(4 if paper else 7, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(show_tick))
@@ -64,7 +85,7 @@ def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     if not paper:
         axes.set_title(
             f"line: geometric mean over {_seeds_drawn(frame)}; band: their range; "
-            f"×: a run that stopped; ○: one that collapsed{left_out(everybody, LABELS)}",
+            f"×: a run that stopped; ○: a run that collapsed{left_out(everybody, LABELS)}",
             loc="left",
             wrap=True,
         )
@@ -74,20 +95,20 @@ def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
 
 
 def _final_fids(known: pd.DataFrame) -> dict[str, float]:
-    """The mean of each contender's last validations."""
+    """Return the mean of each contender's last validations."""
     last = known.groupby("run", sort=False).tail(1)
     means = last.groupby(last["contender"].astype(object))["validation_fid"].mean()
     return {str(name): float(value) for name, value in means.items()}
 
 
 def _seeds_drawn(history: pd.DataFrame) -> str:
-    """The seeds whose histories are drawn, in words."""
+    """Name the seeds whose histories are drawn."""
     limit = curves(len(looks(history["contender"])))
     most = int(history["runs"].max())
     return "seeds" if most <= limit else f"the first {limit} of up to {most:,} seeds"
 
 
-def _draw_course(axes: Axes, history: pd.DataFrame, look: Look, alpha: float) -> list[float]:
+def _draw_validation(axes: Axes, history: pd.DataFrame, look: Look, alpha: float) -> list[float]:
     """Draw a contender's validation FID over training and return what was drawn, its end last."""
     ended, stopped = list[pd.Series](), list[pd.Series]()
     for _, run in history.groupby("run", sort=False):
@@ -112,14 +133,20 @@ def _draw_course(axes: Axes, history: pd.DataFrame, look: Look, alpha: float) ->
 
 
 def _curve(run: pd.DataFrame, column: str) -> pd.Series:
-    """A run's column over training images, where it is finite."""
+    """Return a run's column over training images, where it is finite."""
     values, images = run[column].to_numpy(dtype=float), run["images"].to_numpy(dtype=float)
     finite = np.isfinite(values) & np.isfinite(images)
     curve = pd.Series(values[finite], index=images[finite])
     return curve if curve.index.is_unique else curve[~curve.index.duplicated(keep="last")]
 
 
-@styled
+@plot(
+    "history",
+    section="training",
+    heading="Losses over training",
+    caption="Running mean of every player's loss: a line per seed, or of many seeds the median and"
+    " the middle 90 %.",
+)
 def draw_losses(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     """Each player's loss over training, smoothed, of `Frames.history`: a thin line a seed."""
     everybody = contenders(frame)
@@ -134,7 +161,7 @@ def draw_losses(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     titles = [break_name(label(name, paper=paper), round((wide + 0.3) * 11)) for name in shown]
     head = 1.35 * small() / 72 * (1 + max(title.count("\n") for title in titles)) + 0.1
     many = max(part["run"].nunique() for part in parts.values()) > FEW
-    note = f"median and middle 90 % of {_seeds_drawn(frame)}" if many else "a line a seed"
+    note = f"median and middle 90 % of {_seeds_drawn(frame)}" if many else "one line per seed"
     figure, panels = panel_figure(
         (rows, columns),
         (wide, 1.1 if paper else 1.75),
@@ -162,8 +189,7 @@ def _draw_players(axes: Axes, history: pd.DataFrame) -> None:
         for player in map(str, losses)
     }
     if not any(smooth.values()):
-        at: dict[str, Any] = {"ha": "center", "transform": axes.transAxes}
-        axes.text(0.5, 0.5, "no losses", color=GREY, **at)
+        write_note(axes, 0.5, 0.5, "no losses", ha="center")
         axes.set(xticks=[], yticks=[])
         return
     for place, (player, seeds) in enumerate(smooth.items()):
@@ -192,3 +218,89 @@ def _draw_player(axes: Axes, seeds: Sequence[pd.Series], colour: str, name: str)
 
 def _smooth(curve: pd.Series, window: int) -> pd.Series:
     return curve.rolling(window, min_periods=1).mean()
+
+
+@plot(
+    "runs",
+    section="training",
+    heading="Best and last checkpoint",
+    caption="FID of the checkpoint that is best by validation (open) and of the last one (filled).",
+    columns=("fid_best", "fid_last_over_best"),
+)
+def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
+    """Each seed's last FID beside its best checkpoint's by validation, of `Frames.runs`."""
+    everybody, look = list_trained(frame), looks(frame["contender"])
+    shown = best(everybody, mean_fids(frame), ROWS)
+    if not shown:
+        return None
+    counts, pairs = count_statuses(frame), pair_checkpoints(frame)
+    labels = [label_row(name, counts[name], TROUBLE, paper=paper) for name in shown]
+    most = max((len(pair) for pair in pairs.values() if len(pair) <= FEW), default=1)
+    room = 0.55 * most
+    many = any(counts[name].total() > FEW for name in shown)
+    drawn = "the median seed, bars: the middle 90 %" if many else "one line per seed"
+    note = f"open: best by validation; filled: last; {drawn}{left_out(everybody, ROWS)}"
+    margins = Margins(0, 0.6, 0.25, 0.42 if paper else 0.5)
+    lines = max(2, room)
+    (axes,), places = draw_rows(labels, 1, margins, paper=paper, lines=lines, note=note)
+    for name, place in zip(shown, places, strict=True):
+        if name in pairs:
+            _draw_stability_row(axes, pairs[name], look[name], place, room)
+        else:
+            explain_row(axes, place, explain_no_score(counts[name]))
+    ends = [*chain(*(_drawn_seeds(pairs[name]).ravel() for name in shown if name in pairs))]
+    set_scale(axes.xaxis, ends, ticks=count_ticks(axes), positive=True)
+    axes.set_xlabel(f"FID{say_direction('fid', paper=paper)}")
+    write_note(axes, 1 + 0.06 / inches(axes), 1.0, "last/best", va="bottom")
+    return cast("Figure", axes.figure)
+
+
+def pair_checkpoints(runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return FID of the best and of the last checkpoint of each scored run: float [runs, 2]."""
+    if "fid" not in runs:
+        return {}
+    known = runs[runs["fid"].notna()]
+    values = known.reindex(columns=["fid_best", "fid"]).to_numpy(dtype=float)
+    groups = known.groupby(known["contender"].astype(object), sort=False).indices
+    return {str(name): values[rows] for name, rows in groups.items()}
+
+
+def _drawn_seeds(pairs: np.ndarray) -> np.ndarray:
+    """Return the pairs if they are few, else the ends of their band: float [rows, 2]."""
+    if len(pairs) <= FEW:
+        return pairs
+    return np.quantile(_complete_pairs(pairs), BAND, axis=0)
+
+
+def _complete_pairs(pairs: np.ndarray) -> np.ndarray:
+    """Return the seeds that have both; where none has, those with the last alone."""
+    whole = pairs[np.isfinite(pairs).all(axis=1)]
+    return whole if len(whole) else pairs
+
+
+def _draw_stability_row(
+    axes: Axes, pairs: np.ndarray, look: Look, place: float, room: float
+) -> None:
+    """Draw a contender's seeds in a row `room` high, and beside it how much they have got worse."""
+    shown = _drawn_seeds(pairs)
+    levels = place + room * ((np.arange(len(shown)) + 0.5) / len(shown) - 0.5)
+    if len(pairs) > FEW:
+        levels = place + np.array([-0.45, 0.45])
+        for ends, level in zip(shown.T, levels, strict=True):
+            axes.plot(
+                *(ends, [level] * 2), color=look.colour, lw=4, alpha=0.35, solid_capstyle="butt"
+            )
+        _draw_best_to_last(axes, np.median(_complete_pairs(pairs), axis=0), levels, look)
+    else:
+        for pair, level in zip(shown, levels, strict=True):
+            _draw_best_to_last(axes, pair, np.array([level, level]), look)
+    ratio = show_number(last_over_best(pairs[:, 1].tolist(), pairs[:, 0].tolist()))
+    transform = axes.get_yaxis_transform()
+    write_note(axes, 1 + 0.06 / inches(axes), place, ratio, transform=transform, va="center")
+
+
+def _draw_best_to_last(axes: Axes, pair: np.ndarray, levels: np.ndarray, look: Look) -> None:
+    """A line from the best checkpoint's FID, open, to the last one's, filled."""
+    axes.plot(pair, levels, "-", color=look.colour, lw=1, alpha=0.6)
+    axes.plot(pair[:1], levels[:1], look.marker, color=look.colour, ms=4, mfc="white", mew=0.9)
+    axes.plot(pair[1:], levels[1:], look.marker, color=look.colour, ms=4, mew=0.9)

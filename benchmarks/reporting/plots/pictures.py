@@ -5,7 +5,7 @@ Tiles are enlarged by one whole factor in a plot, so that no pixel of a model is
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,21 +15,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import plain, show_amount, show_number
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
     COLUMN,
-    GREY,
     PAGE,
     best,
     break_name,
     brief,
     label,
     small,
-    styled,
     widest,
+    write_note,
 )
+from benchmarks.reporting.plots.registry import plot
 
 PANELS = 24
 """Contenders whose pictures are shown at most: the best by FID."""
@@ -37,7 +38,6 @@ WIDEST = 640
 """Pixels that a panel's tiles may be wide: more of large tiles are left out."""
 TIMES = 8
 """Validations of an evolution that are shown."""
-SYMBOLS = {"fid": "FID", "reconstruction_mse": "MSE", "near_copies": "near-copies"}
 
 
 @dataclass(frozen=True)
@@ -56,120 +56,134 @@ class Panel:
     columns: Sequence[str] = ()
 
 
-@styled
+@plot("pictures")
 def draw_samples(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     """Samples of all contenders side by side, beside real images."""
-    shown = _of_kind(frame, "samples")
-    real = [row for row in shown if row["contender"] == "real" and row["family"] == CALIBRATION]
-    contenders = [row for row in shown if row["family"] != CALIBRATION]
-    panels = [Panel("real images", row["tiles"], "no picture") for row in real]
-    for row in _best(contenders):
-        details = (_score(row), _trouble(row))
-        panels.append(_panel(row, "\n".join(filter(None, details)), paper=paper))
-    return _draw([*panels, *_rest(contenders)], 400, paper, square=True)
+    rows = frame[frame["kind"] == "samples"]
+    own = rows[rows["family"] != CALIBRATION]
+    real = rows[(rows["family"] == CALIBRATION) & (rows["contender"] == "real")]
+    panels = [Panel("real images", tiles, "no picture") for tiles in real["tiles"]]
+    panels += _make_panels(own, _explain_samples, paper)
+    return draw_panels(panels, 400, paper, square=True)
 
 
-@styled
+@plot("pictures")
 def draw_reconstructions(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-    """Held-out images over their reconstructions, with each contender's protocol."""
-    shown = _of_kind(frame, "reconstructions")
-    panels = []
-    for row in _best(shown):
-        protocol = plain(row["protocol"]) if isinstance(row["protocol"], str) else ""
-        detail = ", ".join(filter(None, (protocol, _score(row))))
-        panels.append(_panel(row, detail, ("input", "output"), paper=paper))
-    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+    """Held-out images above their reconstructions, with each contender's protocol."""
+    return _draw_kind(frame, "reconstructions", _explain_reconstruction, ("input", "output"), paper)
 
 
-@styled
+@plot("pictures")
 def draw_translations(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-    """Source images over their translations and the way back."""
-    shown = _of_kind(frame, "translations")
+    """Source images above their translations and the way back."""
     rows = ("source", "translated", "back")
-    panels = [_panel(row, "", rows, paper=paper) for row in _best(shown)]
-    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+    return _draw_kind(frame, "translations", lambda _: "", rows, paper)
 
 
-@styled
+@plot("pictures")
 def draw_neighbours(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-    """The samples that come nearest to training images over those."""
-    shown = _of_kind(frame, "neighbours")
-    panels = [_panel(row, _score(row), ("sample", "nearest"), paper=paper) for row in _best(shown)]
-    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+    """The samples nearest to training images, above those."""
+    return _draw_kind(frame, "neighbours", _show_run_score, ("sample", "nearest"), paper)
 
 
-@styled
+@plot("pictures")
 def draw_interpolations(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-    """What lies between two codes: a row a pair of them."""
-    shown = _of_kind(frame, "interpolations")
-    panels = [_panel(row, "", paper=paper) for row in _best(shown)]
-    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+    """Images between two codes, a row a pair of them."""
+    return _draw_kind(frame, "interpolations", lambda _: "", (), paper)
 
 
-@styled
+@plot("pictures")
 def draw_evolution(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     """The same two samples over training, a strip a contender; below, training images seen."""
-    shown = _of_kind(frame, "evolution")
-    panels = [_strip(row, paper=paper) for row in _best(shown)]
-    return _draw([*panels, *_rest(shown)], WIDEST, paper)
+    rows = frame[frame["kind"] == "evolution"].to_dict("records")
+    panels = [_make_strip(row, paper=paper) for row in _pick_best(rows)]
+    return draw_panels([*panels, *_count_others(rows)], WIDEST, paper)
 
 
-def _strip(row: dict[Any, Any], *, paper: bool) -> Panel:
-    """An evolution with time from left to right, from the first validation to the last."""
+def _draw_kind(
+    frame: pd.DataFrame,
+    kind: str,
+    explain: Callable[[dict[Any, Any]], str],
+    rows: Sequence[str],
+    paper: bool,
+) -> Figure | None:
+    """Draw the pictures of a kind, whose rows have names."""
+    panels = _make_panels(frame[frame["kind"] == kind], explain, paper, rows)
+    return draw_panels(panels, WIDEST, paper)
+
+
+def _make_panels(
+    frame: pd.DataFrame,
+    explain: Callable[[dict[Any, Any]], str],
+    paper: bool,
+    rows: Sequence[str] = (),
+) -> list[Panel]:
+    """Make a panel of each of the best contenders, or a note why it has no picture."""
+    pictures = frame.to_dict("records")
+    panels = []
+    for row in _pick_best(pictures):
+        title = "\n".join(filter(None, (label(row["contender"], paper=paper), explain(row))))
+        shown = rows if row["tiles"] is not None else ()
+        panels.append(Panel(title, row["tiles"], _explain_absence(row), shown))
+    return [*panels, *_count_others(pictures)]
+
+
+def _make_strip(row: dict[Any, Any], *, paper: bool) -> Panel:
+    """Lay an evolution out with time from left to right, from the first validation to the last."""
     tiles = row["tiles"]
     times = min(len(tiles), TIMES, max(2, WIDEST // tiles.shape[3]))
     chosen = np.linspace(0, len(tiles) - 1, times).round().astype(int)
     seen = row["images"] if isinstance(row["images"], Sequence) else ()
     below = [show_amount(seen[i]) for i in chosen] if seen else []
-    title = "\n".join(filter(None, (label(row["contender"], paper=paper), _trouble(row))))
+    title = "\n".join(filter(None, (label(row["contender"], paper=paper), _show_trouble(row))))
     return Panel(title, tiles[chosen, :2].swapaxes(0, 1), columns=below)
 
 
-def _of_kind(pictures: pd.DataFrame, kind: str) -> list[dict[Any, Any]]:
-    return pictures[pictures["kind"] == kind].to_dict("records")
-
-
-def _best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
-    """Leave out the rows of all but the best contenders."""
+def _pick_best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """Return the rows of the best contenders."""
     fids = {row["contender"]: row["mean_fid"] for row in rows}
     chosen = set(best(list(fids), fids, PANELS))
     return [row for row in rows if row["contender"] in chosen]
 
 
-def _panel(row: dict[Any, Any], detail: str, rows: Sequence[str] = (), *, paper: bool) -> Panel:
-    """The panel of one run's picture, or the note why its contender has none."""
-    title = "\n".join(filter(None, (label(row["contender"], paper=paper), detail)))
-    return Panel(title, row["tiles"], _note(row), rows if row["tiles"] is not None else ())
+def _count_others(rows: Iterable[dict[Any, Any]]) -> list[Panel]:
+    """Return a panel with the number of contenders that have none, if there are too many."""
+    more = len({row["contender"] for row in rows}) - PANELS
+    note = f"{more:,} more models\nwith a higher FID or none"
+    return [Panel("", None, note)] if more > 0 else []
 
 
-def _note(row: dict[Any, Any]) -> str:
+def _explain_absence(row: dict[Any, Any]) -> str:
     if not isinstance(row["status"], str):
         return "no run"
     return "no picture" if row["status"] in SCORED else f"{row['status']}\n{brief(row['reason'])}"
 
 
-def _rest(rows: Iterable[dict[Any, Any]]) -> list[Panel]:
-    """A panel that says how many contenders have none, if there are too many."""
-    more = len({row["contender"] for row in rows}) - PANELS
-    note = f"{more:,} more contenders\nwith a higher FID or none"
-    return [Panel("", None, note)] if more > 0 else []
+def _explain_samples(row: dict[Any, Any]) -> str:
+    return "\n".join(filter(None, (_show_run_score(row), _show_trouble(row))))
 
 
-def _trouble(row: dict[Any, Any]) -> str:
-    """What went wrong with a run that has a picture nevertheless."""
+def _explain_reconstruction(row: dict[Any, Any]) -> str:
+    protocol = plain(row["protocol"]) if isinstance(row["protocol"], str) else ""
+    return ", ".join(filter(None, (protocol, _show_run_score(row))))
+
+
+def _show_trouble(row: dict[Any, Any]) -> str:
+    """Say what went wrong with a run that has a picture nevertheless."""
     if row["tiles"] is None or row["status"] == "ok":
         return ""
-    return f"{row['status']}{_seed(row)}: {brief(row['reason'])}"
+    return f"{row['status']}{_show_seed(row)}: {brief(row['reason'])}"
 
 
-def _score(row: dict[Any, Any]) -> str:
-    """A run's own score as its picture's title has it: `FID 5.79 (seed 0)`."""
+def _show_run_score(row: dict[Any, Any]) -> str:
+    """Show a run's own score: `FID 5.79 (seed 0)`."""
     if row["tiles"] is None or math.isnan(row["value"]):
         return ""
-    return f"{SYMBOLS[row['metric']]} {show_number(row['value'])}{_seed(row)}"
+    symbol = list_metrics()[row["metric"]].about["symbol"]
+    return f"{symbol} {show_number(row['value'])}{_show_seed(row)}"
 
 
-def _seed(row: dict[Any, Any]) -> str:
+def _show_seed(row: dict[Any, Any]) -> str:
     return "" if pd.isna(row["seed"]) else f" (seed {row['seed']})"
 
 
@@ -210,7 +224,7 @@ class Grid:
         return left / across, 1 - (top + high) / down, wide / across, high / down
 
 
-def _draw(
+def draw_panels(
     panels: Sequence[Panel], width: int, paper: bool, *, square: bool = False
 ) -> Figure | None:
     """Lay panels out pixel by pixel, so that every tile is enlarged by the same whole factor.
@@ -233,18 +247,18 @@ def _draw(
         beside = borders + _side(panels, dpi) + _gap(dpi)
         columns, scale = fit_page(len(panels), natural, beside, dpi, square=square)
     images = [None if t is None else _mosaic(t, scale) for t in tiles]
-    titles, grid = _lay_out(panels, images, columns, scale * natural, dpi)
+    titles, grid = _make_room(panels, images, columns, scale * natural, dpi)
     figure = Figure(figsize=(grid.size[0] / dpi, grid.size[1] / dpi))
     for i, (panel, image, title) in enumerate(zip(panels, images, titles, strict=True)):
         high, wide = (grid.high, grid.wide) if image is None else image.shape[:2]
         axes = figure.add_axes(grid.place(i, wide, high))
         axes.set_title(title, x=grid.wide / 2 / wide, fontsize=8, pad=4, linespacing=1.15)
-        _fill(axes, panel, image)
+        _fill_panel(axes, panel, image)
     return figure
 
 
 def fit_page(count: int, natural: int, beside: int, dpi: int, *, square: bool) -> tuple[int, int]:
-    """Columns and scale by which panels fill a paper's column, if they are few, or page best.
+    """Return columns and scale by which panels fill a paper's column, if few, or page best.
 
     Args:
         count: of panels.
@@ -266,7 +280,7 @@ def fit_page(count: int, natural: int, beside: int, dpi: int, *, square: bool) -
     return columns, max(1, scale(columns))
 
 
-def _lay_out(
+def _make_room(
     panels: Sequence[Panel],
     images: Sequence[np.ndarray | None],
     columns: int,
@@ -295,38 +309,35 @@ def _gap(dpi: int) -> int:
 
 
 def _side(panels: Sequence[Panel], dpi: int) -> int:
-    """Pixels that the names of rows take on the left of a panel."""
+    """Return the pixels that the names of rows take on the left of a panel."""
     texts = [text for panel in panels for text in panel.rows]
     return round(dpi * (widest(texts, small()) + 0.05)) if texts else 0
 
 
-def _fill(axes: Axes, panel: Panel, image: np.ndarray | None) -> None:
+def _fill_panel(axes: Axes, panel: Panel, image: np.ndarray | None) -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    at = axes.transAxes
     if image is None:
         axes.set_facecolor("0.95")
         note = "\n".join(textwrap.fill(line, 26) for line in panel.note.splitlines()[:4])
-        axes.text(0.5, 0.5, note, ha="center", va="center", color=GREY, transform=at)
+        size = mpl.rcParams["font.size"]
+        write_note(axes, 0.5, 0.5, note, ha="center", va="center", fontsize=size)
         return
     axes.imshow(image, interpolation="none", aspect="auto")
-    style: dict[str, Any] = {"color": GREY, "fontsize": small(), "transform": at}
     for i, text in enumerate(panel.rows):
-        y = 1 - (i + 0.5) / len(panel.rows)
-        axes.text(-0.01, y, text, ha="right", va="center", **style)
+        write_note(axes, -0.01, 1 - (i + 0.5) / len(panel.rows), text, ha="right", va="center")
     for i, text in enumerate(panel.columns):
-        x = (i + 0.5) / len(panel.columns)
-        axes.text(x, -0.02, text, ha="center", va="top", **style)
+        write_note(axes, (i + 0.5) / len(panel.columns), -0.02, text, ha="center", va="top")
 
 
 def _crop(tiles: np.ndarray, *, square: bool) -> np.ndarray:
-    """Leave out the tiles of large images that would make a panel wider than `WIDEST`."""
+    """Return as many tiles as make a panel no wider than `WIDEST`."""
     most = max(2, WIDEST // tiles.shape[3])
     return tiles[: most if square else None, :most]
 
 
 def _mosaic(tiles: np.ndarray, scale: int) -> np.ndarray:
-    """Tiles enlarged `scale` times, two white pixels apart: uint8 [height, width, 3]."""
+    """Enlarge tiles `scale` times, two white pixels apart: uint8 [height, width, 3]."""
     large = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
     framed = np.pad(large, ((0, 0), (0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
     rows, columns, height, width, channels = framed.shape

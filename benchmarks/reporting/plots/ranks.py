@@ -1,4 +1,4 @@
-"""Who ranks where by which score: the agreement of metrics, and of data sets."""
+"""Ranks of contenders: the agreement of metrics, and critical differences over data sets."""
 
 import math
 from collections.abc import Sequence
@@ -32,17 +32,23 @@ from benchmarks.reporting.plots.drawing import (
     looks,
     panel_figure,
     small,
-    style,
-    styled,
     widest,
+    write_note,
 )
+from benchmarks.reporting.plots.registry import plot, style
 
 RANKS = LinearSegmentedColormap.from_list("ranks", ["#56A0D3", "#FFFFFF"])
 
 
-@styled
+@plot(
+    "runs",
+    section="quality",
+    heading="Do the scores agree?",
+    caption="Each model's rank by FID with every extractor, and by other scores. Framed: in a pair"
+    " whose order is reversed compared with FID.",
+)
 def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-    """How metrics and extractors rank the contenders of `Frames.runs`, the best by FID on top.
+    """Ranks of the contenders of `Frames.runs` by metrics and extractors, the best by FID on top.
 
     Cells have the rank of the mean over seeds, and how many places that is above or below the rank
     by FID. Under each column: Kendall's τ with FID, and how many pairs are the other way round.
@@ -52,25 +58,26 @@ def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     fids = {name: interval.value for name, interval in summarise(runs, "fid").items()}
     everybody = [name for name in contenders(runs) if name in fids]
     shown = sorted(best(everybody, fids, LABELS), key=lambda name: fids[name])
-    values = _means(runs[runs["contender"].isin(shown)], shown)
+    values = _tabulate_means(runs[runs["contender"].isin(shown)], shown)
     if min(values.shape) < 2:
         return None
     labels = [label(name, paper=paper) for name in values.index]
-    note = "rank by the mean over seeds; framed: in a pair that is flipped against FID"
+    note = "rank by the mean over seeds; framed: in a pair of the reverse order by FID"
     note = "" if paper else note + left_out(everybody, LABELS)
-    headings = [_heading(str(metric)) for metric in values]
-    figure, axes = _heat_map(labels, headings, note, paper=paper)
+    headings = [_name_column(str(metric)) for metric in values]
+    figure, axes = _make_grid(labels, headings, note, paper=paper)
     ranks = values.rank(method="min").to_numpy(dtype=float)
     axes.imshow((ranks - 1) / (len(values) - 1), cmap=RANKS, vmin=0, vmax=1, aspect="auto")
     for place in range(values.shape[1]):
-        _draw_column(axes, values.iloc[:, 0], values.iloc[:, place], place)
-    at: dict[str, Any] = {"ha": "right", "va": "top", "color": GREY, "fontsize": small()}
-    axes.text(-0.62, len(labels) - 0.4, "Kendall’s τ with FID\nflipped pairs", **at)
+        _draw_rank_column(axes, values.iloc[:, 0], values.iloc[:, place], place)
+    text = "Kendall’s τ with FID\nreversed pairs"
+    at = {"ha": "right", "va": "top", "transform": axes.transData}
+    write_note(axes, -0.62, len(labels) - 0.4, text, **at)
     return figure
 
 
-def _means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Means over seeds, a row a contender, a column a metric: FID first, negative if high is good.
+def _tabulate_means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return means over seeds, a column a metric: FID first, negative if high is good.
 
     Metrics that only one has are left out.
     """
@@ -83,17 +90,17 @@ def _means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(columns).dropna(axis="columns", thresh=2)
 
 
-def _heading(metric: str) -> str:
-    """A column's name: a further extractor's without its hash."""
+def _name_column(metric: str) -> str:
+    """Return a column's name, of a further extractor without its hash."""
     if metric.startswith("fid@"):
         return f"FID, {shorten(plain(metric.removeprefix('fid@').rpartition('@')[0]), 24)}"
     return str(list_metrics()[metric].about["symbol"])
 
 
-def _heat_map(
+def _make_grid(
     rows: Sequence[str], columns: Sequence[str], note: str, *, paper: bool
 ) -> tuple[Figure, Axes]:
-    """Axes for a cell a number, with names on the left and slanting names above."""
+    """Make axes for a cell a number, with names on the left and slanting names above."""
     side = max(widest(rows, small()), widest(["Kendall’s τ with FID"], small())) + 0.25
     slanted = [math.sqrt(0.5) * widest([text], small()) for text in columns]
     margins = Margins(side, max(0.1, slanted[-1] - 0.1), max(slanted) + 0.25, 0.38)
@@ -112,7 +119,7 @@ def _heat_map(
     return figure, axes
 
 
-def _draw_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int) -> None:
+def _draw_rank_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int) -> None:
     """Fill a column of the heat map with the ranks of those that have a value."""
     rows = np.flatnonzero(values.notna())
     pair = pd.DataFrame({"fid": fids.iloc[rows], "other": values.iloc[rows]})
@@ -153,10 +160,10 @@ def draw_critical_difference(ranks: pd.DataFrame, cd: float, *, paper: bool = Fa
         paper: in the size for a paper's column or page.
     """
     with style(paper):
-        return _draw_differences(ranks.sort_values("rank", kind="stable"), cd, paper=paper)
+        return _draw_mean_ranks(ranks.sort_values("rank", kind="stable"), cd, paper=paper)
 
 
-def _draw_differences(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
+def _draw_mean_ranks(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
     values = ranks["rank"].to_numpy(dtype=float)
     labels = [label(str(name), paper=paper) for name in ranks["contender"]]
     colours = [looks(ranks["contender"])[name].colour for name in ranks["contender"]]
@@ -188,7 +195,7 @@ def _draw_differences(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
 
 
 def join_ranks(values: Sequence[float] | np.ndarray, cd: float) -> list[tuple[float, float]]:
-    """The first and last rank of each largest group of ascending ranks less than `cd` apart."""
+    """Return the ends of each largest group of ascending ranks less than `cd` apart."""
     bars = list[tuple[float, float]]()
     for i, low in enumerate(values):
         high = max(value for value in values[i:] if value == low or value - low < cd)
@@ -198,7 +205,7 @@ def join_ranks(values: Sequence[float] | np.ndarray, cd: float) -> list[tuple[fl
 
 
 def _draw_ruler(axes: Axes, last: int, cd: float, line: float, *, labels: int) -> None:
-    """The ranks from 1 to `last` with at most so many labels, the critical difference above."""
+    """Draw the ranks from 1 to `last` with at most so many labels, and the critical difference."""
     axes.plot([1, last], [0, 0], color="black", lw=0.9)
     every = math.ceil(last / max(2, labels))
     for rank in range(1, last + 1):

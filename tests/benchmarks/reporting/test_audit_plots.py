@@ -11,7 +11,8 @@ from benchmarks.analysis.audits import Audit
 from benchmarks.reporting.audits import SIGNS, lay_out
 from benchmarks.reporting.plots import draw_heatmap, draw_ladder, render_audit
 from benchmarks.reporting.plots.audits import LINEAR
-from benchmarks.reporting.plots.drawing import PAGE, save, style
+from benchmarks.reporting.plots.drawing import PAGE
+from benchmarks.reporting.plots.registry import save, style
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from test_page import prepare, rename
 
 from benchmarks.analysis.export import write_csv
 from benchmarks.reporting import page as pages
-from benchmarks.reporting.page import charts
 from benchmarks.reporting.page.audit import build_audit_page
+from benchmarks.reporting.plots import PLOTS
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(
@@ -28,7 +28,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="700pt" height="200pt"></svg>'
-PLOTS = {f"{chart.plot}.svg": SVG for panel in charts.PANELS.values() for chart in panel}
+CHARTS = {f"{plot.name}.svg": SVG for plot in PLOTS.values() if plot.section}
 LONG = (("a_contender_with_a_very_long_name-latent_64-convolutional_00", "gan"), *FOUR[1:])
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def file(folder: Path) -> Path:
     path = folder / "report.html"
-    path.write_bytes(pages.build_page(*prepare(folder), PLOTS, ["a record is damaged"]))
+    path.write_bytes(pages.build_page(*prepare(folder), CHARTS, ["a record is damaged"]))
     return path
 
 
@@ -82,7 +82,7 @@ def marked(folder: Path) -> Path:
     """A report with an audit whose marks it carries."""
     frames, findings = prepare(folder)
     path = folder / "marked.html"
-    content = pages.build_page(replace(frames, audit=make_audit()), findings, PLOTS, [])
+    content = pages.build_page(replace(frames, audit=make_audit()), findings, CHARTS, [])
     path.write_bytes(content)
     return path
 

@@ -25,14 +25,13 @@ from benchmarks.records.schema import Environment, Git
 from benchmarks.records.store import read_record, read_suite, write_record
 from benchmarks.reporting import comparison, page, plots
 from benchmarks.reporting.page import answer as page_answer
-from benchmarks.reporting.page import charts as page_charts
 from benchmarks.reporting.page import pictures as page_pictures
 from benchmarks.reporting.page import provenance
 from benchmarks.reporting.page import table as page_table
 from benchmarks.reporting.page import text as page_text
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="100pt" height="50pt"></svg>'
-CHARTS = {f"{chart.plot}.svg": SVG for panel in page_charts.PANELS.values() for chart in panel}
+CHARTS = {f"{plot.name}.svg": SVG for plot in plots.PLOTS.values() if plot.section}
 MNIST = Path(__file__).parents[3] / "results/reference/mnist"
 VOID = frozenset(("meta", "link", "img", "input", "line", "circle", "rect"))
 
@@ -215,15 +214,14 @@ def test_the_table_can_be_downloaded_whole(folder: Path, built: Element) -> None
 
 
 def test_charts_stand_in_their_panels_and_are_described(folder: Path, built: Element) -> None:
-    for panel, charts in page_charts.PANELS.items():
-        images = built.one("section", id=panel).all("img")
-        assert len(images) == len(charts)
+    for section in page.CHARTED:
+        images = built.one("section", id=section).all("img")
+        assert len(images) == sum(plot.section == section for plot in plots.PLOTS.values())
         for image in images:
             assert len(image.attributes["alt"] or "") > 20
             assert base64.b64decode(image.attributes["src"].partition(",")[2]) == SVG
     assert (
-        "FID by contender: gan "
-        in built.one("section", id="quality").all("img")[0].attributes["alt"]
+        "FID by model: gan " in built.one("section", id="quality").all("img")[0].attributes["alt"]
     )
     without = read(page.build_page(*prepare(folder), {}, []))
     assert not without.one("section", id="quality").all("img")

@@ -10,7 +10,8 @@ from synthetic import FOUR, write_suite
 from benchmarks.analysis.frames import Frames, gather
 from benchmarks.records.store import read_suite
 from benchmarks.reporting.plots import pictures
-from benchmarks.reporting.plots.drawing import PANELS, style
+from benchmarks.reporting.plots.drawing import PANELS
+from benchmarks.reporting.plots.registry import style
 
 FAILURES = {("gan", 0): "diverged", ("vae", 0): "failed"}
 
@@ -92,7 +93,7 @@ def test_translations_and_neighbours_show_only_those_who_have_them(frames: Frame
     assert neighbours is not None
     assert list(by_title(translations)) == ["cyclegan"]
     assert by_title(neighbours) == dict.fromkeys(
-        ("autoencoder", "cyclegan"), "near-copies 0.0110 (seed 0)"
+        ("autoencoder", "cyclegan"), "Near-copies 0.0110 (seed 0)"
     )
 
 
@@ -140,7 +141,7 @@ def test_only_so_many_contenders_are_shown(frames: Frames) -> None:
     figure = pictures.draw_samples(many)
     assert figure is not None
     assert len(figure.axes) == PANELS + 1
-    assert "2 more contenders with a higher FID" in words(figure)
+    assert "2 more models with a higher FID" in words(figure)
 
 
 @pytest.mark.parametrize("size", [8, 28, 64, 256])

@@ -30,9 +30,9 @@ from benchmarks.reporting.plots.drawing import (
     best,
     looks,
     spread_out,
-    style,
 )
 from benchmarks.reporting.plots.ranks import join_ranks
+from benchmarks.reporting.plots.registry import style
 
 MIXED = {(TWENTY[3][0], seed): "diverged" for seed in range(3)} | {
     (TWENTY[5][0], 0): "failed",
@@ -241,7 +241,12 @@ def test_agreement_calls_out_what_is_the_other_way_round() -> None:
         ["3", "1 ▲1", "3", "1 ▲2"],
     ]
     below = [text for (_, row), text in cells.items() if row == 2.6]
-    assert below == ["-1.00\n1/1", "1.00\n0/3", "-0.33\n2/3", "Kendall’s τ with FID\nflipped pairs"]
+    assert below == [
+        "-1.00\n1/1",
+        "1.00\n0/3",
+        "-0.33\n2/3",
+        "Kendall’s τ with FID\nreversed pairs",
+    ]
     assert len([p for p in axes.patches if isinstance(p, Rectangle)]) == 2 + 3
 
 
@@ -338,7 +343,7 @@ def test_large_suites_make_plots_of_bounded_size() -> None:
     losses, stability = plots.draw_losses(history), plots.draw_stability(runs)
     assert losses is not None
     assert stability is not None
-    assert "2 more contenders" in " ".join(text.get_text() for text in texts(losses))
+    assert "2 more models" in " ".join(text.get_text() for text in texts(losses))
     assert len(losses.axes) == PANELS
     assert {len(axes.lines) for axes in losses.axes} == {1}
     assert {len(axes.collections) for axes in losses.axes} == {1}
