@@ -112,8 +112,8 @@ def say_direction(metric: str, *, paper: bool) -> str:
 
 def write_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
     """Write a small grey text at a place in axes, of which `how` may be another transform."""
-    style = {"transform": axes.transAxes, "color": GREY, "fontsize": small()}
-    axes.text(x, y, text, **(style | how))
+    given: dict[str, Any] = {"transform": axes.transAxes, "color": GREY, "fontsize": small()}
+    axes.text(x, y, text, **(given | how))
 
 
 def brief(text: str | None) -> str:
