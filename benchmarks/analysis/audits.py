@@ -30,7 +30,7 @@ from benchmarks.core.files import check_within, read_bytes
 from benchmarks.core.text import join_words, plain, shorten
 from benchmarks.records.schema import LARGEST_NUMBER, Environment, Number, Whole
 from benchmarks.records.store import Results, read_sealed
-from benchmarks.statistics import SAME_RANGE
+from benchmarks.statistics.intervals import SAME_RANGE
 
 FOLDER = "audit"
 """Of a suite's folder, the one of its audit."""

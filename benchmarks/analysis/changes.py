@@ -32,7 +32,8 @@ from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput
 from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.records.store import Results
-from benchmarks.statistics import ALPHA, LOG_SCALE, SAME_RANGE, holm, paired, welch
+from benchmarks.statistics.differences import ALPHA, holm, paired, welch
+from benchmarks.statistics.intervals import LOG_SCALE, SAME_RANGE
 
 EXACT = ("parameters", "training_flops_per_step", "sampling_flops_per_image")
 MEASURED = ("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds")

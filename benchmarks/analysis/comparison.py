@@ -25,7 +25,12 @@ from benchmarks.analysis.lookup import (
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.records.store import Results
-from benchmarks.statistics import SeedInterval, geometric_std, interval_over_seeds, last_over_best
+from benchmarks.statistics.intervals import (
+    SeedInterval,
+    geometric_std,
+    interval_over_seeds,
+    last_over_best,
+)
 
 
 def comparison_frame(results: Results) -> pd.DataFrame:

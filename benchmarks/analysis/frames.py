@@ -31,7 +31,7 @@ from benchmarks.analysis.pictures import ARRAYS, pictures_frame
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.records.store import Results, read_history, read_suite
-from benchmarks.statistics import SeedInterval, interval_over_seeds
+from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
 
 CURVES, ALL_CURVES = 100, 1_000
 """Seeds of a contender, and runs in all, whose histories are read."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from benchmarks.analysis.audits import Audit, name_recipe
 from benchmarks.config.registry import Entry, list_metrics
 from benchmarks.core.text import plain
-from benchmarks.statistics import SAME_RANGE
+from benchmarks.statistics.intervals import SAME_RANGE
 
 MARK = "†"
 OF_FEATURES = frozenset(("features", "logits", "both_logits", "training"))

@@ -25,14 +25,9 @@ from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput
 from benchmarks.core.text import count, state_p
 from benchmarks.records.store import Results, read_suite
-from benchmarks.statistics import (
-    ALPHA,
-    FEWEST_DATA_SETS,
-    LOG_SCALE,
-    Friedman,
-    friedman,
-    is_lower_better,
-)
+from benchmarks.statistics.differences import ALPHA
+from benchmarks.statistics.intervals import LOG_SCALE
+from benchmarks.statistics.rankings import FEWEST_DATA_SETS, Friedman, friedman, is_lower_better
 
 FURTHER = ("{0.index.dataset} ({0.index.suite})", "{0.index.dataset} ({0.folder})")
 """What a row is called where the name of its data set is not enough, and where that is not."""

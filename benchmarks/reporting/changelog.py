@@ -38,7 +38,7 @@ from benchmarks.core.text import (
     show_p,
     state_p,
 )
-from benchmarks.statistics import ALPHA
+from benchmarks.statistics.differences import ALPHA
 
 NAMED = 12
 """Things of one kind that are listed before it says how many more there are."""

@@ -32,7 +32,7 @@ from benchmarks.reporting.page.templating import (
     hash_source,
     make_environment,
 )
-from benchmarks.statistics import is_lower_better
+from benchmarks.statistics.rankings import is_lower_better
 
 PLOT = "critical_difference_{}"
 FORMATS = ("png", "svg", "pdf")

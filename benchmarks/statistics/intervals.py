@@ -34,7 +34,7 @@ NOTHING = SeedInterval(math.nan, math.nan, math.nan)
 
 
 def student_interval(values: Sequence[float], *, log: bool = False) -> SeedInterval:
-    """Mean and Student's t interval of at least two independent values.
+    """Compute the mean of at least two independent values with Student's t interval.
 
     With `log`, of positive values: the geometric mean and the exponential of the interval of
     their logarithms.
@@ -68,14 +68,14 @@ def interval_over_seeds(metric: str, runs: Sequence[SeedInterval]) -> SeedInterv
 
 
 def value_range(metric: str) -> tuple[float, float]:
-    """The smallest and the largest value that a metric can have, infinite where there is none."""
+    """Return the bounds of a metric's values, infinite where there are none."""
     entry = list_metrics().get(SAME_RANGE.get(metric, metric))
     low, high = (entry.about[end] if entry else None for end in ("low", "high"))
     return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def last_over_best(last: Sequence[float], best: Sequence[float]) -> float:
-    """How many times worse the last checkpoint is than the best by validation, run by run.
+    """Compute how many times worse the last checkpoint is than the best by validation.
 
     The geometric mean over runs of FID(last) / FID(best): 1 where training ends at its best. NaN
     without a run that has both.
@@ -85,7 +85,7 @@ def last_over_best(last: Sequence[float], best: Sequence[float]) -> float:
 
 
 def geometric_std(values: Sequence[float]) -> float:
-    """Geometric standard deviation: 1.1 where positive values differ by about 10 %.
+    """Compute the geometric standard deviation: 1.1 where values differ by about 10 %.
 
     NaN for fewer than two values that are finite and positive.
     """
@@ -94,7 +94,7 @@ def geometric_std(values: Sequence[float]) -> float:
 
 
 def exponential(x: float) -> float:
-    """Give e to the power of x, infinity where that is too large for a float."""
+    """Return e to the power of x, infinity where that is too large for a float."""
     try:
         return math.exp(x)
     except OverflowError:

@@ -1,10 +1,9 @@
-"""Who is better than whom: contenders compared over seeds, or over data sets.
+"""Comparisons of contenders over seeds, or over data sets.
 
 Over the seeds of one data set all pairs of contenders are tested by Welch's t, or by the paired t
 where both are rows of one training, with Holm's correction, which holds however tests depend on
 each other; the ranks that those tests leave open are each contender's rank interval. Over data
-sets, of which there must be five to test anything, ranks are compared by Friedman's test and
-Nemenyi's critical difference.
+sets, at least five, ranks are compared by Friedman's test and Nemenyi's critical difference.
 """
 
 import math
@@ -20,10 +19,9 @@ from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.statistics.differences import (
     ALPHA,
+    DifferenceTest,
     Sample,
-    Test,
     compare_samples,
-    describe,
     holm,
     pair_samples,
     plan_seeds,
@@ -41,13 +39,13 @@ FEWEST_DATA_SETS = 5
 
 
 @dataclass(frozen=True)
-class Contest:
+class Scored:
     """The contenders that have a score, the best by its mean first.
 
     Attributes:
-        names: of the contenders.
-        scores: each one's finite ones by seed, on the scale on which they are compared.
-        trainings: the contender whose training each one's runs come from.
+        names: the contenders' names.
+        scores: their finite scores by seed, on the scale on which they are compared.
+        trainings: the contenders whose trainings their runs come from.
         log: whether that is the log scale.
         lower: whether lower is better.
     """
@@ -60,15 +58,15 @@ class Contest:
 
     @property
     def samples(self) -> Sample:
-        """Numbers, means and variances of the values."""
-        described = [describe(values.to_numpy()) for values in self.scores]
+        """Sizes, means and variances of the scores."""
+        described = [Sample.of(values.to_numpy()) for values in self.scores]
         return Sample(*np.array(described, dtype=float).reshape(-1, 3).T)
 
 
 def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Compare all pairs of contenders by a metric: Welch's t, corrected by Holm over all pairs.
 
-    Contenders that are rows of one training, by several samplers, share its luck: they are compared
+    Contenders that are rows of one training, by several samplers, are dependent: they are compared
     by the paired t over the seeds in which both have a score. Holm's correction and the rank
     intervals hold whatever depends on what.
 
@@ -77,33 +75,33 @@ def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     two or three runs left and the others more, that is up to 9 % if those few vary most.
 
     Args:
-        runs: a row a run, `frames.Frames.runs`. The calibration runs do not compete. Those of equal
+        runs: one row per run, `frames.Frames.runs`. Calibration runs are left out. Runs of equal
             `training` and seed come from one training.
         metric: one of its columns; `fid@NAME` is FID by the extractor NAME.
 
     Returns:
-        A row a pair, the best contenders' first. `first` is better than `second` by the mean;
+        One row per pair, the best contenders' first. `first` is better than `second` by the mean;
         `estimate` with its interval is first / second where `uses_log_scale`, else first - second;
-        p_holm is what to judge by. `probability` is that of `first` being better in one run each,
-        and `seeds_needed` how many seeds a side would find this difference. It shares the level
-        with all pairs that are not significant, as Holm's correction will have it by then. Of the
-        `paired` ones all is over shared seeds, and `probability` is that of one seed.
+        `p_holm` decides on significance. `probability` is that of `first` being better in one run
+        each, `seeds_needed` the seeds per side that would find this difference; they share the
+        level with all pairs that are not significant, as Holm's correction will have it by then.
+        For `paired` rows everything is over shared seeds, and `probability` is that of one seed.
     """
-    contest = _contest(runs, metric)
-    samples = contest.samples
-    first, second = np.triu_indices(len(contest.names), k=1)
+    scored = _collect(runs, metric)
+    samples = scored.samples
+    first, second = np.triu_indices(len(scored.names), k=1)
     a, b = (Sample(*(part[side] for part in samples)) for side in (first, second))
-    share = _shares(contest)[first, second]
-    trainings = np.array(contest.trainings, dtype=object)
+    share = _shares(scored)[first, second]
+    trainings = np.array(scored.trainings, dtype=object)
     paired = trainings[first] == trainings[second]
     for place in np.flatnonzero(paired):
-        share[place] = _pair(contest, (first[place], second[place]), (a, b), int(place))
+        share[place] = _summarize_pair(scored, (first[place], second[place]), (a, b), int(place))
     test = compare_samples(a, b)
-    p = _unless_reversed(test, paired, contest.lower)
+    p = _unless_reversed(test, paired, scored.lower)
     adjusted = np.array(holm(p.tolist()), dtype=float)
     low, high = wilson(share, np.minimum(a.n, b.n))
-    names = np.array(contest.names, dtype=object)
-    ends = [np.exp(end) if contest.log else end for end in test[:3]]
+    names = np.array(scored.names, dtype=object)
+    ends = [np.exp(end) if scored.log else end for end in test[:3]]
     cells = (names[first], names[second], *ends, p, adjusted, share, low, high, a.n, b.n)
     needed = plan_seeds(a, b, _divisors(p, adjusted))
     frame = pd.DataFrame(dict(zip(PAIR_COLUMNS, (*cells, needed, paired), strict=True)))
@@ -122,20 +120,20 @@ def rank_intervals(
     Args:
         runs: as in `compare_contenders`.
         metric: likewise.
-        pairs: what that has given, if it is known already.
+        pairs: the result of `compare_contenders`, if it is known already.
 
     Returns:
-        A row a contender that has a score, the best first: `value` is its mean (geometric on the
-        log scale) over `seeds` runs.
+        One row per contender that has a score, the best first: `value` is its mean over `seeds`
+        runs, geometric on the log scale.
     """
-    contest = _contest(runs, metric)
+    scored = _collect(runs, metric)
     pairs = compare_contenders(runs, metric) if pairs is None else pairs
     found = pairs[pairs["p_holm"] <= ALPHA]
     worse, better = (found[side].value_counts() for side in ("first", "second"))
-    samples, k = contest.samples, len(contest.names)
-    names = pd.Index(contest.names, dtype=object)
-    means = np.exp(samples.mean) if contest.log else samples.mean
-    signed = pd.Series(means if contest.lower else -means)
+    samples, k = scored.samples, len(scored.names)
+    names = pd.Index(scored.names, dtype=object)
+    means = np.exp(samples.mean) if scored.log else samples.mean
+    signed = pd.Series(means if scored.lower else -means)
     frame = pd.DataFrame(
         {
             "contender": names,
@@ -151,15 +149,15 @@ def rank_intervals(
 
 
 def uses_log_scale(runs: pd.DataFrame, metric: str) -> bool:
-    """Whether contenders are compared by ratios: a metric of `LOG_SCALE` and all values positive.
+    """Return whether contenders are compared by ratios: a metric of `LOG_SCALE`, all positive.
 
     One scale for all pairs, so that their estimates can be read together.
     """
-    return _contest(runs, metric).log
+    return _collect(runs, metric).log
 
 
 def is_lower_better(metric: str) -> bool:
-    """The direction of a metric, or of a column that is named after one."""
+    """Return the direction of a metric, or of a column that is named after one."""
     name = _base(metric)
     entry = list_metrics().get(SAME_RANGE.get(name, name))
     return entry is None or entry.about["direction"] == "lower"
@@ -169,8 +167,8 @@ class Friedman(NamedTuple):
     """Friedman's test over data sets.
 
     Attributes:
-        ranks: a row a contender, best first: contender, rank (its average, 1 being the best).
-        data_sets: how many there are in which all contenders have a value.
+        ranks: one row per contender, best first: contender, rank (its average, 1 is the best).
+        data_sets: number of data sets in which all contenders have a value.
         chi2: Friedman's statistic, corrected for ties.
         f: Iman and Davenport's statistic, and `p` its p-value.
         cd: Nemenyi's critical difference of average ranks.
@@ -187,12 +185,12 @@ class Friedman(NamedTuple):
 def friedman(scores: pd.DataFrame, *, lower_is_better: bool = True) -> Friedman:
     """Test whether contenders rank alike over data sets (Friedman; Iman & Davenport 1980).
 
-    As Demšar (2006, section 3.2.2) recommends. Data sets in which anybody has no finite value are
-    left out. Below `FEWEST_DATA_SETS` only the average ranks are given and all else is NaN. No p is
+    As Demšar (2006, section 3.2.2) recommends. Data sets in which a contender has no finite value
+    are left out. Below `FEWEST_DATA_SETS` all but the average ranks is NaN. No p is
     smaller than the probability that all data sets agree by chance, 1 / k!^(N-1).
 
     Args:
-        scores: a row a data set, a column a contender.
+        scores: one row per data set, one column per contender.
         lower_is_better: the metric's direction.
     """
     numbers = scores.astype(float)
@@ -213,7 +211,7 @@ def friedman(scores: pd.DataFrame, *, lower_is_better: bool = True) -> Friedman:
 
 @cache
 def nemenyi(k: int, n: int) -> float:
-    """Give the difference of average ranks that is significant at 5 % (Demšar 2006, section 3.2.2).
+    """Return the difference of average ranks that is significant at 5 % (Demšar 2006, 3.2.2).
 
     Args:
         k: contenders.
@@ -227,7 +225,7 @@ def nemenyi(k: int, n: int) -> float:
     return q * math.sqrt(k * (k + 1) / (6 * n))
 
 
-def _contest(runs: pd.DataFrame, metric: str) -> Contest:
+def _collect(runs: pd.DataFrame, metric: str) -> Scored:
     lower = is_lower_better(metric)
     rows = runs[runs["family"] != CALIBRATION]
     scores = rows.get(metric, pd.Series(dtype=float, index=rows.index)).astype(float)
@@ -240,31 +238,31 @@ def _contest(runs: pd.DataFrame, metric: str) -> Contest:
     groups = pd.Series(values, index=rows["seed"]).groupby(names.to_numpy(), sort=False)
     parts = {str(name): part for name, part in groups}
     order = sorted(parts, key=lambda name: parts[name].mean() * (1 if lower else -1))
-    return Contest(
+    return Scored(
         order, [parts[name] for name in order], [trainings[name] for name in order], log, lower
     )
 
 
-def _pair(
-    contest: Contest, rows: tuple[int, int], samples: tuple[Sample, Sample], place: int
+def _summarize_pair(
+    scored: Scored, rows: tuple[int, int], samples: tuple[Sample, Sample], place: int
 ) -> float:
-    """Describe two rows of one training by the seeds that both have, at their place in `samples`.
+    """Summarize two rows of one training over shared seeds, at their place in `samples`.
 
     Returns:
         The share of those seeds in which the first is better, ties counted half.
     """
-    values = [contest.scores[row] for row in rows]
+    values = [scored.scores[row] for row in rows]
     unique = [part[~part.index.duplicated()] for part in values]
     x, y = pd.concat(unique, axis=1, join="inner").to_numpy(dtype=float).T
     for sample, described in zip(samples, pair_samples(x, y), strict=True):
         for column, value in zip(sample, described, strict=True):
             column[place] = value
     wins = float(np.mean((x < y) + (x == y) / 2)) if len(x) else math.nan
-    return wins if contest.lower else 1 - wins
+    return wins if scored.lower else 1 - wins
 
 
-def _unless_reversed(test: Test, paired: np.ndarray, lower: bool) -> np.ndarray:
-    """The p-values, none that speaks where shared seeds have the other order than all seeds."""
+def _unless_reversed(test: DifferenceTest, paired: np.ndarray, lower: bool) -> np.ndarray:
+    """Return the p-values, 1 where shared seeds have the other order than all seeds."""
     reversed_ = (test.estimate > 0) if lower else (test.estimate < 0)
     return np.where(paired & reversed_ & np.isfinite(test.p), 1.0, test.p)
 
@@ -273,28 +271,28 @@ def _base(metric: str) -> str:
     return metric.split("@", 1)[0]
 
 
-def _shares(contest: Contest) -> np.ndarray:
-    """The share of pairs of runs in which one contender is better than another: [k, k].
+def _shares(scored: Scored) -> np.ndarray:
+    """Compute the share of pairs of runs in which one contender is better than another: [k, k].
 
     By ranks among all values, so that k contenders with n seeds take k² n log n steps.
     """
-    sizes = np.array([len(values) for values in contest.scores], dtype=int)
+    sizes = np.array([len(values) for values in scored.scores], dtype=int)
     if not len(sizes):
         return np.zeros((0, 0))
-    pooled = np.concatenate([values.to_numpy() for values in contest.scores])
+    pooled = np.concatenate([values.to_numpy() for values in scored.scores])
     starts = np.cumsum(sizes) - sizes
     below = np.empty((len(sizes), len(sizes)))
-    for place, values in enumerate(contest.scores):
+    for place, values in enumerate(scored.scores):
         ordered = np.sort(values.to_numpy())
         counts = np.searchsorted(ordered, pooled, "left") + np.searchsorted(
             ordered, pooled, "right"
         )
         below[place] = np.add.reduceat(counts / 2, starts) / (sizes * sizes[place])
-    return below if contest.lower else 1 - below
+    return below if scored.lower else 1 - below
 
 
 def _divisors(p: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
-    """By what Holm's correction divides the level for each pair, those found before left out."""
+    """Return the divisors of the level by Holm's correction, pairs found already left out."""
     tested = int(np.isfinite(p).sum())
     place = np.argsort(np.argsort(p))  # NaN is sorted last
     found = int((adjusted <= ALPHA).sum())

@@ -1,4 +1,4 @@
-"""What makes scores differ: contenders, seeds, the images sampled, or the extractor."""
+"""Components of the variance of scores: contenders, seeds, sampling and extractors."""
 
 import math
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from benchmarks.statistics.intervals import LEVEL, LOG_SCALE
 COMPONENTS = ("contender", "seed", "sampling", "extractor")
 
 
-class Cells(NamedTuple):
+class Scores(NamedTuple):
     """A contender's scores on the scale in use, and their sampling variances: run × extractor."""
 
     scores: np.ndarray
@@ -38,23 +38,23 @@ class Spreads(NamedTuple):
 
 
 def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
-    """Split the variance of a score into what it is due to, by the method of moments.
+    """Split the variance of a score into components, by the method of moments.
 
     Of the logarithms where `LOG_SCALE` has the metric and all scores are positive, so that a
-    deviation of 0.1 is about 10 %. Extractors have scales of their own, so each one's mean is taken
-    out first. The components add up to the variance of one run's score by one extractor:
+    deviation of 0.1 is about 10 %. Extractors differ in scale, so each one's mean is subtracted
+    first. The components add up to the variance of one run's score by one extractor:
 
-    - contender: between contenders, in what the extractors agree on;
-    - extractor: between contenders, in what extractors do not agree on (the interaction);
+    - contender: between contenders, as far as the extractors agree;
+    - extractor: between contenders, where extractors disagree (the interaction);
     - seed: between runs of one contender, beyond sampling;
     - sampling: between sets of samples of one model, by the scores' own intervals.
 
     Seeds must be independent between contenders, so of rows of one training, by several samplers,
     only the first counts.
 
-    An estimate below zero is shown as 0. NaN where there is nothing to estimate it by: all but
-    sampling with one seed each, contender and extractor with one contender, extractor with one
-    extractor, sampling without intervals (it is then part of seed).
+    An estimate below zero is set to 0. NaN where there are no data for it: all but sampling with
+    one seed each, contender and extractor with one contender, extractor with one extractor,
+    sampling without intervals (it is then part of seed).
 
     Args:
         scores: `frames.scores_frame`. Extractors count by which half of the runs are scored, and
@@ -62,11 +62,11 @@ def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
         metric: the score.
 
     Returns:
-        A row a component: component, variance, deviation, share (of the sum of those known, NaN
-        where seed is not).
+        One row per component: component, variance, deviation, share (of the sum of those known,
+        NaN where seed is not).
     """
-    cells = _cells(scores, metric)
-    sampling = _mean(np.concatenate([[], *(part.sampling.ravel() for part in cells)]))
+    cells = _group_scores(scores, metric)
+    sampling = _finite_mean(np.concatenate([[], *(part.sampling.ravel() for part in cells)]))
     variances = _components([part.scores for part in cells], sampling)
     frame = pd.DataFrame({"component": COMPONENTS, "variance": [variances[c] for c in COMPONENTS]})
     frame["deviation"] = np.sqrt(frame["variance"])
@@ -119,12 +119,12 @@ def _mean_squares(groups: list[np.ndarray]) -> Spreads:
 
 
 def splits_logarithms(scores: pd.DataFrame, metric: str = "fid") -> bool:
-    """Whether `split_variance` is of logarithms: of a metric of `LOG_SCALE`, all positive."""
+    """Return whether `split_variance` takes logarithms: a metric of `LOG_SCALE`, all positive."""
     return metric in LOG_SCALE and bool((_counted(scores, metric)["value"] > 0).all())
 
 
 def _counted(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The scores by a metric of the runs that were trained and scored, by whatever extractor."""
+    """Return the scores by a metric of the runs that were trained and scored, by any extractor."""
     counted = scores["status"].isin(SCORED) & scores["seed"].notna()
     rows = scores[counted & (scores["metric"] == metric) & (scores["family"] != CALIBRATION)]
     if "training" in rows:
@@ -133,8 +133,8 @@ def _counted(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
 
 
-def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
-    """The scores of each contender that is trained, of runs that have one by every extractor."""
+def _group_scores(scores: pd.DataFrame, metric: str) -> list[Scores]:
+    """Return the scores of each trained contender, of runs that have one by every extractor."""
     rows, log = _counted(scores, metric), splits_logarithms(scores, metric)
     rows = rows.assign(
         extractor=rows["extractor"].fillna(""),
@@ -149,13 +149,13 @@ def _cells(scores: pd.DataFrame, metric: str) -> list[Cells]:
     levels = levels.dropna(axis="columns", thresh=math.ceil(len(levels) / 2)).dropna()
     errors = rows.pivot_table("error", **keys).reindex(levels.index, columns=levels.columns)
     groups = levels.groupby(level="contender").indices.values()
-    return [Cells(levels.to_numpy()[place], errors.to_numpy()[place]) for place in groups]
+    return [Scores(levels.to_numpy()[place], errors.to_numpy()[place]) for place in groups]
 
 
 def _sampling_variance(rows: pd.DataFrame, log: bool) -> np.ndarray:
-    """The squared standard errors that the scores' intervals over samples stand for.
+    """Return the squared standard errors of the scores, from their intervals over samples.
 
-    On the log scale an interval that reaches down to zero has its upper half taken for both.
+    On the log scale, where an interval reaches down to zero, its upper half stands for both.
     """
     value, low, high = (rows[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
     z = float(ndtri((1 + LEVEL) / 2))
@@ -166,6 +166,6 @@ def _sampling_variance(rows: pd.DataFrame, log: bool) -> np.ndarray:
     return np.asarray(np.where(low > 0, whole, half) ** 2)
 
 
-def _mean(values: np.ndarray) -> float:
+def _finite_mean(values: np.ndarray) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan

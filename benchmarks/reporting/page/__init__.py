@@ -27,7 +27,7 @@ from benchmarks.reporting.page.charts import embed_charts
 from benchmarks.reporting.page.table import compare, define
 from benchmarks.reporting.page.templating import TEMPLATES, hash_source, make_environment
 from benchmarks.reporting.page.text import LINES, cut, show_name
-from benchmarks.statistics import SeedInterval, interval_over_seeds
+from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from benchmarks import statistics
 from benchmarks.analysis.columns import PAIRS
 from benchmarks.analysis.frames import Frames
 from benchmarks.analysis.lookup import name_size
@@ -16,6 +15,9 @@ from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, show_amount, show_duration, show_number, show_p
 from benchmarks.reporting.page.table import list_columns
 from benchmarks.reporting.page.text import Cut, cut, direction, sentence, show_name, span
+from benchmarks.statistics.differences import ALPHA
+from benchmarks.statistics.intervals import SAME_RANGE
+from benchmarks.statistics.rankings import uses_log_scale
 
 if TYPE_CHECKING:
     from benchmarks.analysis.finding import Finding
@@ -115,8 +117,8 @@ class ScoreSection:
 def describe_finding(finding: "Finding", frames: Frames) -> ScoreSection:
     """Show a finding with its ranks, the values behind them and the tests between pairs."""
     ranking = finding.ranking.sort_values("rank", kind="stable")
-    log = statistics.uses_log_scale(frames.runs, finding.metric)
-    entry = list_metrics()[statistics.SAME_RANGE.get(finding.metric, finding.metric)]
+    log = uses_log_scale(frames.runs, finding.metric)
+    entry = list_metrics()[SAME_RANGE.get(finding.metric, finding.metric)]
     heading = next((c.heading for c in list_columns() if c.key == finding.metric), finding.metric)
     where = f", {finding.route}, {name_size(finding.code_size)}" if finding.code_size else ""
     return ScoreSection(
@@ -206,7 +208,7 @@ def _pair(row: Mapping[Any, Any], log: bool) -> Pair:
     chance = (row[f"probability{end}"] for end in ("", "_low", "_high"))
     sure, least, most = (f"{x:.0%}" if math.isfinite(x) else "" for x in chance)
     needed = row["seeds_needed"]
-    apart = row["p_holm"] <= statistics.ALPHA
+    apart = row["p_holm"] <= ALPHA
     return Pair(
         first=show_name(row["first"]),
         second=show_name(row["second"]),

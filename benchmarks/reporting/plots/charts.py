@@ -49,7 +49,7 @@ from benchmarks.reporting.plots.rows import (
     list_trained,
     mean_fids,
 )
-from benchmarks.statistics import LOG_SCALE, SeedInterval
+from benchmarks.statistics.intervals import LOG_SCALE, SeedInterval
 
 SCORES = {
     "fid": "FID",

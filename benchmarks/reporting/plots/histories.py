@@ -52,7 +52,7 @@ from benchmarks.reporting.plots.rows import (
     list_trained,
     mean_fids,
 )
-from benchmarks.statistics import last_over_best
+from benchmarks.statistics.intervals import last_over_best
 
 TROUBLE = ("diverged", "collapsed", "failed")
 

@@ -16,7 +16,7 @@ from benchmarks.analysis.frames import (
 )
 from benchmarks.analysis.lookup import shown_extractor
 from benchmarks.records.store import read_record, read_suite, write_record
-from benchmarks.statistics import student_interval
+from benchmarks.statistics.intervals import student_interval
 
 FAILURES = {("gan", 0): "diverged", ("vae", 1): "collapsed", ("cyclegan", 0): "failed"}
 

@@ -11,7 +11,7 @@ from synthetic_audit import make_audit
 
 from benchmarks.auditing.advice import advise, explain, relative_spread, samples_for, seed_spread
 from benchmarks.auditing.verdicts import FaultInfo, MetricInfo, curves, floors, judge
-from benchmarks.statistics import seeds_for
+from benchmarks.statistics.differences import seeds_for
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 TITLES = {
