@@ -235,9 +235,9 @@ def carry_out(
 
     from benchmarks.analysis.audits import FOLDER
     from benchmarks.auditing import trial as trials
-    from benchmarks.cli.scoreboard import watch
+    from benchmarks.cli.scoreboard import show_progress
+    from benchmarks.core.threads import fixed_threads
     from benchmarks.execution.lock import hold
-    from benchmarks.execution.run_one import fixed_threads
 
     started = time.perf_counter()
     device = choose_device(options.device)
@@ -253,7 +253,7 @@ def carry_out(
         with console.status(Text(f"showing the images to {', '.join(request.extractors)}")):
             trial = trials.prepare(data, request, make_material(options, data, device))
         with hold(folder / FOLDER, command):
-            with watch(console, f"auditing {suite.dataset}", "parts") as tell:
+            with show_progress(console, f"auditing {suite.dataset}", "parts") as tell:
                 measurements, answers = trials.measure(trial, jobs, tell)
             about = trials.describe(trial, command, find_gpu(device))
             about["answers"] = [asdict(answer) for answer in answers]
@@ -287,7 +287,7 @@ def load(options: argparse.Namespace, suite: Suite) -> "Dataset":
 
 def make_material(options: argparse.Namespace, data: "Dataset", device: str) -> "Material":
     """Give what extractors are built from, as every run has it."""
-    from benchmarks.evaluation.evaluator import as_tensor
+    from benchmarks.data.tensors import as_tensor
     from metrics import Material
 
     labels = data.train.labels

@@ -138,7 +138,7 @@ def compare(options: argparse.Namespace, argv: list[str]) -> int:
             return foresee(console, options, data, find_jobs(options, specs, name, folder))
     if options.dry_run:
         return describe_plan(console, name, data, find_jobs(options, specs, name, folder))
-    from benchmarks.execution.run_one import fixed_threads
+    from benchmarks.core.threads import fixed_threads
 
     with (
         fixed_threads(suite.threads),
@@ -244,7 +244,7 @@ def check_features(
         A line on each extractor that is to be made first or that fails, and on what is to be
         doubted in the features.
     """
-    from benchmarks.execution.run_one import fixed_threads
+    from benchmarks.core.threads import fixed_threads
 
     place, first = find_place(options, folder), specs[0]
     with fixed_threads(first.threads):
@@ -257,20 +257,20 @@ def check_features(
 
 def check_extractors(data: "Dataset", spec: RunSpec, place: "Paths") -> Iterator[str]:
     """Build a run's extractors as far as they are at hand; yield a line on each other one."""
-    from benchmarks.evaluation.loading import find_view
-    from benchmarks.evaluation.reference import Lost
+    from benchmarks.evaluation.extractors import load_further_extractor
+    from benchmarks.evaluation.scoring import FailedExtractor
     from metrics import NotReady
 
     for name in (spec.extractor, *spec.views):
         try:
-            found = find_view(name, data, place, spec.device, ready=True)
+            found = load_further_extractor(name, data, place, spec.device, ready=True)
         except NotReady as missing:
             check_folder(place.cache, "BENCHMARKS_CACHE")
             yield f"extractor {name}: {missing}"
             continue
-        if isinstance(found, Lost) and name == spec.extractor:
+        if isinstance(found, FailedExtractor) and name == spec.extractor:
             raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")
-        if isinstance(found, Lost):
+        if isinstance(found, FailedExtractor):
             yield f"FID by {name} {found.note}"
 
 
@@ -339,14 +339,10 @@ def describe_plan(console: "Console", name: str, data: "Dataset", jobs: "list[Jo
 
 def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
     """Take a contender's smoke step; return its steps, its parameters, and what is wrong."""
+    from benchmarks.core.threads import fixed_threads
+    from benchmarks.data.tensors import as_tensor
     from benchmarks.evaluation.contract import ContractError
-    from benchmarks.evaluation.evaluator import as_tensor
-    from benchmarks.execution.run_one import (
-        build_model,
-        count_steps,
-        fixed_threads,
-        take_smoke_step,
-    )
+    from benchmarks.execution.run_one import build_model, count_steps, take_smoke_step
 
     train, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
     try:
@@ -414,10 +410,10 @@ def prepare(
         OwnFailure: the first extractor fails, by which training is validated.
     """
     from benchmarks.evaluation.evaluator import Evaluator
-    from benchmarks.evaluation.loading import find_view, load_extractor
+    from benchmarks.evaluation.extractors import load_extractor, load_further_extractor
 
     first = specs[0]
-    views = [find_view(name, data, place, first.device) for name in first.views]
+    views = [load_further_extractor(name, data, place, first.device) for name in first.views]
     numbers = first.samples, first.reconstructions
     try:
         extractor = load_extractor(first.extractor, data, place, first.device)
@@ -442,7 +438,8 @@ def carry_out(
 ) -> int:
     """Calibrate, train, score and report; the exit code tells whether every run went well."""
     from benchmarks.analysis.notes import doubt_features
-    from benchmarks.execution.run_one import calibrate, fixed_threads
+    from benchmarks.core.threads import fixed_threads
+    from benchmarks.execution.run_one import calibrate
     from benchmarks.reporting.report import write_reports
 
     jobs = find_jobs(options, specs, name, folder)

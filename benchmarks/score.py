@@ -2,14 +2,14 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks.api import OUT, Result, score_images
-from benchmarks.cli.options import Parser, check_folder, whole
-from benchmarks.core.errors import BadInput, printable, unknown
-from benchmarks.core.output import configure_output
+from benchmarks.cli.command import Parser, run_command
+from benchmarks.cli.options import check_folder, whole
 from benchmarks.evaluation.comparison import add_row
-from benchmarks.evaluation.generated import RANGES
+from benchmarks.evaluation.image_source import VALUE_RANGES
 from benchmarks.execution.lock import hold
 from benchmarks.records.store import read_suite
 
@@ -27,14 +27,8 @@ EXAMPLES = """examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.score",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    """Return the parser of the command line."""
+    parser = Parser("score", DESCRIPTION, EXAMPLES)
     parser.add_argument("images", metavar="IMAGES", type=Path, help="folder, .zip, .npy or .npz")
     add = parser.add_argument_group("compared with what").add_argument
     add("--dataset", metavar="D", help="a data set's name, or folder:PATH for real images")
@@ -44,9 +38,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--split", choices=("test", "train"), help="its images to compare with (default: test)")
     add("--against", type=Path, metavar="IMAGES", help="another set, or an .npz of mu and sigma")
     add = parser.add_argument_group("how images are kept, and resized").add_argument
-    add("--range", choices=tuple(RANGES), help="floats of IMAGES are in [0, 1] or in [-1, 1]")
+    add("--range", choices=tuple(VALUE_RANGES), help="floats of IMAGES are in [0, 1] or in [-1, 1]")
     add("--key", metavar="NAME", help="the array's name in an .npz file that holds several")
-    add("--against-range", choices=tuple(RANGES), help="the same of --against")
+    add("--against-range", choices=tuple(VALUE_RANGES), help="the same of --against")
     add("--against-key", metavar="NAME", help="the same of --against")
     add("--resize", type=whole, metavar="N", help="bring all images to N pixels, cropping centres")
     add = parser.add_argument_group("scored by what").add_argument
@@ -66,51 +60,19 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command.
-
-    Returns:
-        0; 1 where the results could not be written; 2 where the input is wrong; 130 after Ctrl-C.
-    """
-    configure_output()
-    try:
-        return score(read_arguments(sys.argv[1:] if argv is None else argv))
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    """Run the command; return its exit code: 1 where a score failed, else as `run_command`."""
+    return run_command(argv, make_parser().parse_args, act)
 
 
-def read_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        BadInput: an option is unknown or has a wrong value.
-    """
-    parser = make_parser()
-    names = vars(parser.parse_args(["IMAGES"])).keys() - {"images"} | {"help"}
-    valid = [f"--{name.replace('_', '-')}" for name in names]
-    for text in argv:
-        if text.startswith("--") and (option := text.partition("=")[0]) not in valid:
-            raise BadInput(unknown("option", option, valid))
-    return parser.parse_args(argv)
-
-
-def score(options: argparse.Namespace) -> int:
+def act(options: argparse.Namespace, _: list[str]) -> int:
     """Score, print and write."""
-    from functools import partial
-
     from rich.console import Console
 
-    from benchmarks.cli.scoreboard import watch
+    from benchmarks.cli.scoreboard import show_progress
 
     check_folder(options.out or OUT)
     console = Console(markup=False)  # names may hold anything
-    result = score_images(options, partial(watch, console))
+    result = score_images(options, partial(show_progress, console))
     console.print(result)
     if options.into:
         add_to_comparison(result, options)
@@ -123,7 +85,7 @@ def score(options: argparse.Namespace) -> int:
 
 
 def add_to_comparison(result: Result, options: argparse.Namespace) -> None:
-    """Make the scores a row of a comparison, and draw its tables and plots anew."""
+    """Add the scores as a row to a comparison, and write its reports again."""
     from benchmarks.reporting.report import write_reports
 
     drawn = {name: picture for name, (picture, _) in result.pictures.items()}

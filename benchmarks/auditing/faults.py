@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample, pad
 
 from benchmarks.auditing.verdicts import FaultInfo
-from benchmarks.data.tiles import quantise, to_float
+from benchmarks.data.tensors import quantize, to_float
 from metrics import Aspect
 
 Kind = Literal["images", "rows", "features"]
@@ -206,7 +206,7 @@ def compress(images: Tensor, amount: float, _rng: Generator) -> Tensor:
     side = images.shape[-1]
     more = -side % 8
     padded = pad(images, (0, more, 0, more), mode="replicate")
-    columns = quantise(padded).permute(0, 2, 3, 1).split(max(1, TALLEST // (side + more)))
+    columns = quantize(padded).permute(0, 2, 3, 1).split(max(1, TALLEST // (side + more)))
     saved = torch.cat([save_jpeg(column, round(100 - amount)) for column in columns])
     return to_float(saved.permute(0, 3, 1, 2)[:, :, :side, :side])
 

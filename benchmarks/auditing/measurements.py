@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.seeds import derive_seed
-from benchmarks.data.tiles import quantise, to_float
+from benchmarks.data.tensors import quantize, to_float
 from metrics import METRICS, Extractor, Features, NotApplicable
 
 MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
@@ -208,7 +208,7 @@ def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measure
 
 def damage(fault: Fault, amount: float, images: Tensor, rng: torch.Generator) -> Tensor:
     """Damage uint8 images [n, C, S, S]."""
-    return quantise(fault.function(to_float(images), amount, rng))
+    return quantize(fault.function(to_float(images), amount, rng))
 
 
 def measure_floor(

@@ -12,7 +12,8 @@ from benchmarks.auditing.faults import CHUNK, Fault, Rows, resample
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, Split
 from benchmarks.data.sources import load_photographs
-from benchmarks.data.tiles import encode_tiles, quantise, to_float
+from benchmarks.data.tensors import quantize, to_float
+from benchmarks.evaluation.pictures import encode_tiles
 
 FEWEST = 40
 """Images that a set of an audit has at least."""
@@ -192,7 +193,7 @@ def jitter(images: Tensor, rng: Generator) -> Tensor:
     """Copy uint8 images [n, C, S, S], each moved by a little and with a little noise."""
     moves = MOVED * (2 * torch.rand((len(images), 2, 1, 1), generator=rng) - 1)
     noise = NOISE * torch.randn(images.shape, generator=rng)
-    return quantise(resample(to_float(images), moves) + noise)
+    return quantize(resample(to_float(images), moves) + noise)
 
 
 def crop_photographs(n: int, channels: int, side: int, rng: Generator) -> Tensor:
@@ -246,7 +247,7 @@ def damage_images(rows: Rows, fault: Fault, rng: Generator) -> list[Tensor]:
     lines = [originals]
     for amount in fault.amounts:
         rng.set_state(state)
-        lines.append(quantise(fault.function(to_float(originals), amount, rng)))
+        lines.append(quantize(fault.function(to_float(originals), amount, rng)))
     return lines
 
 

@@ -10,8 +10,8 @@ from benchmarks.core.errors import BadInput, one_line, unknown
 from benchmarks.data import registry
 from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint
 from benchmarks.data.folder import read_folder
-from benchmarks.data.pictures import check_shape, fit
 from benchmarks.data.registry import DATASETS, TRANSFORMS
+from benchmarks.data.resizing import check_shape, fit
 from benchmarks.data.sources import make_source
 from benchmarks.data.splits import cut, cut_source
 

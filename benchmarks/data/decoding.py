@@ -23,7 +23,7 @@ from benchmarks.data.cache import (
 )
 from benchmarks.data.dataset import slices
 from benchmarks.data.files import Files
-from benchmarks.data.pictures import SMALLEST, fit_picture
+from benchmarks.data.resizing import SMALLEST, fit_picture
 from benchmarks.data.splits import content_keys
 
 VERSION = 2  # of what follows; a new one makes every cached array be decoded anew

@@ -14,7 +14,7 @@ from benchmarks.core.errors import BadInput, describe_error, one_line
 from benchmarks.data.dataset import Raw, Split
 from benchmarks.data.decoding import decode
 from benchmarks.data.files import Files, list_files
-from benchmarks.data.pictures import fit
+from benchmarks.data.resizing import fit
 from benchmarks.data.splits import FEWEST_SOURCE, FEWEST_TEST, FEWEST_TRAIN, check_enough
 
 Purpose = Literal["train", "validation", "test"]

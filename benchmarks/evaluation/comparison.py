@@ -15,7 +15,7 @@ from benchmarks.records.store import Results, read_index, read_suite, write_inde
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExistingComparison:
     """A suite's results, and what all of its rows have in common.
 
     Attributes:
@@ -32,7 +32,7 @@ class Comparison:
         return self.spec.data
 
 
-def read_comparison(folder: Path) -> Comparison:
+def read_comparison(folder: Path) -> ExistingComparison:
     """Read a folder written by `benchmarks.run`.
 
     Raises:
@@ -41,7 +41,7 @@ def read_comparison(folder: Path) -> Comparison:
     results = read_suite(folder)
     for record in results.records:
         try:
-            return Comparison(results, RunSpec.model_validate(record.spec))
+            return ExistingComparison(results, RunSpec.model_validate(record.spec))
         except ValidationError:
             continue
     raise BadInput(f"{folder}: no run there says what it was scored on; run its suite again")

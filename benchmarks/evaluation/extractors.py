@@ -1,15 +1,20 @@
-"""Which feature extractor suits a data set, and what there is to doubt in one that was chosen."""
+"""Feature extractors: the choice of one, its loading, and its limits in words.
+
+Nothing imports torch before an extractor is loaded.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.config.registry import find_extractor_entry, is_reference
 from benchmarks.config.suite import AUTO
-from benchmarks.core.errors import BadInput
+from benchmarks.core.errors import FAILURES, BadInput, one_line
 
 if TYPE_CHECKING:
+    from benchmarks.config.paths import Paths
     from benchmarks.data import Dataset
-
+    from benchmarks.evaluation.scoring import FailedExtractor
+    from metrics import Extractor, Material
 
 ENOUGH = 0.85
 """The share of held-out images whose class a classifier must find to be trusted."""
@@ -26,7 +31,7 @@ def choose_extractor(name: str, data: "Dataset", weights: Path | None = None) ->
 
     Args:
         name: of the extractor, or `auto`.
-        data: whose images it is to see.
+        data: the images.
         weights: a file of Inception's weights that the user has named.
     """
     if name != AUTO:
@@ -55,6 +60,92 @@ def check_weights(names: list[str], weights: Path | None) -> None:
         raise BadInput(
             f"--inception-weights: the extractor is {names[0]!r}; add --extractor inception"
         )
+
+
+def load_extractor(
+    name: str, data: "Dataset", paths: "Paths", device: str, *, ready: bool = False
+) -> "Extractor":
+    """Load an extractor for a data set, training, downloading or reading what it needs.
+
+    Args:
+        name: of the extractor, with its hash where it must be the same as before.
+        data: the images, whose training split it may learn from.
+        paths: of the cache of trained extractors, and of weights.
+        device: to run it on.
+        ready: whether to refuse what would take training or a download.
+
+    Raises:
+        BadInput: the data or the weights are not enough for it, or it has another hash.
+        NotReady: with `ready`, it is to be trained or downloaded first.
+    """
+    from benchmarks.data.tensors import as_tensor
+
+    short = name.partition("@")[0]
+    extractor = build_extractor(short, describe_material(data, paths, device, ready=ready))
+    try:
+        extractor(as_tensor(data.test.images[:2]))  # refuses images that it is not made for
+    except ValueError as error:
+        raise BadInput(f"extractor {short!r}: {one_line(error)}") from error
+    if name not in {short, str(extractor)}:
+        raise BadInput(f"the extractor is {extractor}, not {name} as when the run was planned")
+    return extractor
+
+
+def load_further_extractor(
+    name: str, data: "Dataset", paths: "Paths", device: str, *, ready: bool = False
+) -> "Extractor | FailedExtractor":
+    """Load a further extractor, or return what stands for it where it fails; as `load_extractor`.
+
+    Raises:
+        BadInput: the data or the weights are not enough for it, or it has another hash.
+        NotReady: with `ready`, it is to be trained or downloaded first.
+    """
+    from benchmarks.evaluation.scoring import FailedExtractor
+    from metrics import NotReady
+
+    try:
+        return load_extractor(name, data, paths, device, ready=ready)
+    except (BadInput, NotReady):
+        raise
+    except FAILURES as error:
+        return FailedExtractor(name, "test", error)
+
+
+def describe_material(
+    data: "Dataset", paths: "Paths", device: str, *, ready: bool = False
+) -> "Material":
+    """Return all that an extractor for a data set may be built from."""
+    from benchmarks.data.tensors import as_tensor
+    from metrics import Material
+
+    labels = data.train.labels
+    return Material(
+        images=as_tensor(data.train.images),
+        labels=None if labels is None else as_tensor(labels),
+        classes=len(data.class_names) if data.class_names else None,
+        key=data.fingerprint,
+        cache=paths.cache,
+        weights=paths.weights,
+        device=device,
+        ready=ready,
+    )
+
+
+def build_extractor(name: str, material: "Material") -> "Extractor":
+    """Build an extractor from what there is.
+
+    Raises:
+        BadInput: that is not enough, or weights are damaged.
+        NotReady: with `material.ready`, it is to be trained or downloaded first.
+    """
+    from safetensors import SafetensorError
+
+    from benchmarks.evaluation.feature_cache import build_cached
+
+    try:
+        return build_cached(name, material)
+    except (ValueError, SafetensorError) as error:
+        raise BadInput(f"extractor {name!r}: {one_line(error)}") from error
 
 
 def doubt_extractor(

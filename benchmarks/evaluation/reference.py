@@ -10,39 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.core.errors import FAILURES, describe_error
 from benchmarks.data.dataset import Truth
 from benchmarks.evaluation.feature_cache import cached_features, fingerprint
-from benchmarks.records.schema import FAILED, Score
-from metrics import (
-    INTERVALS,
-    METRICS,
-    Extractor,
-    Features,
-    Floor,
-    Interval,
-    Moments,
-    NotApplicable,
-    frechet_floor,
-    jackknife,
-)
+from benchmarks.evaluation.scoring import attempt_score, compute_interval, make_score
+from benchmarks.records.schema import Score
+from metrics import METRICS, Extractor, Features, Floor, Interval, Moments, frechet_floor
 
 GENERATED = {"features": 1, "logits": 0, "both_logits": 1, "training": 1, "modes": 0}
-"""For each kind of inputs of a metric of generated images, which argument these are."""
-
-NOTHING = Interval(nan, nan, nan, nan)
-"""The interval of a score that is missing."""
+"""For each kind of inputs of a metric of generated images, the position of these among them."""
 
 
 class Reference:
-    """A split of real images as one extractor sees them; their features are taken once.
+    """The features of a split of real images, computed once, to which others are compared.
 
     Args:
-        extractor: turns images into features.
-        real: the real images, uint8 [N, C, S, S] or points; or what was taken of them before: their
-            features, or the moments of these, which serve FID alone.
-        split: what they are called beside a score, e.g. `test`.
-        training: the images that the models have learnt from, for the scores of memorization.
+        extractor: of the features.
+        real: the real images, uint8 [N, C, S, S] or points; or their features; or the moments of
+            these, which serve FID alone.
+        split: its name beside a score, e.g. `test`.
+        training: the images that the models have learned from, for the scores of memorization.
         cache: a folder where features are kept by the content of the images, or None.
         truth: the distribution that the images were drawn from, where it is known.
         counted: whether moments know of how many images they are.
@@ -71,7 +57,7 @@ class Reference:
         return str(self.extractor)
 
     def keep(self, images: Tensor) -> Features:
-        """Take the features of real images, from the cache if it has them."""
+        """Return the features of real images, from the cache if it has them."""
         if self.cache is None:
             return self.extractor(images)
         return cached_features(self.extractor, images, fingerprint(images), self.cache)
@@ -88,8 +74,8 @@ class Reference:
         """Score generated images, uint8 [M, C, S, S] or points, by every metric that applies.
 
         Args:
-            images: what is scored.
-            protocol: how they were made, in words.
+            images: the generated images.
+            protocol: how they were generated, in words.
             names: metrics to score by, None for all; those of training images need `training`.
         """
         return self.score_features(images, self.extractor(images), protocol, names)
@@ -101,9 +87,9 @@ class Reference:
         protocol: str,
         names: Collection[str] | None = None,
     ) -> list[Score]:
-        """Score generated images whose features have been taken; else as `score`.
+        """Score generated images by their features; else as `score`.
 
-        The images themselves are looked at only where the truth is known.
+        The images themselves are read only where the truth is known.
         """
         chosen = [
             name
@@ -115,14 +101,15 @@ class Reference:
             kind = METRICS[name].metadata.inputs
             arguments = self.arguments(kind, images, fakes)
             if arguments is not None:
-                measure = partial(find_interval, name, arguments, GENERATED[kind], known)
-                scores += attempt(measure, partial(self.entry, name, len(images), protocol))
+                compute = partial(compute_interval, name, arguments, GENERATED[kind], known)
+                make = partial(self.make_score, name, len(images), protocol)
+                scores += attempt_score(compute, make)
         return list(self.annotate(scores, len(images), protocol))
 
     def arguments(self, inputs: str, images: Sized, fakes: Features) -> tuple[Any, ...] | None:
-        """Give what a metric of this kind of inputs is a function of, None where that is not there.
+        """Return the arguments of a metric of this kind of inputs, None where one is missing.
 
-        A reference without training images, logits or a known truth lacks it.
+        A reference may be without training images, logits or a known truth.
         """
         real = self.features
         if inputs == "features":
@@ -156,48 +143,16 @@ class Reference:
             spread = Interval(floor.mean, max(floor.mean - reach, 0), floor.mean + reach, reach / 2)
             words = "two standard deviations, for Gaussian features"
             if self.counted:
-                yield self.entry("fid_floor", count, protocol, spread, words)
+                yield self.make_score("fid_floor", count, protocol, spread, words)
 
-    def entry(self, name: str, n: int, protocol: str, interval: Interval, words: str) -> Score:
-        """Give a score with all that is needed to read it."""
-        return Score(
-            metric=name,
-            value=interval.value,
-            low=interval.low,
-            high=interval.high,
-            n=n,
-            reference=self.split,
-            extractor=str(self.extractor),
-            protocol=protocol,
-            interval=words,
-        )
+    def make_score(self, name: str, n: int, protocol: str, interval: Interval, words: str) -> Score:
+        """Return a score against this reference."""
+        by = {"reference": self.split, "extractor": str(self.extractor)}
+        return make_score(name, n, protocol, interval, words, **by)
 
 
-class Lost:
-    """Stands for a further extractor that has failed: its scores are missing, with the reason."""
-
-    def __init__(self, name: str, split: str, error: BaseException) -> None:
-        self.name, self.split, self.note = name, split, FAILED + describe_error(error)
-
-    def __str__(self) -> str:
-        return self.name
-
-    def score(self, images: Tensor, protocol: str, names: Collection[str]) -> list[Score]:
-        """Return the scores that are missing, for the same arguments as `Reference.score`."""
-        missing = Score(
-            metric="",
-            value=None,
-            n=len(images),
-            reference=self.split,
-            extractor=self.name,
-            protocol=protocol,
-            note=self.note,
-        )
-        return [missing.model_copy(update={"metric": name}) for name in names]
-
-
-def extract(extractor: Extractor, batches: Iterable[np.ndarray], count: int) -> Features:
-    """Take the features of `count` images that come in batches, uint8 [n, C, S, S]."""
+def extract_features(extractor: Extractor, batches: Iterable[np.ndarray], count: int) -> Features:
+    """Return the features of `count` images that come in batches, uint8 [n, C, S, S]."""
     features = torch.empty(count, extractor.dimension)
     logits = None if extractor.classes is None else torch.empty(count, extractor.classes)
     done = 0
@@ -208,43 +163,3 @@ def extract(extractor: Extractor, batches: Iterable[np.ndarray], count: int) -> 
             logits[rows] = found.logits
         done += len(batch)
     return Features(features, logits)
-
-
-def attempt(
-    measure: Callable[[], tuple[Interval, str]], entry: Callable[[Interval, str], Score]
-) -> Iterator[Score]:
-    """Yield the score by a metric: none where it does not apply, and no value where it fails."""
-    try:
-        score = entry(*measure())
-    except NotApplicable:
-        return
-    except FAILURES as error:
-        missing = {"interval": None, "note": FAILED + describe_error(error)}
-        score = entry(NOTHING, "").model_copy(update=missing)
-    yield score
-
-
-def find_interval(
-    name: str, arguments: tuple[Any, ...], generated: int, known: dict[Callable[..., Any], Any]
-) -> tuple[Interval, str]:
-    """Give a metric's interval by its own function, or else by the jackknife over generated images.
-
-    Args:
-        name: of the metric.
-        arguments: what it is a function of.
-        generated: which of them are the generated images.
-        known: what the functions have given that several metrics share.
-    """
-    own = INTERVALS.get(name)
-    if own is None:
-        metric = METRICS[name]
-
-        def score(fakes: Tensor) -> float:
-            value: float = metric(*arguments[:generated], fakes, *arguments[generated + 1 :])
-            return value
-
-        return jackknife(score, arguments[generated]), "95 %, jackknife over samples"
-    if own.function not in known:
-        known[own.function] = own.function(*arguments)
-    result = known[own.function]
-    return result[name] if isinstance(result, dict) else result, own.words

@@ -23,12 +23,13 @@ import torch
 
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import FAILURES, describe_error
+from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Dataset
-from benchmarks.data.tiles import to_float
+from benchmarks.data.tensors import as_tensor, to_float
 from benchmarks.evaluation.contract import reconstruct
-from benchmarks.evaluation.evaluator import FINISH, as_tensor
+from benchmarks.evaluation.evaluator import FINISH
 from benchmarks.execution.plan import outline
-from benchmarks.execution.run_one import build_model, count_steps, fixed_threads, resident
+from benchmarks.execution.run_one import build_model, count_steps, resident
 from benchmarks.training.flops import (
     Deadline,
     Enough,

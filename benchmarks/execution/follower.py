@@ -11,10 +11,10 @@ from torch.distributed import DistError
 
 from benchmarks.core.seeds import derive_seed
 from benchmarks.core.signals import SIGNALS
-from benchmarks.evaluation.evaluator import Evaluator
-from benchmarks.evaluation.loading import load_evaluator
+from benchmarks.core.threads import fixed_threads
+from benchmarks.evaluation.evaluator import Evaluator, load_evaluator
 from benchmarks.execution.job import Job
-from benchmarks.execution.run_one import build_model, fixed_threads, make_training_config, resident
+from benchmarks.execution.run_one import build_model, make_training_config, resident
 from benchmarks.training.distributed import Shards, join
 from benchmarks.training.loop import train
 from models.base import GenerativeModel

@@ -6,15 +6,12 @@ import io
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks.config.registry import hash_model, load_model
@@ -24,18 +21,14 @@ from benchmarks.core.files import write_atomically
 from benchmarks.core.seeds import derive_seed
 from benchmarks.core.signals import uninterruptible
 from benchmarks.core.text import escape_csv
+from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Truth
-from benchmarks.data.tiles import extend_tiles
+from benchmarks.evaluation.calibration import PROTOCOLS, generate_calibration, score_calibration
 from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.contract import ContractError
-from benchmarks.evaluation.evaluator import (
-    PROTOCOLS,
-    Evaluator,
-    Generated,
-    draw_film,
-    draw_samples,
-)
-from benchmarks.evaluation.loading import load_evaluator
+from benchmarks.evaluation.evaluator import Evaluator, Generated, load_evaluator
+from benchmarks.evaluation.likelihood import score_likelihood
+from benchmarks.evaluation.pictures import extend_tiles, render_film_row, render_samples
 from benchmarks.execution.events import Advanced, Drawn, Emit, Saved, Started
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import model_version
@@ -252,13 +245,13 @@ def show_progress(
     truth: Truth | None,
 ) -> None:
     """Leave a picture of what a model generates now, and one of how that has evolved."""
-    picture, content = draw_samples(images, truth)
+    picture, content = render_samples(images, truth)
     write_atomically(job.folder / picture.file, content)
     progress.pictures["samples"] = picture
     *earlier, now = progress.history
     number = 1 + sum("validation_fid" in row for row in earlier)
     if number in evenly_spaced(min(plan.evaluations, plan.steps), FRAMES):
-        row, film = draw_film(images, truth), checkpointer.film
+        row, film = render_film_row(images, truth), checkpointer.film
         rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
         write_atomically(job.folder / FILM, content)
         seen = [*(film.seen if film else ()), int(now["images"])][-rows:]
@@ -320,7 +313,7 @@ def evaluate_model(
         made = evaluator.generate(model, seed, shards)
     scores = evaluator.score(made, model)
     if job.spec.likelihood is not None:
-        scores += evaluator.score_likelihood(model, job.spec.likelihood, seed)
+        scores += score_likelihood(evaluator, model, job.spec.likelihood, seed)
     model.load_state_dict(trained.best)
     with called("draw", job, job.spec.shards) as shards:
         scores.append(evaluator.best_score(model, seed, known.chosen_by, shards))
@@ -384,7 +377,7 @@ def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
     if len(records) == len(jobs):
         return records
     try:
-        made = evaluator.calibrate()
+        made = generate_calibration(evaluator)
         return [leave_calibration(job, evaluator, made[job.spec.contender]) for job in jobs]
     except OSError:
         raise
@@ -406,7 +399,7 @@ def calibration_job(job: Job, name: str) -> Job:
 def leave_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record:
     """Score a calibration row and leave its record."""
     name = job.spec.contender
-    scores = evaluator.score_calibration(name, made)
+    scores = score_calibration(evaluator, name, made)
     record = Record(
         run=job.spec.name,
         suite=job.suite,
@@ -536,15 +529,3 @@ def unfinished(
     """Give the record of a run that did not go well, with the pictures of how far it came."""
     known = {**identity(job), "pictures": pictures or {}, "model": model}
     return Record(**known, status=status, reason=reason)
-
-
-@contextmanager
-def fixed_threads(count: int) -> Iterator[None]:
-    """Compute with `count` threads in torch and in the libraries under NumPy and SciPy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.data import load_dataset
-from benchmarks.evaluation.evaluator import as_tensor
+from benchmarks.data.tensors import as_tensor
 from metrics import Material, build_extractor
 from metrics.registry import metric
 

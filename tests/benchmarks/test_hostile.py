@@ -34,7 +34,8 @@ from benchmarks.core.errors import BadInput
 from benchmarks.core.pictures import FORMATS, open_picture
 from benchmarks.data import load_dataset
 from benchmarks.data.cache import cache_folder
-from benchmarks.evaluation.generated import Images, Source, open_images
+from benchmarks.evaluation.image_sets import ImageSet, open_image_set
+from benchmarks.evaluation.image_source import ImageSource
 from benchmarks.execution.cleaning import clean
 from benchmarks.records import store
 from benchmarks.records.store import read_history, read_picture, read_suite
@@ -44,8 +45,8 @@ from benchmarks.training.checkpoint import Damaged, load_tensors, save_tensors
 
 
 def read_images(place: Path, **options: Any) -> np.ndarray:
-    images = open_images(Source(place, **options))
-    assert isinstance(images, Images)
+    images = open_image_set(ImageSource(place, **options))
+    assert isinstance(images, ImageSet)
     return np.concatenate(list(images.batches(32)))
 
 

@@ -568,7 +568,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(here: Path, monkeypatch, 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.evaluation.external.evaluate", interrupt)
+    monkeypatch.setattr("benchmarks.evaluation.external.score_external", interrupt)
     assert main(["digits.npy", *QUICK]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert not Path("results").exists()

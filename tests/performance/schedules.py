@@ -21,11 +21,12 @@ from benchmarks.cli.options import find_cache
 from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite, find_suite, read_toml
+from benchmarks.core.threads import fixed_threads
 from benchmarks.data import load_dataset
-from benchmarks.evaluation.loading import load_evaluator
+from benchmarks.evaluation.evaluator import load_evaluator
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
-from benchmarks.execution.run_one import Progress, fixed_threads, train_model
+from benchmarks.execution.run_one import Progress, train_model
 from benchmarks.run import prepare
 
 SCHEDULES = ("constant", "constant_linear", "linear", "cosine")

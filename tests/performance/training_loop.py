@@ -25,7 +25,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from benchmarks.core.errors import BadInput
 from benchmarks.data import default_data_root, load_dataset
-from benchmarks.evaluation.evaluator import as_tensor
+from benchmarks.data.tensors import as_tensor
 from benchmarks.training.loop import TrainingConfig, train
 from models.gan import GAN, LOSSES
 

@@ -18,7 +18,7 @@ from benchmarks.auditing.faults import FAULTS, Fault, Rows
 from benchmarks.auditing.stock import Stock, build_bank, count_pool, draw_strips, gather_stock
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, Split, load_dataset
-from benchmarks.data.tiles import quantise, to_float
+from benchmarks.data.tensors import quantize, to_float
 from metrics import Aspect
 
 N = 400
@@ -40,7 +40,7 @@ def name_of(thing: object) -> str:
 
 def damage(fault: Fault, images: Tensor, level: int) -> Tensor:
     """As the harness does it."""
-    return quantise(fault.function(to_float(images), fault.amounts[level], seeded()))
+    return quantize(fault.function(to_float(images), fault.amounts[level], seeded()))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def pictures(request: pytest.FixtureRequest) -> Tensor:
     noise = torch.rand((60, channels, side, side), generator=seeded())
     waves = faults.smooth(noise, 1 / 8)
     low, high = waves.amin((1, 2, 3), keepdim=True), waves.amax((1, 2, 3), keepdim=True)
-    return quantise(((waves - low) / (high - low)) ** 2)
+    return quantize(((waves - low) / (high - low)) ** 2)
 
 
 def test_the_registry_holds_what_the_audit_promises() -> None:
@@ -194,8 +194,8 @@ def test_quantisation_leaves_half_as_many_greys_at_every_level() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_what_each_image_alone_would_be(channels: int) -> None:
     waves = torch.rand((700, channels, 28, 28), generator=seeded())
-    images = quantise(faults.smooth(waves, 0.05))
-    damaged = quantise(FAULTS["jpeg"].function(to_float(images), 75.0, seeded()))
+    images = quantize(faults.smooth(waves, 0.05))
+    damaged = quantize(FAULTS["jpeg"].function(to_float(images), 75.0, seeded()))
     for image, found in zip(images[::99], damaged[::99], strict=True):
         file = io.BytesIO()
         picture = Image.fromarray(image.permute(1, 2, 0).numpy().squeeze())

@@ -31,7 +31,7 @@ from benchmarks.data import (
     registry,
 )
 from benchmarks.data.dataset import Raw, fingerprint
-from benchmarks.data.pictures import fit
+from benchmarks.data.resizing import fit
 from benchmarks.data.sources import make_source
 from benchmarks.data.splits import content_order, cut
 from benchmarks.run import main

@@ -10,7 +10,8 @@ from scipy import stats
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, list_datasets, load_dataset, registry
 from benchmarks.data.mixtures import draw_mixture
-from benchmarks.data.tiles import draw_points, encode_tiles, quantise, to_float
+from benchmarks.data.tensors import quantize, to_float
+from benchmarks.evaluation.pictures import encode_tiles, render_points
 from benchmarks.training.loop import Batches
 from metrics.modes import mode_coverage
 from models.autoencoder import Autoencoder
@@ -135,29 +136,29 @@ def test_a_density_of_codes_is_fitted_to_points_as_they_are(points) -> None:
 
 def test_points_are_clamped_and_not_rounded() -> None:
     made = torch.tensor([-0.1, 0.123456789, 0.5, 1.1])
-    assert quantise(made, torch.float32).tolist() == made.clamp(0, 1).tolist()
-    assert quantise(made).tolist() == [0, 31, 128, 255]
+    assert quantize(made, torch.float32).tolist() == made.clamp(0, 1).tolist()
+    assert quantize(made).tolist() == [0, 31, 128, 255]
     assert torch.equal(to_float(made), made)
     levels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_float(levels), levels.float() / 255)
-    assert torch.equal(quantise(to_float(levels)), levels)
+    assert torch.equal(quantize(to_float(levels)), levels)
 
 
 def test_a_picture_shows_the_points_where_they_are() -> None:
     right_and_high = torch.tensor([[0.75, 0.9], [0.75, 0.9]])
-    picture = draw_points(right_and_high, side=100)
+    picture = render_points(right_and_high, side=100)
     assert picture.dtype == torch.uint8
     assert picture.shape == (3, 100, 100)
     rows, columns = (picture[0] < 255).nonzero(as_tuple=True)
     assert rows.float().mean().item() == pytest.approx(10 - 0.5, abs=0.6)
     assert columns.float().mean().item() == pytest.approx(75 - 0.5, abs=0.6)
-    once = draw_points(right_and_high[:1, :, None, None], side=100)
+    once = render_points(right_and_high[:1, :, None, None], side=100)
     assert picture.sum() < once.sum()
     assert encode_tiles([picture[None]]).startswith(b"\x89PNG")
 
 
 def test_a_picture_circles_the_modes_that_no_point_reaches(points) -> None:
-    empty = draw_points(torch.zeros(0, 2), points.truth)
+    empty = render_points(torch.zeros(0, 2), points.truth)
     for x, y in points.truth.centres:
         column, row = round(x * 256), round((1 - y) * 256)
         around = empty[:, row - 9 : row + 9, column - 9 : column + 9]

@@ -11,7 +11,7 @@ from own_models import Average, Flow
 from torch import Tensor, nn
 
 from benchmarks.data import load_dataset
-from benchmarks.data.tiles import to_float
+from benchmarks.data.tensors import to_float
 from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.contract import ContractError
 from benchmarks.evaluation.evaluator import Evaluator

@@ -11,8 +11,10 @@ from PIL import Image
 
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.data.tiles import quantise, to_float
-from benchmarks.evaluation.evaluator import Evaluator, walk
+from benchmarks.data.tensors import quantize, to_float
+from benchmarks.evaluation.calibration import generate_calibration, score_calibration
+from benchmarks.evaluation.evaluator import Evaluator
+from benchmarks.evaluation.pictures import walk
 from benchmarks.training.loop import Diverged
 from metrics import METRICS, RandomExtractor
 from models.cyclegan import CycleGAN
@@ -35,9 +37,9 @@ def average() -> Average:
 
 def test_images_are_clamped_and_rounded_like_a_file() -> None:
     values = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 0.999, 1.0, 7.0])
-    assert quantise(values).tolist() == [0, 0, 0, 1, 255, 255, 255]
+    assert quantize(values).tolist() == [0, 0, 0, 1, 255, 255, 255]
     levels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(quantise(to_float(levels)), levels)
+    assert torch.equal(quantize(to_float(levels)), levels)
 
 
 def test_every_score_says_what_it_is_of(evaluator: Evaluator) -> None:
@@ -67,10 +69,10 @@ def test_mse_is_of_the_copies(evaluator: Evaluator) -> None:
 
 
 def test_calibration_is_a_floor_and_a_ceiling(evaluator: Evaluator) -> None:
-    made = evaluator.calibrate()
+    made = generate_calibration(evaluator)
     assert list(made) == ["real", "noise"]
     rows = {
-        name: {s.metric: s for s in evaluator.score_calibration(name, one)}
+        name: {s.metric: s for s in score_calibration(evaluator, name, one)}
         for name, one in made.items()
     }
     real, noise = rows["real"], rows["noise"]
@@ -107,7 +109,7 @@ def test_interpolations_begin_and_end_with_samples(evaluator: Evaluator) -> None
     assert (picture.rows, picture.columns) == (6, 10)
     pixels = np.asarray(Image.open(io.BytesIO(content)))
     rng = torch.Generator().manual_seed(derive_seed(0, "interpolate"))
-    ends = quantise(model.decode(model.latent().sample(12, rng))).numpy()[:, 0]
+    ends = quantize(model.decode(model.latent().sample(12, rng))).numpy()[:, 0]
     assert np.array_equal(pixels[:8, :8], ends[0])
     assert np.array_equal(pixels[-8:, -8:], ends[-1])
 
@@ -117,7 +119,7 @@ def test_a_model_without_codes_has_no_interpolations(evaluator: Evaluator) -> No
 
 
 def test_the_real_row_scores_training_images_and_none_of_the_test(evaluator: Evaluator) -> None:
-    real = {image.numpy().tobytes() for image in evaluator.calibrate()["real"].samples}
+    real = {image.numpy().tobytes() for image in generate_calibration(evaluator)["real"].samples}
     train = {image.numpy().tobytes() for image in evaluator.train}
     assert real <= train
 
@@ -138,7 +140,7 @@ def test_translators_start_from_held_out_sources_and_are_held_against_the_truth(
     made = evaluator.generate(model, 0)
     sources = torch.from_numpy(data.source_test.images[:100]).float() / 255
     with torch.no_grad():
-        assert torch.equal(made.samples, quantise(model.forward(sources)))
+        assert torch.equal(made.samples, quantize(model.forward(sources)))
     scores = {s.metric: s for s in evaluator.score(made, model)}
     assert data.hidden_pairs is not None
     truth = torch.from_numpy(data.hidden_pairs.images[:100]).float() / 255
@@ -185,7 +187,7 @@ def test_translators_are_validated_from_training_sources(
     model = ticking(Translating)
     evaluator.validate(model, 0)
     evaluator.generate(model, 0)
-    validation, generation = (quantise(images) for images in model.shown["starts"])
+    validation, generation = (quantize(images) for images in model.shown["starts"])
     assert torch.equal(validation, evaluator.source_train[: len(validation)])
     assert torch.equal(generation, evaluator.source_test[:100])
 
@@ -223,4 +225,4 @@ def test_many_samples_are_generated_in_parts(data: Dataset, monkeypatch, kind) -
     assert again.get("paired_mse") == translated.get("paired_mse")
     rng = torch.Generator().manual_seed(derive_seed("noise", 1, 8, 8))
     noise = torch.randint(0, 256, (300, 1, 8, 8), generator=rng, dtype=torch.uint8)
-    assert torch.equal(evaluator.calibrate()["noise"].samples, noise)
+    assert torch.equal(generate_calibration(evaluator)["noise"].samples, noise)

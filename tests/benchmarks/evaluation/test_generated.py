@@ -20,16 +20,11 @@ from benchmarks.core import archives
 from benchmarks.core.errors import BadInput
 from benchmarks.core.pictures import open_picture
 from benchmarks.data.files import picture_suffixes
-from benchmarks.data.pictures import fit_picture
-from benchmarks.data.tiles import quantise
-from benchmarks.evaluation.generated import (
-    Arrays,
-    Images,
-    Source,
-    Statistics,
-    find_kind,
-    open_images,
-)
+from benchmarks.data.resizing import fit_picture
+from benchmarks.data.tensors import quantize
+from benchmarks.evaluation.feature_statistics import FeatureStatistics
+from benchmarks.evaluation.image_sets import ArraySet, ImageSet, open_image_set
+from benchmarks.evaluation.image_source import ImageSource, find_kind
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 8), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (70, 3, 8, 8), dtype=np.uint8)
@@ -62,9 +57,9 @@ def save(path: Path, array: np.ndarray) -> Path:
     return path
 
 
-def opened(place: Path | np.ndarray, **options: Any) -> Images:
-    images = open_images(Source(place, **options))
-    assert isinstance(images, Images)
+def opened(place: Path | np.ndarray, **options: Any) -> ImageSet:
+    images = open_image_set(ImageSource(place, **options))
+    assert isinstance(images, ImageSet)
     return images
 
 
@@ -167,7 +162,7 @@ def test_what_is_no_set_of_images_is_told_apart(tmp_path) -> None:
     assert find_kind(tmp_path / "samples") == ""
 
 
-# Arrays
+# ArraySet
 
 
 @pytest.mark.parametrize(
@@ -195,14 +190,14 @@ def test_arrays_that_are_not_compressed_are_mapped(order, tmp_path) -> None:
     np.savez(tmp_path / "a.npz", labels=np.arange(70), images=array)
     for place, key in ((tmp_path / "a.npy", None), (tmp_path / "a.npz", "images")):
         images = opened(place, key=key)
-        assert isinstance(images, Arrays)
+        assert isinstance(images, ArraySet)
         assert isinstance(images.array, np.memmap)
         np.testing.assert_array_equal(read_images(place, key=key), COLOUR)
 
 
 @pytest.mark.parametrize("kind", ["float16", "float32", "float64", ">f4"])
 def test_floats_are_rounded_as_the_harness_rounds_its_own(kind: str, tmp_path) -> None:
-    levels = quantise(torch.from_numpy(UNIT.astype(kind).astype(np.float32))).numpy()
+    levels = quantize(torch.from_numpy(UNIT.astype(kind).astype(np.float32))).numpy()
     unit = save(tmp_path / "a.npy", UNIT.astype(kind))
     np.testing.assert_array_equal(read_images(unit, value_range="unit"), levels)
     if kind != "float16":  # its steps near 1 are coarser than those of [-1, 1] near 0
@@ -406,7 +401,7 @@ def test_no_more_is_decoded_to_tell_grey_from_colour_than_that_takes(tmp_path, m
         decoded.append(file.name)
         return open_picture(file)
 
-    monkeypatch.setattr("benchmarks.evaluation.generated.open_picture", spy)
+    monkeypatch.setattr("benchmarks.evaluation.image_sets.open_picture", spy)
     assert opened(write_folder(tmp_path / "grey", GREY)).channels == 1
     assert not decoded
     many = np.concatenate([COLOUR, *[COLOUR] * 9])
@@ -465,14 +460,14 @@ def test_memory_holds_no_more_than_some_images_ahead(tmp_path) -> None:
     assert peak < ahead * 16 * 3 * 64 * 64 + 2**20
 
 
-# Statistics
+# FeatureStatistics
 
 
 def test_statistics_are_read_and_what_is_none_is_refused(tmp_path) -> None:
     place = tmp_path / "a.npz"
     np.savez(place, mu=np.zeros(3), sigma=np.eye(3))
-    found = open_images(Source(place))
-    assert isinstance(found, Statistics)
+    found = open_image_set(ImageSource(place))
+    assert isinstance(found, FeatureStatistics)
     assert found.count is found.extractor is found.shape is None
     np.testing.assert_array_equal(found.covariance, np.eye(3))
     for mean, covariance, message in (

@@ -12,7 +12,7 @@ from rich.console import Console
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.evaluation.evaluator import as_tensor
+from benchmarks.data.tensors import as_tensor
 from benchmarks.execution import estimate as estimates
 from benchmarks.execution.estimate import (
     KINDS,

@@ -22,9 +22,8 @@ from benchmarks.config.registry import load_model
 from benchmarks.config.suite import build_suite
 from benchmarks.core.seeds import derive_seed
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.data.tiles import quantise
-from benchmarks.evaluation.evaluator import Evaluator
-from benchmarks.evaluation.loading import load_evaluator
+from benchmarks.data.tensors import quantize
+from benchmarks.evaluation.evaluator import Evaluator, load_evaluator
 from benchmarks.execution import run_one
 from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
 from benchmarks.execution.job import Job
@@ -116,7 +115,7 @@ def test_the_checkpoint_is_the_model_that_was_scored(plan: Plan) -> None:
     samples = torch.from_numpy(np.load(job.folder / "samples.npz")["images"])
     rng = torch.Generator().manual_seed(derive_seed(derive_seed(job.seed, "evaluation"), "sample"))
     with torch.no_grad():
-        assert torch.equal(quantise(model.sample(64, rng)), samples)
+        assert torch.equal(quantize(model.sample(64, rng)), samples)
 
 
 def weight_of(job: Job, file: str, name: str) -> float:
@@ -163,10 +162,10 @@ def test_a_run_learns_from_training_images_alone(plan: Plan, data: Dataset) -> N
 
     unseen = keys(data.validation.images) | keys(data.test.images) | keys(data.source_test.images)
     for what in ("images", "sources", "finish"):
-        images = [x if x.dtype == torch.uint8 else quantise(x) for x in shown[what]]
+        images = [x if x.dtype == torch.uint8 else quantize(x) for x in shown[what]]
         assert not keys(torch.cat(images).numpy()) & unseen, what
     assert torch.equal(shown["finish"][-1], torch.from_numpy(data.train.images))
-    held_out = [bool(keys(quantise(x).numpy()) & unseen) for x in shown["starts"]]
+    held_out = [bool(keys(quantize(x).numpy()) & unseen) for x in shown["starts"]]
     assert held_out == sorted(held_out), "held-out sources are for scores, after all validations"
     assert held_out.count(False) >= 5
     assert any(held_out)

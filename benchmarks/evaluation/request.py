@@ -1,0 +1,219 @@
+"""A request to score images of another program: both sets of images, opened and matched."""
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from math import nan
+
+import numpy as np
+
+from benchmarks.config.paths import Paths
+from benchmarks.config.spec import RunSpec
+from benchmarks.core.errors import BadInput
+from benchmarks.data import Dataset, load_dataset
+from benchmarks.evaluation.comparison import ExistingComparison
+from benchmarks.evaluation.feature_statistics import FeatureStatistics
+from benchmarks.evaluation.image_sets import ImageSet, open_image_set
+from benchmarks.evaluation.image_source import ImageSource
+from benchmarks.records.schema import Picture, Record, Score
+
+RESIZING = "the shorter side by antialiased bicubic filtering, cropped about the centre"
+
+WARNING = "warning: "
+"""The beginning of a note that says the scores mean little."""
+
+ReportProgress = Callable[[int, int], None]
+"""Takes the number of images that are done, and of all."""
+
+OpenProgress = Callable[[str], AbstractContextManager[ReportProgress]]
+"""Opens a display of the progress of a piece of work, named in words."""
+
+
+@contextmanager
+def hide_progress(_: str) -> Iterator[ReportProgress]:
+    """Display nothing."""
+    yield lambda *_: None
+
+
+@dataclass(frozen=True)
+class ExternalScores:
+    """The scores of a set of images; `scores["fid"]` is a value, NaN of a metric that failed.
+
+    Attributes:
+        record: all that is known, as it is written.
+        title: of the images.
+        notes: limits of the scores, and what was done to the images.
+        pictures: of the images, for a row of a comparison, by what they show.
+        count: of the reference's images, None where that is unknown.
+    """
+
+    record: Record
+    title: str
+    notes: list[str]
+    pictures: dict[str, tuple[Picture, bytes]] = field(repr=False)
+    count: int | None = None
+
+    def __getitem__(self, metric: str) -> float:
+        value = {score.metric: score.value for score in self.scores}[metric]
+        return nan if value is None else value
+
+    @property
+    def scores(self) -> list[Score]:
+        """The scores by the extractor itself."""
+        own = {None, self.record.spec["extractor"]}
+        return [score for score in self.record.scores if score.extractor in own]
+
+
+@dataclass(frozen=True)
+class ScoringRequest:
+    """Images to be scored, and how, as far as the options say.
+
+    Attributes:
+        options: those of the command line.
+        images: the source of the images to be scored.
+        against: the source of those that they are compared with, or None.
+        extractor: its name.
+        metrics: their names.
+        comparison: the results that a row is added to, or None.
+        paths: of data sets, trained extractors and weights.
+        label: the name of the images in a table.
+    """
+
+    options: Namespace
+    images: ImageSource
+    against: ImageSource | None
+    extractor: str
+    metrics: list[str]
+    comparison: ExistingComparison | None
+    paths: Paths
+    label: str
+
+    @property
+    def spec(self) -> RunSpec | None:
+        """The spec of the comparison's rows, None without one."""
+        return self.comparison.spec if self.comparison else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What images are compared with: a data set, another set, statistics, or nothing.
+
+    Attributes:
+        name: in tables.
+        split: which of its images are the reference, as it stands beside a score.
+        real: these images or their statistics; None where nothing is compared.
+        data: the data set, where it is one.
+        notes: what was done to either set.
+    """
+
+    name: str
+    split: str
+    real: np.ndarray | ImageSet | FeatureStatistics | None
+    data: Dataset | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """C, S, S; None where that is unknown."""
+        if isinstance(self.real, FeatureStatistics):
+            return self.real.shape
+        return None if self.real is None else self.real.shape[1:]
+
+    @property
+    def count(self) -> int | None:
+        """The number of images of the reference; None where that is unknown."""
+        if isinstance(self.real, FeatureStatistics):
+            return self.real.count
+        return None if self.real is None else len(self.real)
+
+
+def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[ImageSet, Target]:
+    """Open the images to be scored and load what they are compared with, in the same form.
+
+    Raises:
+        BadInput: either cannot be read, or they do not go together.
+    """
+    images = open_image_set(request.images)
+    if isinstance(images, FeatureStatistics):
+        raise BadInput(
+            f"{request.images.name} holds statistics, not images: name it by --against, or one of "
+            "its arrays by --key"
+        )
+    target = load_target(request, progress)
+    match_form(request, images, target)
+    return images, target
+
+
+def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
+    """Load what the images are compared with.
+
+    Raises:
+        BadInput: it cannot be loaded, or is not what the comparison was made on.
+    """
+    options, comparison = request.options, request.comparison
+    if request.against:
+        real = open_image_set(request.against)
+        named = set(request.metrics) != {"fid"} and options.metrics
+        if isinstance(real, FeatureStatistics) and named:
+            raise BadInput(f"--metrics: statistics, as in {request.against.name}, serve fid alone")
+        return Target(request.against.title, "against", real)
+    name, size, channels = options.dataset, options.image_size, options.channels
+    if comparison:
+        spec = comparison.data
+        name, size, channels = spec.name, spec.image_size, spec.channels
+    if name is None:
+        return Target(request.images.title, "nothing", None)
+    with progress(f"loading {name}"):
+        root = request.paths.data_root
+        data = load_dataset(name, data_root=root, image_size=size, channels=channels)
+    if comparison and data.fingerprint != comparison.data.fingerprint:
+        raise BadInput(f"the images of {name} are not those that {options.into} was scored on")
+    split = options.split or "test"
+    return Target(name, split, getattr(data, split).images, data)
+
+
+def match_form(request: ScoringRequest, images: ImageSet, target: Target) -> None:
+    """Bring the images and the reference to one number of channels, and note what is done to them.
+
+    Grey is shown as colour where the other is in colour; colour never becomes grey.
+
+    Raises:
+        BadInput: they differ in size, or a data set is grey and the images are not.
+    """
+    notes = target.notes
+    notes += [*images.notes, *getattr(target.real, "notes", ())]
+    if side := request.options.resize:
+        notes.append(f"resized to {side} × {side} pixels: {RESIZING}")
+    if target.shape is None:
+        return
+    channels, _, side = target.shape
+    if images.side != side:
+        raise BadInput(
+            f"the images are {images.side} × {images.side} pixels and those of {target.name} "
+            f"{side} × {side}; {suggest_size(request, images, target)}"
+        )
+    if images.channels < channels:
+        images.channels = 3
+        notes.append(f"{images.source.title} is grey, and shown as colour")
+    elif images.channels > channels and target.data is not None:
+        remedy = "" if request.comparison else "add --channels 3, or "
+        raise BadInput(
+            f"the images are in colour and those of {target.name} grey: {remedy}save them in grey"
+        )
+    elif images.channels > channels:
+        notes.append(f"{target.name} is grey, and shown as colour")
+        if isinstance(target.real, ImageSet):
+            target.real.channels = 3
+
+
+def suggest_size(request: ScoringRequest, images: ImageSet, target: Target) -> str:
+    """Return the options that bring images and reference to one size."""
+    assert target.shape is not None
+    side = target.shape[2]
+    if isinstance(target.real, ImageSet):
+        return f"add --resize {min(images.side, side)} to bring both to one size"
+    resize = f"--resize {side} to resize the images"
+    if target.data is None or request.comparison:
+        return f"add {resize}"
+    return f"add --image-size {images.side} to resize {target.name}, or {resize}"
