@@ -8,12 +8,12 @@ from platformdirs import user_cache_path
 
 from benchmarks.core.errors import BadInput, one_line, unknown
 from benchmarks.data import registry
-from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint
+from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint_splits
 from benchmarks.data.folder import read_folder
 from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.data.resizing import check_shape, fit
-from benchmarks.data.sources import make_source
-from benchmarks.data.splits import cut, cut_source
+from benchmarks.data.sources import transform_source
+from benchmarks.data.splits import split_source, split_target
 
 __all__ = [
     "Dataset",
@@ -33,11 +33,11 @@ FOLDER_SOURCE = "folder A"
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """What one can know of a data set without reading it.
+    """A data set as far as it is known without reading it.
 
     Attributes:
-        name: what the user types.
-        summary: one line on what the images are.
+        name: as the user types it.
+        summary: one line on its images.
         source: the default source domain.
         sources: every source domain it may have.
     """
@@ -49,13 +49,13 @@ class DatasetEntry:
 
 
 def default_data_root() -> Path:
-    """Folder of downloaded data: `$BENCHMARKS_DATA`, or else one in the user's cache folder."""
+    """Return the folder of downloads: `$BENCHMARKS_DATA`, or one in the user's cache folder."""
     chosen = os.environ.get("BENCHMARKS_DATA")
     return Path(chosen) if chosen else user_cache_path("generative-benchmarks") / "data"
 
 
 def list_datasets() -> dict[str, DatasetEntry]:
-    """All data sets by name; a folder of the user's own stands under `folder:PATH`."""
+    """Return all data sets by name; a folder of the user's own stands under `folder:PATH`."""
     entries = [
         DatasetEntry(name, entry.summary, entry.source, _sources(name))
         for name, entry in DATASETS.items()
@@ -73,7 +73,7 @@ def _is_points(name: str) -> bool:
 
 
 def _sources(name: str) -> tuple[str, ...]:
-    """Name what may be the source of `name`: points of points, images and transforms of images."""
+    """List the sources of a data set: points of points, images or transforms of images."""
     others = (n for n, entry in DATASETS.items() if n != name and entry.points == _is_points(name))
     if _is_points(name):
         return tuple(others)
@@ -109,23 +109,23 @@ def load_dataset(
     _check_names(name, source)
     if _is_points(name) and (image_size or channels):
         raise BadInput(f"{name}: points have no image size or channels to choose; leave them out")
-    raw = _read(name, data_root, image_size, channels, download)
-    parts = cut(raw, name)
+    raw = _read_raw(name, data_root, image_size, channels, download)
+    parts = split_target(raw, name)
     train, validation, test = (
         fit(split, image_size, channels) for split in (parts.train, parts.validation, parts.test)
     )
-    chosen, (channels, _, image_size) = channels, train.images.shape[1:]
+    depth, _, side = train.images.shape[1:]
     source = source or _default_source(name, raw)
-    hidden_pairs, remark = None, None
+    hidden_pairs, layout = None, [raw.layout]
     if source in TRANSFORMS:
-        hidden_pairs = fit(parts.source_test, image_size, channels)
-        source_train = make_source(fit(parts.source_train, image_size, channels), source, "train")
-        source_test = make_source(hidden_pairs, source, "test")
+        hidden_pairs = fit(parts.source_test, side, depth)
+        source_train = transform_source(fit(parts.source_train, side, depth), source, "train")
+        source_test = transform_source(hidden_pairs, source, "test")
     else:
         other = _read_source(raw, source, data_root, download)
-        if other[0].images.shape[1] > channels and chosen is None:
-            remark = f"{source} becomes grey, as {name} is; --channels 3 keeps its colours"
-        source_train, source_test = (fit(split, image_size, channels) for split in other)
+        if other[0].images.shape[1] > depth and channels is None:
+            layout += [f"{source} becomes grey, as {name} is; --channels 3 keeps its colours"]
+        source_train, source_test = (fit(split, side, depth) for split in other)
     return Dataset(
         name=name,
         train=train,
@@ -136,10 +136,10 @@ def load_dataset(
         source_train=source_train,
         source_test=source_test,
         hidden_pairs=hidden_pairs,
-        fingerprint=fingerprint(train, validation, test),
-        source_fingerprint=fingerprint(source_train, source_test),
+        fingerprint=fingerprint_splits(train, validation, test),
+        source_fingerprint=fingerprint_splits(source_train, source_test),
         truth=raw.truth,
-        layout="; ".join(filter(None, (raw.layout, remark))) or None,
+        layout="; ".join(filter(None, layout)) or None,
     )
 
 
@@ -155,7 +155,7 @@ def _check_names(name: str, source: str | None) -> None:
         raise BadInput(unknown(f"source for {name}", source, _sources(name)))
 
 
-def _read(
+def _read_raw(
     name: str, root: Path, image_size: int | None, channels: int | None, download: bool
 ) -> Raw:
     if not name.startswith(FOLDER):
@@ -176,7 +176,7 @@ def _read_source(raw: Raw, source: str, root: Path, download: bool) -> tuple[Spl
     """Read the images of a source domain that is not made from the target's."""
     if source != FOLDER_SOURCE:
         other = DATASETS[source].read(root, download)
-        return cut_source(other.train, other.test, source)
+        return split_source(other.train, other.test, source)
     if raw.source is None:
         raise BadInput(f"source {source!r}: the folder has no trainA/ and trainB/")
-    return cut_source(*raw.source, source, own=True)
+    return split_source(*raw.source, source, own=True)

@@ -48,7 +48,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Raw:
-    """What a data set's function returns: the images as published, not yet cut or resized.
+    """Images as they are published, not yet cut or resized, as a data set's function returns them.
 
     Attributes:
         train: the training images, or all images where there is no official test split.
@@ -121,7 +121,7 @@ def slices(images: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + count) for start in range(0, len(images), count))
 
 
-def fingerprint(*splits: Split) -> str:
+def fingerprint_splits(*splits: Split) -> str:
     """SHA-256 (hex) over the shapes, images and labels of `splits`, in their order."""
     digest = hashlib.sha256()
     for split in splits:

@@ -45,11 +45,11 @@ def decode(
     """Decode pictures, or take them from the cache if their content is what it was.
 
     Args:
-        files: what they belong to.
-        domain: what they are called among all parts of the place.
+        files: the folder or archive.
+        domain: the name of these pictures among all of the place.
         parts: the names of each split's pictures. One whose pixels are those of a picture in an
             earlier part is left out.
-        image_size: side in pixels; None for the common size, see `common_size`.
+        image_size: side in pixels; None for the common size, see `find_common_size`.
         channels: 1 or 3; None for 1 where all pictures are grey and 3 otherwise.
 
     Returns:
@@ -69,7 +69,7 @@ def decode(
         path = folder / f"{request}-{digest(state)}.npy"
         images, order = open_array(path), open_array(_order_path(path))
         if images is None or order is None:
-            _build(path, files, parts, image_size, channels)
+            _write_decoded(path, files, parts, image_size, channels)
             images, order = (np.load(p, mmap_mode="r") for p in (path, _order_path(path)))
         hashes.save()
     starts = np.cumsum([0, *map(len, parts)])
@@ -81,7 +81,7 @@ def _order_path(path: Path) -> Path:
     return path.with_suffix(".order.npy")
 
 
-def _build(
+def _write_decoded(
     path: Path,
     files: Files,
     parts: Sequence[Sequence[str]],
@@ -90,14 +90,14 @@ def _build(
 ) -> None:
     """Decode all files, then write the arrays whole, the images last."""
     names = [name for part in parts for name in part]
-    size = image_size or common_size(files, names)
+    size = image_size or find_common_size(files, names)
     with tempfile.TemporaryFile(dir=path.parent) as file:
         shape = (len(names), channels or 3, size, size)
         scratch = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
         reserve(file.fileno())
-        grey = _fill(scratch, files, names)
+        grey = _decode_into(scratch, files, names)
         images = scratch[:, :1] if channels is None and grey else scratch
-        order = arrange(content_keys(images), list(map(len, parts)))
+        order = order_parts(content_keys(images), list(map(len, parts)))
         with whole_file(_order_path(path)) as beside:
             np.save(beside, order)
 
@@ -109,8 +109,8 @@ def _build(
     _remove_outdated(path)
 
 
-def arrange(keys: Sequence[bytes], counts: Sequence[int]) -> np.ndarray:
-    """Bring each part into the order of its keys, without what an earlier part has already.
+def order_parts(keys: Sequence[bytes], counts: Sequence[int]) -> np.ndarray:
+    """Sort each part by its keys, without what an earlier part has already.
 
     Args:
         keys: of the images of all parts, one part after the other.
@@ -135,8 +135,8 @@ def _remove_outdated(path: Path) -> None:
                 other.unlink()
 
 
-def common_size(files: Files, names: Sequence[str]) -> int:
-    """The side of the pictures where all are square, equal and at most 64 pixels wide; else 64."""
+def find_common_size(files: Files, names: Sequence[str]) -> int:
+    """Return the side of pictures that are square, equal and at most 64 pixels wide; else 64."""
     sizes = set()
     for name in names:
         # a broken file is named when it is decoded
@@ -149,8 +149,8 @@ def common_size(files: Files, names: Sequence[str]) -> int:
     return width if SMALLEST <= width == height <= LARGEST_DEFAULT else LARGEST_DEFAULT
 
 
-def _fill(images: np.ndarray, files: Files, names: Sequence[str]) -> bool:
-    """Decode files into uint8 [N, C, S, S]; tell whether all of them are grey.
+def _decode_into(images: np.ndarray, files: Files, names: Sequence[str]) -> bool:
+    """Decode files into uint8 [N, C, S, S]; return whether all of them are grey.
 
     Raises:
         BadInput: some files are broken.

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from benchmarks.data.registry import dataset
 DIGITS = tuple("0123456789")
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 THINGS = ("airplane", "automobile", *ANIMALS, "ship", "truck")
-SILENCE = 30  # seconds after which a server that says nothing counts as lost
+TIMEOUT = 30  # seconds without an answer of a server
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """A file as it is published; checksums are SHA-256, or MD5 where that is all there is, in hex.
 
     Attributes:
@@ -52,10 +53,10 @@ IDX = (
 """The files of MNIST and its kin, in the order of their checksums below."""
 
 
-def _idx(kind: str, url: str, packed: str, unpacked: str = "") -> tuple[Published, ...]:
+def _idx(kind: str, url: str, packed: str, unpacked: str = "") -> tuple[PublishedFile, ...]:
     """List the files of a data set in MNIST's form with their checksums, packed and unpacked."""
     return tuple(
-        Published(
+        PublishedFile(
             f"{kind}/raw/{name}.gz",
             f"{url}{name}.gz",
             (checksum, VISION.format("mnist")),
@@ -67,10 +68,10 @@ def _idx(kind: str, url: str, packed: str, unpacked: str = "") -> tuple[Publishe
     )
 
 
-def _plain(url: str, module: str, checksums: dict[str, str]) -> tuple[Published, ...]:
+def _plain(url: str, module: str, checksums: dict[str, str]) -> tuple[PublishedFile, ...]:
     """List files that are read as they are."""
     source = VISION.format(module)
-    return tuple(Published(name, f"{url}{name}", (c, source)) for name, c in checksums.items())
+    return tuple(PublishedFile(name, f"{url}{name}", (c, source)) for name, c in checksums.items())
 
 
 FILES = {
@@ -125,7 +126,7 @@ FILES = {
         },
     ),
     "CIFAR10": (
-        Published(
+        PublishedFile(
             "cifar-10-python.tar.gz",
             "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
             (
@@ -155,90 +156,27 @@ FILES = {
 """The published files by the name of the data set's class in `torchvision.datasets`."""
 
 
-@dataset(
-    name="mnist",
-    summary="70,000 handwritten digits, grey, 28x28 (LeCun et al. 1998)",
-    source="edges",
-)
-def read_mnist(root: Path, download: bool) -> Raw:
-    """Read MNIST."""
-    return read("MNIST", root, download, "MNIST/raw/*-ubyte", DIGITS)
-
-
-@dataset(
-    name="fashion_mnist",
-    summary="70,000 articles of clothing, grey, 28x28 (Xiao et al. 2017)",
-    source="edges",
-)
-def read_fashion_mnist(root: Path, download: bool) -> Raw:
-    """Read Fashion-MNIST."""
-    from torchvision.datasets import FashionMNIST
-
-    names = tuple(FashionMNIST.classes)
-    return read("FashionMNIST", root, download, "FashionMNIST/raw/*-ubyte", names)
-
-
-@dataset(
-    name="kmnist",
-    summary="70,000 handwritten hiragana, grey, 28x28 (Clanuwat et al. 2018)",
-    source="edges",
-)
-def read_kmnist(root: Path, download: bool) -> Raw:
-    """Read Kuzushiji-MNIST."""
-    from torchvision.datasets import KMNIST
-
-    return read("KMNIST", root, download, "KMNIST/raw/*-ubyte", tuple(KMNIST.classes))
-
-
-@dataset(
-    name="usps",
-    summary="9,298 handwritten digits from envelopes, grey, 16x16 (Hull 1994)",
-    source="edges",
-)
-def read_usps(root: Path, download: bool) -> Raw:
-    """Read USPS."""
-    return read("USPS", root, download, "usps.bz2 and usps.t.bz2", DIGITS)
-
-
-@dataset(
-    name="cifar10",
-    summary="60,000 photographs of ten kinds of things, colour, 32x32 (Krizhevsky 2009)",
-    source="edges",
-)
-def read_cifar10(root: Path, download: bool) -> Raw:
-    """Read CIFAR-10."""
-    return read("CIFAR10", root, download, "cifar-10-batches-py/*", THINGS)
-
-
-@dataset(
-    name="svhn",
-    summary="99,289 house numbers from street views, colour, 32x32 (Netzer et al. 2011)",
-    source="edges",
-)
-def read_svhn(root: Path, download: bool) -> Raw:
-    """Read the Street View House Numbers, cropped digits, without the `extra` images."""
-    return read("SVHN", root, download, "train_32x32.mat and test_32x32.mat", DIGITS)
-
-
-def read(kind: str, root: Path, download: bool, files: str, class_names: tuple[str, ...]) -> Raw:
+def read_published(
+    kind: str, files: str, class_names: tuple[str, ...] | None, root: Path, download: bool
+) -> Raw:
     """Read a data set of torchvision; nothing is written where its files are there already.
 
     Args:
-        kind: name of the class in `torchvision.datasets`.
+        kind: the name of its class in `torchvision.datasets`.
+        files: those below `root`, for the message.
+        class_names: one name a label; None for those of the class.
         root: folder of the data files.
         download: whether missing files may be downloaded.
-        files: what is expected below `root`, for the message.
-        class_names: one name a label.
 
     Raises:
         BadInput: the files are not the published ones, or absent and could not be downloaded.
     """
     try:
         for published in FILES[kind]:
-            _check(published, root)
+            _check_published(published, root)
             if download and not all((root / part).exists() for part in _list_parts(published)):
                 _download(published, root)
-        train, test = _open(kind, root)
+        train, test, found_names = _read_torchvision(kind, root)
     except BadInput:
         raise
     except Exception as error:  # torchvision raises anything
@@ -248,15 +186,15 @@ def read(kind: str, root: Path, download: bool, files: str, class_names: tuple[s
             f"{kind} could not be {attempt} ({reason}): put {files} into {root}, or name the "
             "folder that has them by --data-root or the variable BENCHMARKS_DATA"
         ) from error
-    return Raw(train, test, class_names)
+    return Raw(train, test, class_names or found_names)
 
 
-def _list_parts(published: Published) -> dict[str, tuple[str, str]]:
+def _list_parts(published: PublishedFile) -> dict[str, tuple[str, str]]:
     """Return what is read of a published file, with its checksums."""
     return published.parts or {published.file: published.checksum}
 
 
-def _check(published: Published, root: Path) -> None:
+def _check_published(published: PublishedFile, root: Path) -> None:
     """Check what is read of a published file, as far as it is there.
 
     What nobody states a checksum of is compared with the archive that it is from, where that is
@@ -268,17 +206,17 @@ def _check(published: Published, root: Path) -> None:
     archive = root / published.file
     for part, (checksum, source) in _list_parts(published).items():
         if checksum and (root / part).exists():
-            _compare(root / part, checksum, source)
+            _check_file(root / part, checksum, source)
         elif (root / part).exists() and archive.exists():
-            _compare(archive, *published.checksum)
+            _check_file(archive, *published.checksum)
             with gzip.open(archive) as content:
-                _compare(root / part, _digest(content, "sha256"), str(archive))
+                _check_file(root / part, _hash_file(content, "sha256"), str(archive))
 
 
-def _compare(path: Path, checksum: str, source: str, name: str = "") -> None:
+def _check_file(path: Path, checksum: str, source: str, name: str = "") -> None:
     kind = "md5" if len(checksum) == 32 else "sha256"
     with path.open("rb") as file:
-        found = _digest(file, kind)
+        found = _hash_file(file, kind)
     if found != checksum:
         remedy = "fetch the published one" if name else "delete it to have it downloaded again"
         raise BadInput(
@@ -288,11 +226,11 @@ def _compare(path: Path, checksum: str, source: str, name: str = "") -> None:
         )
 
 
-def _digest(file: Any, kind: str) -> str:
+def _hash_file(file: Any, kind: str) -> str:
     return hashlib.file_digest(file, kind).hexdigest()
 
 
-def _open(kind: str, root: Path) -> tuple[Split, Split]:
+def _read_torchvision(kind: str, root: Path) -> tuple[Split, Split, tuple[str, ...]]:
     from torchvision import datasets
 
     # CIFAR-10 alone is unpickled, after its checksum has shown it to be what was published. What
@@ -303,8 +241,8 @@ def _open(kind: str, root: Path) -> tuple[Split, Split]:
         parts = [make(root, split=split) for split in ("train", "test")]
     else:
         parts = [make(root, train=train) for train in (True, False)]
-    train, test = (_convert(part) for part in parts)
-    return train, test
+    train, test = map(_convert, parts)
+    return train, test, tuple(getattr(parts[0], "classes", ()))
 
 
 def _convert(part: Any) -> Split:
@@ -320,7 +258,7 @@ def _convert(part: Any) -> Split:
     return Split(np.ascontiguousarray(images), labels)
 
 
-def _download(published: Published, root: Path) -> None:
+def _download(published: PublishedFile, root: Path) -> None:
     """Download a file beside its place, check and unpack it, and move all there when it is whole.
 
     An archive that is there already is not downloaded again.
@@ -329,13 +267,13 @@ def _download(published: Published, root: Path) -> None:
     from torchvision.datasets.utils import extract_archive
 
     root.mkdir(parents=True, exist_ok=True)
-    with _impatience(), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder:
+    with _time_out(), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder:
         fresh, archive = Path(folder, published.file), root / published.file
         fresh.parent.mkdir(parents=True, exist_ok=True)
         if not archive.exists():
             archive = fresh
             download_url_to_file(published.url, str(fresh))
-        _compare(archive, *published.checksum, name=published.url if archive == fresh else "")
+        _check_file(archive, *published.checksum, name=published.url if archive == fresh else "")
         if published.parts:
             extract_archive(archive, fresh.parent)
         for file in sorted(Path(folder).rglob("*")):
@@ -347,11 +285,60 @@ def _download(published: Published, root: Path) -> None:
 
 
 @contextmanager
-def _impatience() -> Iterator[None]:
-    """Let a server that stops answering be a failed download, not an endless one."""
+def _time_out() -> Iterator[None]:
+    """Fail the download, instead of waiting without end, where a server stops answering."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SILENCE)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _register(
+    name: str, kind: str, summary: str, files: str, class_names: tuple[str, ...] | None = None
+) -> None:
+    read = partial(read_published, kind, files, class_names)
+    dataset(name=name, summary=summary, source="edges")(read)
+
+
+_register(
+    "mnist",
+    "MNIST",
+    "70,000 handwritten digits, grey, 28x28 (LeCun et al. 1998)",
+    "MNIST/raw/*-ubyte",
+    DIGITS,
+)
+_register(
+    "fashion_mnist",
+    "FashionMNIST",
+    "70,000 articles of clothing, grey, 28x28 (Xiao et al. 2017)",
+    "FashionMNIST/raw/*-ubyte",
+)
+_register(
+    "kmnist",
+    "KMNIST",
+    "70,000 handwritten hiragana, grey, 28x28 (Clanuwat et al. 2018)",
+    "KMNIST/raw/*-ubyte",
+)
+_register(
+    "usps",
+    "USPS",
+    "9,298 handwritten digits from envelopes, grey, 16x16 (Hull 1994)",
+    "usps.bz2 and usps.t.bz2",
+    DIGITS,
+)
+_register(
+    "cifar10",
+    "CIFAR10",
+    "60,000 photographs of ten kinds of things, colour, 32x32 (Krizhevsky 2009)",
+    "cifar-10-batches-py/*",
+    THINGS,
+)
+_register(  # cropped digits, without the `extra` images
+    "svhn",
+    "SVHN",
+    "99,289 house numbers from street views, colour, 32x32 (Netzer et al. 2011)",
+    "train_32x32.mat and test_32x32.mat",
+    DIGITS,
+)

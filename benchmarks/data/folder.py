@@ -1,4 +1,4 @@
-"""The user's own images: which files of a folder or an archive are what."""
+"""The user's own images: the files of a folder or an archive as splits, domains and classes."""
 
 import json
 from collections import Counter, defaultdict
@@ -34,7 +34,7 @@ NAMES: dict[str, Purpose] = {
 PLACES: dict[str, Place] = {
     name + domain: (domain, split) for name, split in NAMES.items() for domain in ("", "a", "b")
 }
-"""What folders of these names hold, in whatever case they are written."""
+"""The content of folders of these names, in whatever case they are written."""
 
 LABELS = "dataset.json"
 """Where the tools of StyleGAN and EDM keep labels: {"labels": [[name, class], …] or null}."""
@@ -53,7 +53,7 @@ Domain = dict[Purpose, Part]
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was read of a domain: its class names, remarks, and how many files of labels it has."""
+    """The images of a domain, its class names, remarks, and its number of files of labels."""
 
     splits: dict[Purpose, Split]
     class_names: tuple[str, ...] | None
@@ -82,18 +82,18 @@ def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
     Raises:
         BadInput: no such place, two readings of it, no or too few images, broken images.
     """
-    files = list_files(_find(path))
+    files = list_files(_find_place(path))
     domains = find_domains(files)
     target, source = domains.get("b") or domains[""], domains.get("a")
     _check_counts(files, target, FEWEST_TRAIN)
     _check_counts(files, source or {}, FEWEST_SOURCE)
-    found = _decode(files, "target", target, image_size, channels)
+    found = _decode_domain(files, "target", target, image_size, channels)
     remarks = [describe_parts(target, ALL), *found.remarks]
     splits, pair, label_files = found.splits, None, found.label_files
     check_enough(len(splits["train"]), FEWEST_TRAIN, f"{files.place}: training images of its own")
     if source:
         unused = source.pop("validation", None)
-        other = _decode(files, "source", source, splits["train"].images.shape[2], channels)
+        other = _decode_domain(files, "source", source, splits["train"].images.shape[2], channels)
         remarks += [f"source: {describe_parts(source, ('train', 'test'))}", *other.remarks]
         remarks += [f"{unused.folder} is not used"] if unused else []
         pair = other.splits["train"], other.splits.get("test")
@@ -113,7 +113,7 @@ def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
     )
 
 
-def _find(path: str) -> Path:
+def _find_place(path: str) -> Path:
     if not path.strip():
         raise BadInput("folder: without a path; write for instance folder:pictures")
     try:
@@ -153,8 +153,8 @@ def find_domains(files: Files) -> dict[str, Domain]:
         return {"": {"train": Part(root, list(files.names))}}
     if others := sorted(tops.keys() - held.keys()):
         raise BadInput(
-            f"{files.place} has {_list(sorted(held))}, and images beside: {_list(others)}; move "
-            f"them into a split folder (a class cat: {min(held)}cat/), or out of {files.place}"
+            f"{files.place} has {_shorten(sorted(held))}, and images beside: {_shorten(others)}; "
+            f"move them into a split folder (a class cat: {min(held)}cat/), or out of {files.place}"
         )
     domains = defaultdict[str, Domain](dict)
     for top, (domain, purpose) in sorted(held.items()):
@@ -166,7 +166,7 @@ def find_domains(files: Files) -> dict[str, Domain]:
     for domain in (*wanted, *domains.keys() - set(wanted)):
         if domain not in wanted or "train" not in domains[domain]:
             lacking = f"no train{domain.upper()}/" if domain in wanted else "no single layout"
-            raise BadInput(f"{files.place} has {_list(sorted(held))}, but {lacking}")
+            raise BadInput(f"{files.place} has {_shorten(sorted(held))}, but {lacking}")
     for parts in domains.values():
         if "validation" in parts and "test" not in parts:
             parts["test"] = parts.pop("validation")
@@ -185,14 +185,14 @@ def _find_root(files: Files) -> str:
     return root
 
 
-def _list(names: Iterable[str]) -> str:
-    """Name the first of many; "" stands for images that lie in no folder."""
+def _shorten(names: Iterable[str]) -> str:
+    """Return the first of many names in words; "" stands for images that lie in no folder."""
     shown = [name or "some in no folder" for name in names]
     return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
 
 
 def describe_parts(domain: Domain, splits: Sequence[Purpose]) -> str:
-    """Describe what each split folder is taken for; `splits` are all that the domain needs."""
+    """Describe the use of each split folder; `splits` are all that the domain needs."""
     own = [WORDS[split] for split in splits if split == "train" or split not in domain]
     words = WORDS | {"train": " and ".join(", ".join(own).rsplit(", ", 1))}
     parts = [(domain[split].folder, words[split]) for split in splits if split in domain]
@@ -205,7 +205,7 @@ def _check_counts(files: Files, domain: Domain, fewest_train: int) -> None:
         check_enough(len(part.names), fewest, f"{files.describe(part.folder)}: images")
 
 
-def _decode(
+def _decode_domain(
     files: Files, name: str, domain: Domain, image_size: int | None, channels: int | None
 ) -> Decoded:
     """Decode a domain; a picture of several splits stays in the test or else validation split."""
@@ -217,7 +217,9 @@ def _decode(
     class_names = _name_classes(files, parts, classes, int if label_files == len(parts) else str)
     decoded = decode(files, name, [part.names for part in parts], image_size, channels)
     how = f"classes by {LABELS}" if label_files else "classes"
-    remarks = [f"{len(class_names)} {how}: {_list(class_names)}" if class_names else "no classes"]
+    remarks = [
+        f"{len(class_names)} {how}: {_shorten(class_names)}" if class_names else "no classes"
+    ]
     number = {key: label for label, key in enumerate(class_names or ())}
     splits = {}
     for purpose, part, own, (images, order) in zip(purposes, parts, classes, decoded, strict=True):
@@ -266,7 +268,7 @@ def _name_classes(
     classes: Sequence[list[str] | None],
     key: Callable[[str], int | str],
 ) -> tuple[str, ...] | None:
-    """Name the classes of the last part, the training images; None where some images have none."""
+    """Return the classes of the training images, the last part; None where some images lack one."""
     known = [set(own) for own in classes if own]
     if len(known) < len(parts):
         return None

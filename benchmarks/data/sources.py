@@ -9,7 +9,7 @@ import hashlib
 import numpy as np
 
 from benchmarks.data.cache import derive
-from benchmarks.data.dataset import Split, fingerprint, slices
+from benchmarks.data.dataset import Split, fingerprint_splits, slices
 from benchmarks.data.registry import TRANSFORMS, transform
 
 
@@ -69,12 +69,12 @@ def load_photographs(channels: int, size: int) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(picture).transpose(2, 0, 1) for picture in pictures)
 
 
-def make_source(targets: Split, name: str, purpose: str) -> Split:
+def transform_source(targets: Split, name: str, purpose: str) -> Split:
     """Apply the transform `name`, whose randomness follows from the content and the purpose.
 
     Numpy keeps the streams of PCG64 stable, and in practice those of its bounded integers too.
     """
-    seed = hashlib.sha256(f"{name}/{purpose}/{fingerprint(targets)}".encode()).digest()
+    seed = hashlib.sha256(f"{name}/{purpose}/{fingerprint_splits(targets)}".encode()).digest()
     rng = np.random.Generator(np.random.PCG64(int.from_bytes(seed)))
 
     def fill(images: np.ndarray) -> None:

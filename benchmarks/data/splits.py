@@ -1,4 +1,4 @@
-"""How images are cut into splits: by their content, so that every machine cuts them alike."""
+"""The cutting of images into splits: by their content, so that every machine cuts them alike."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FEWEST_TRAIN, FEWEST_SOURCE, FEWEST_TEST = 36, 16, 8
 
 
 @dataclass(frozen=True)
-class Cut:
+class TargetSplits:
     """The target domain in disjoint parts; `source_train` and `source_test` await a transform."""
 
     train: Split
@@ -59,7 +59,7 @@ def portion(split: Split, *weights: int, apart: bool = False) -> list[Split]:
     """Cut a split into consecutive parts whose sizes are as `weights`, by integer arithmetic.
 
     Args:
-        split: what is cut.
+        split: the whole.
         weights: of the parts.
         apart: whether copies of one image, which stand side by side, all go to the earlier part.
     """
@@ -78,7 +78,7 @@ def find_end(images: np.ndarray, border: int) -> int:
     return border
 
 
-def cut(raw: Raw, name: str) -> Cut:
+def split_target(raw: Raw, name: str) -> TargetSplits:
     """Cut a target domain.
 
     With an official test split that one is `test`, and of every 12 training images 7 are `train`,
@@ -103,10 +103,10 @@ def cut(raw: Raw, name: str) -> Cut:
             train, source_train, source_test = portion(pool, 7, 2, 2, apart=own)
     if not all(map(len, (train, validation, source_train, source_test, test))):
         raise BadInput(f"{name}: most images are copies of one; remove all of these but one")
-    return Cut(train, validation, source_train, source_test, test)
+    return TargetSplits(train, validation, source_train, source_test, test)
 
 
-def cut_source(
+def split_source(
     train: Split, test: Split | None, name: str, *, own: bool = False
 ) -> tuple[Split, Split]:
     """Prepare another data set as a source domain; one without test images gives half of its own.

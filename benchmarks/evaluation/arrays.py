@@ -14,7 +14,7 @@ from benchmarks.data.dataset import CHUNK
 from benchmarks.evaluation.image_source import VALUE_RANGES, ImageSource
 
 HALF_LEVEL = 0.5 / 255
-"""How far beyond its range a float in [0, 1] still rounds to the range's last level."""
+"""The distance beyond [0, 1] at which a float still rounds to the last level."""
 
 
 def split_by_bytes(images: np.ndarray) -> Iterator[np.ndarray]:

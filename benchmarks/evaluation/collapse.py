@@ -16,7 +16,7 @@ same few images."""
 
 
 class Variety:
-    """How images vary, taken from batches of them.
+    """The variation of images, gathered from batches of them.
 
     Args:
         images: a first batch, uint8 [n, C, S, S] or float points [n, 2, 1, 1], or None.

@@ -8,7 +8,7 @@ from torch import Tensor
 from models.base import GenerativeModel, Player
 
 ROUNDING = 1e-3
-"""How far a value may lie outside [0, 1]: rounding noise, which is clamped when it is scored."""
+"""The distance that a value may lie outside [0, 1] by rounding; it is clamped when scored."""
 
 
 class ContractError(Exception):

@@ -58,7 +58,7 @@ MEMORIZATION = frozenset(n for n, m in METRICS.items() if m.metadata.inputs == "
 
 @dataclass(frozen=True)
 class Generated:
-    """What is scored and shown of a trained model.
+    """All that is scored and shown of a trained model.
 
     Attributes:
         samples: the images to be scored, uint8 [N, C, S, S].

@@ -45,7 +45,7 @@ from benchmarks.records.schema import EXTERNAL, Record, Score
 from metrics import Extractor, Features, Material, Moments
 
 GENERATION = "made by another program"
-"""How the scored images were generated, as far as one can know."""
+"""The generation of the scored images, as far as one can know."""
 
 FIRST = 64
 """Images of which a picture is drawn."""

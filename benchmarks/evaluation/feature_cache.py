@@ -69,7 +69,7 @@ def rounding(device: torch.device) -> tuple[str, str, int]:
     return torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
 
 
-def fingerprint(images: Tensor) -> str:
+def fingerprint_images(images: Tensor) -> str:
     """Return the SHA-256, in hex, of a tensor [N, ...]: its type, shape and content."""
     sha = hashlib.sha256(f"{images.dtype} {list(images.shape)}".encode())
     for part in images.split(IMAGES):

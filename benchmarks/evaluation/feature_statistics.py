@@ -39,7 +39,7 @@ class FeatureStatistics:
 
     @property
     def notes(self) -> list[str]:
-        """What was done to the images, as far as it is known."""
+        """The processing of the images, as far as it is known."""
         return [f"{self.title} is of images resized to {self.resize}"] if self.resize else []
 
     @property

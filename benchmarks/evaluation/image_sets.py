@@ -63,7 +63,7 @@ class ImageSet(ABC):
 
     @cached_property
     def channels(self) -> int:
-        """What the pictures show decides, not how they are stored."""
+        """1 or 3, by the content of the pictures and not by their format."""
         return 1 if self.find_grey() else 3
 
     @property

@@ -32,7 +32,7 @@ def encode_tiles(rows: list[Tensor]) -> bytes:
 
 
 def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
-    """Put a row of uint8 images [N, C, S, S] under the first `rows` of those in a picture.
+    """Append a row of uint8 images [N, C, S, S] to the first `rows` of those in a picture.
 
     Args:
         path: of a picture of such rows, which may have more of them.
@@ -57,7 +57,7 @@ def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
 
 
 def render_points(points: Tensor, truth: Truth | None = None, side: int = 256) -> Tensor:
-    """Draw points [N, 2] or [N, 2, 1, 1] in [0, 1]² as a picture, uint8 [3, side, side].
+    """Render points [N, 2] or [N, 2, 1, 1] in [0, 1]² as a picture, uint8 [3, side, side].
 
     The first coordinate runs to the right and the second upwards. The modes of `truth` are circled,
     at three deviations or as tight as can be seen, so that those which no point reaches stand out.
@@ -92,7 +92,7 @@ Rendered = tuple[Picture, bytes]
 
 
 def render_samples(images: Tensor, truth: Truth | None = None) -> Rendered:
-    """Draw the first images, chosen by nothing but their index, as a grid; points all together."""
+    """Render the first images, chosen by their index alone, as a grid; points all together."""
     if truth is not None:
         picture = Picture(file="samples.png", rows=1, columns=1)
         return picture, encode_tiles([render_points(images, truth)[None]])
@@ -103,12 +103,12 @@ def render_samples(images: Tensor, truth: Truth | None = None) -> Rendered:
 
 
 def render_film_row(images: Tensor, truth: Truth | None = None) -> Tensor:
-    """Give the row of a film that shows the first images, or points all together: uint8."""
+    """Return the row of a film that shows the first images, or points all together: uint8."""
     return images[:GRID] if truth is None else render_points(images, truth)[None]
 
 
 def walk(start: Tensor, end: Tensor, count: int) -> Tensor:
-    """Go from codes [n, d] to others along great circles, in `count` even steps: [n, count, d].
+    """Interpolate codes [n, d] along great circles, in `count` even steps: [n, count, d].
 
     Straight lines between codes of many dimensions lead through lengths that none is drawn with
     (White 2016, "Sampling generative networks", section 2.1). Lengths that differ go over evenly.
@@ -125,7 +125,7 @@ def walk(start: Tensor, end: Tensor, count: int) -> Tensor:
 
 
 def render_rows(name: str, *rows: Tensor) -> Rendered:
-    """Draw rows of images that belong together column by column; of points one picture a row."""
+    """Render rows of images that belong together column by column; of points one picture a row."""
     if rows[0].dtype != torch.uint8:
         rows = tuple(render_points(row)[None] for row in rows)
     columns = min(PAIRS, *(len(row) for row in rows))
@@ -136,7 +136,7 @@ def render_rows(name: str, *rows: Tensor) -> Rendered:
 def render_neighbors(
     reference: Reference, choose: Callable[[Tensor], Tensor], features: Tensor
 ) -> Rendered:
-    """Draw the samples that come nearest to a training image, in features, over those images.
+    """Render the samples that come nearest to a training image, in features, over those images.
 
     Args:
         reference: has the training images.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.data.dataset import Truth
-from benchmarks.evaluation.feature_cache import cached_features, fingerprint
+from benchmarks.evaluation.feature_cache import cached_features, fingerprint_images
 from benchmarks.evaluation.scoring import attempt_score, compute_interval, make_score
 from benchmarks.records.schema import Score
 from metrics import METRICS, Extractor, Features, Floor, Interval, Moments, frechet_floor
@@ -60,7 +60,7 @@ class Reference:
         """Return the features of real images, from the cache if it has them."""
         if self.cache is None:
             return self.extractor(images)
-        return cached_features(self.extractor, images, fingerprint(images), self.cache)
+        return cached_features(self.extractor, images, fingerprint_images(images), self.cache)
 
     @cached_property
     def training_features(self) -> Tensor:

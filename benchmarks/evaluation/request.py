@@ -97,7 +97,7 @@ class ScoringRequest:
 
 @dataclass(frozen=True)
 class Target:
-    """What images are compared with: a data set, another set, statistics, or nothing.
+    """The reference of images: a data set, another set, statistics, or nothing.
 
     Attributes:
         name: in tables.

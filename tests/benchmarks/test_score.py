@@ -234,7 +234,7 @@ def wrong(here: Path) -> Path:
         ("", "the following arguments are required: IMAGES"),
         ("digits.npy", "compared with what? add --dataset NAME or --against IMAGES"),
         ("digts.npy --dataset digits", "there is no digts.npy; did you mean digits.npy?"),
-        ("digits.npy more.npy --dataset digits", "unrecognized arguments: more.npy"),
+        ("digits.npy more.npy --dataset digits", "'more.npy': one IMAGES at a time"),
         ("digits.npy --datset digits", "unknown option '--datset': did you mean '--dataset'?"),
         ("digits.npy --dataset digitz", "unknown data set 'digitz': did you mean 'digits'?"),
         ("digits.npy --dataset folder:absent", "no folder absent"),

@@ -30,10 +30,10 @@ from benchmarks.data import (
     load_dataset,
     registry,
 )
-from benchmarks.data.dataset import Raw, fingerprint
+from benchmarks.data.dataset import Raw, fingerprint_splits
 from benchmarks.data.resizing import fit
-from benchmarks.data.sources import make_source
-from benchmarks.data.splits import content_order, cut
+from benchmarks.data.sources import transform_source
+from benchmarks.data.splits import content_order, split_target
 from benchmarks.run import main
 
 PARTS = ("train", "validation", "source_train", "source_test", "test")
@@ -84,7 +84,7 @@ def publish(patch: pytest.MonkeyPatch, kind: str, root: Path, url: str = "") -> 
     for known in downloads.FILES[kind]:
         parts = {name: (sha256(root / name), "a test") for name in known.parts}
         packed = (sha256(root / known.file), "a test") if (root / known.file).exists() else ("", "")
-        files.append(downloads.Published(known.file, f"{url}/{known.file}", packed, parts))
+        files.append(downloads.PublishedFile(known.file, f"{url}/{known.file}", packed, parts))
     patch.setitem(downloads.FILES, kind, tuple(files))
 
 
@@ -186,7 +186,7 @@ def test_splits_without_an_official_test_split(data_digits) -> None:
 
 
 def test_splits_with_an_official_test_split(data_noise) -> None:
-    parts = cut(Raw(data_noise[:300], data_noise[300:]), "noise")
+    parts = split_target(Raw(data_noise[:300], data_noise[300:]), "noise")
     assert sizes(parts) == [175, 25, 50, 50, 60]
     assert contents(parts.test) == contents(data_noise[300:])
 
@@ -199,8 +199,8 @@ def test_splits_share_no_image(data_digits) -> None:
 
 
 def test_membership_depends_on_content_and_not_on_file_order(data_noise) -> None:
-    there = cut(Raw(data_noise), "noise")
-    back = cut(Raw(data_noise[::-1]), "noise")
+    there = split_target(Raw(data_noise), "noise")
+    back = split_target(Raw(data_noise[::-1]), "noise")
     for part in PARTS:
         np.testing.assert_array_equal(getattr(there, part).images, getattr(back, part).images)
         np.testing.assert_array_equal(getattr(there, part).labels, getattr(back, part).labels)
@@ -241,19 +241,19 @@ def test_fingerprint_sees_every_change(data_noise, change) -> None:
         images = images.reshape(360, 1, 4, 16)
     else:
         images[[0, 1]] = images[[1, 0]]
-    assert fingerprint(Split(images, labels)) != fingerprint(data_noise)
+    assert fingerprint_splits(Split(images, labels)) != fingerprint_splits(data_noise)
 
 
 def test_fingerprint_reads_strided_images_as_what_they_show(data_noise) -> None:
     strided = Split(np.asfortranarray(data_noise.images), data_noise.labels)
-    assert fingerprint(strided) == fingerprint(data_noise)
+    assert fingerprint_splits(strided) == fingerprint_splits(data_noise)
 
 
 def test_too_few_images_are_refused(data_noise) -> None:
     with pytest.raises(BadInput, match=r"noise: training images: only 35, at least 36"):
-        cut(Raw(data_noise[:35]), "noise")
+        split_target(Raw(data_noise[:35]), "noise")
     with pytest.raises(BadInput, match=r"noise: test images: only 7, at least 8"):
-        cut(Raw(data_noise[:300], data_noise[:7]), "noise")
+        split_target(Raw(data_noise[:300], data_noise[:7]), "noise")
 
 
 def test_negative_of_a_hidden_pair_is_its_source(data_digits) -> None:
@@ -270,7 +270,7 @@ def test_rotation_is_a_quarter_turn() -> None:
 def test_edges_outline_a_square_and_keep_its_contrast() -> None:
     images = np.zeros((2, 3, 8, 8), dtype=np.uint8)
     images[0, 1, 3:5, 3:5] = 200  # green alone
-    edges = make_source(Split(images), "edges", "test").images
+    edges = transform_source(Split(images), "edges", "test").images
     expected = np.zeros((8, 8), dtype=np.uint8)
     expected[2:6, 2:6] = 200
     expected[3:5, 3:5] = 0
@@ -280,19 +280,19 @@ def test_edges_outline_a_square_and_keep_its_contrast() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_blend_differs_from_a_photograph_by_the_image(channels) -> None:
     black = Split(np.zeros((50, channels, 8, 8), dtype=np.uint8))
-    textures = make_source(black, "blend", "test").images
+    textures = transform_source(black, "blend", "test").images
     assert textures.shape == (50, channels, 8, 8)
     assert len({texture.tobytes() for texture in textures}) == 50
     if channels == 3:
         assert np.ptp(textures, axis=1).mean() > 10
-    again = make_source(black, "blend", "test").images
+    again = transform_source(black, "blend", "test").images
     np.testing.assert_array_equal(textures, again)
-    assert (make_source(black, "blend", "train").images != textures).any()
+    assert (transform_source(black, "blend", "train").images != textures).any()
 
 
 def test_blend_covers_images_larger_than_the_photographs() -> None:
     black = Split(np.zeros((1, 1, 500, 500), dtype=np.uint8))
-    assert make_source(black, "blend", "test").images.std() > 1
+    assert transform_source(black, "blend", "test").images.std() > 1
 
 
 def test_another_data_set_as_the_source(tmp_path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from benchmarks.evaluation import feature_cache
 from benchmarks.evaluation.feature_cache import (
     build_cached,
     cached_features,
-    fingerprint,
+    fingerprint_images,
     load_classifier,
     save_classifier,
 )
@@ -49,26 +49,26 @@ class Counting(RandomExtractor):
 def test_fingerprint_is_the_sha256_of_type_shape_and_content():
     images = torch.arange(12, dtype=torch.uint8).view(2, 1, 2, 3)
     content = b"torch.uint8 [2, 1, 2, 3]" + bytes(range(12))
-    assert fingerprint(images) == hashlib.sha256(content).hexdigest()
+    assert fingerprint_images(images) == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_fingerprint_is_of_content_alone(dtype):
     images = torch.arange(3000 * 6).view(3000, 2, 3, 1).to(dtype)
-    known = fingerprint(images)
-    assert fingerprint(images.contiguous(memory_format=torch.channels_last)) == known
-    assert fingerprint(images.repeat(1, 2, 1, 1)[:, :2]) == known
-    assert fingerprint(images.flip(0)) != known
-    assert fingerprint(images.view(3000, 2, 1, 3)) != known
-    assert fingerprint(images[:2999]) != known
+    known = fingerprint_images(images)
+    assert fingerprint_images(images.contiguous(memory_format=torch.channels_last)) == known
+    assert fingerprint_images(images.repeat(1, 2, 1, 1)[:, :2]) == known
+    assert fingerprint_images(images.flip(0)) != known
+    assert fingerprint_images(images.view(3000, 2, 1, 3)) != known
+    assert fingerprint_images(images[:2999]) != known
     changed = images.clone()
     changed[2999, 1, 2, 0] += 1
-    assert fingerprint(changed) != known
+    assert fingerprint_images(changed) != known
 
 
 def test_fingerprint_tells_types_apart():
     zeros = torch.zeros(4, 2, 1, 1)
-    assert fingerprint(zeros) != fingerprint(zeros.int())
+    assert fingerprint_images(zeros) != fingerprint_images(zeros.int())
 
 
 @pytest.mark.parametrize("classes", [0, 5])
