@@ -235,7 +235,7 @@ def carry_out(
 
     from benchmarks.analysis.audits import FOLDER
     from benchmarks.auditing import trial as trials
-    from benchmarks.cli.scoreboard import show_progress
+    from benchmarks.cli.scoreboard import display_progress
     from benchmarks.core.threads import fixed_threads
     from benchmarks.execution.lock import hold
 
@@ -253,7 +253,7 @@ def carry_out(
         with console.status(Text(f"showing the images to {', '.join(request.extractors)}")):
             trial = trials.prepare(data, request, make_material(options, data, device))
         with hold(folder / FOLDER, command):
-            with show_progress(console, f"auditing {suite.dataset}", "parts") as tell:
+            with display_progress(console, f"auditing {suite.dataset}", "parts") as tell:
                 measurements, answers = trials.measure(trial, jobs, tell)
             about = trials.describe(trial, command, find_gpu(device))
             about["answers"] = [asdict(answer) for answer in answers]

@@ -68,11 +68,11 @@ def act(options: argparse.Namespace, _: list[str]) -> int:
     """Score, print and write."""
     from rich.console import Console
 
-    from benchmarks.cli.scoreboard import show_progress
+    from benchmarks.cli.scoreboard import display_progress
 
     check_folder(options.out or OUT)
     console = Console(markup=False)  # names may hold anything
-    result = score_images(options, partial(show_progress, console))
+    result = score_images(options, partial(display_progress, console))
     console.print(result)
     if options.into:
         add_to_comparison(result, options)

@@ -44,7 +44,7 @@ def build_request(options: Namespace) -> ScoringRequest:
     if options.dataset:
         check_dataset(options.dataset)
     metrics, comparison = choose_metrics(options), find_comparison(options)
-    extractor = name_extractor(options, comparison)
+    extractor = find_extractor_name(options, comparison)
     check_places(options)
     weights = options.inception_weights and Path(options.inception_weights)
     paths = Paths(OUT, Path(find_data_root(options)), find_cache(), weights)
@@ -174,7 +174,7 @@ def find_comparison(options: Namespace) -> ExistingComparison | None:
     return comparison
 
 
-def name_extractor(options: Namespace, comparison: ExistingComparison | None) -> str:
+def find_extractor_name(options: Namespace, comparison: ExistingComparison | None) -> str:
     """Return the name of the extractor, `auto` where it follows from a data set.
 
     Raises:

@@ -23,7 +23,9 @@ FLOORS = {"fid_floor": "FID's floor"}
 
 
 @contextmanager
-def show_progress(console: Console, what: str, units: str = "images") -> Iterator[ReportProgress]:
+def display_progress(
+    console: Console, what: str, units: str = "images"
+) -> Iterator[ReportProgress]:
     """Show how many `units` are done: a bar in a terminal, now and then a line anywhere else."""
     if console.is_terminal:
         columns = (

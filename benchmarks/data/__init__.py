@@ -114,18 +114,17 @@ def load_dataset(
     train, validation, test = (
         fit(split, image_size, channels) for split in (parts.train, parts.validation, parts.test)
     )
-    depth, _, side = train.images.shape[1:]
-    source = source or _default_source(name, raw)
-    hidden_pairs, layout = None, [raw.layout]
+    form = train.images.shape[2], train.images.shape[1]
+    source, remarks = source or _default_source(name, raw), [raw.layout]
     if source in TRANSFORMS:
-        hidden_pairs = fit(parts.source_test, side, depth)
-        source_train = transform_source(fit(parts.source_train, side, depth), source, "train")
+        hidden_pairs = fit(parts.source_test, *form)
+        source_train = transform_source(fit(parts.source_train, *form), source, "train")
         source_test = transform_source(hidden_pairs, source, "test")
     else:
-        other = _read_source(raw, source, data_root, download)
-        if other[0].images.shape[1] > depth and channels is None:
-            layout += [f"{source} becomes grey, as {name} is; --channels 3 keeps its colours"]
-        source_train, source_test = (fit(split, side, depth) for split in other)
+        hidden_pairs, others = None, _read_source(raw, source, data_root, download)
+        if others[0].images.shape[1] > form[1] and channels is None:
+            remarks += [f"{source} becomes grey, as {name} is; --channels 3 keeps its colours"]
+        source_train, source_test = (fit(split, *form) for split in others)
     return Dataset(
         name=name,
         train=train,
@@ -139,7 +138,7 @@ def load_dataset(
         fingerprint=fingerprint_splits(train, validation, test),
         source_fingerprint=fingerprint_splits(source_train, source_test),
         truth=raw.truth,
-        layout="; ".join(filter(None, layout)) or None,
+        layout="; ".join(filter(None, remarks)) or None,
     )
 
 

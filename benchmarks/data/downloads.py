@@ -175,7 +175,7 @@ def read_published(
         for published in FILES[kind]:
             _check_published(published, root)
             if download and not all((root / part).exists() for part in _list_parts(published)):
-                _download(published, root)
+                _download_file(published, root)
         train, test, found_names = _read_torchvision(kind, root)
     except BadInput:
         raise
@@ -258,7 +258,7 @@ def _convert(part: Any) -> Split:
     return Split(np.ascontiguousarray(images), labels)
 
 
-def _download(published: PublishedFile, root: Path) -> None:
+def _download_file(published: PublishedFile, root: Path) -> None:
     """Download a file beside its place, check and unpack it, and move all there when it is whole.
 
     An archive that is there already is not downloaded again.

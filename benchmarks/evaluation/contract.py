@@ -46,7 +46,7 @@ def check_loss(model: GenerativeModel, player: Player, loss: object) -> Tensor:
         ContractError: it is not.
     """
     if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
-        found = describe(loss)
+        found = describe_value(loss)
     elif not loss.isfinite():
         found = f"{loss.item()}"
     elif not loss.requires_grad:
@@ -90,7 +90,7 @@ def find_fault(made: object, method: str, count: int, shape: Sequence[int]) -> s
     """Return what is wrong with the images that a method made, in one line; None for nothing."""
     right = [count, *shape]
     if not isinstance(made, Tensor) or made.dtype != torch.float32 or list(made.shape) != right:
-        return f"{method} returned {describe(made)}; it must return float32 images {right}"
+        return f"{method} returned {describe_value(made)}; it must return float32 images {right}"
     if not is_finite(made):
         return f"{method} returned values that are not finite; it must return images in [0, 1]"
     low, high = (end.item() for end in made.aminmax())
@@ -126,7 +126,7 @@ def name_loss(model: GenerativeModel, player: Player) -> str:
     return f"{type(model).__name__}.{player.name if name == '<lambda>' else name}"
 
 
-def describe(value: object) -> str:
+def describe_value(value: object) -> str:
     """Return in words what a method returned: `uint8 [2, 1, 8, 8]`, `None`, `a numpy.ndarray`."""
     if isinstance(value, Tensor):
         return f"{name_dtype(value)} {list(value.shape)}"

@@ -73,7 +73,7 @@ class Generated:
     pictures: dict[str, Rendered]
 
 
-class Block(NamedTuple):
+class SampleBlock(NamedTuple):
     """Some of the images that a model has generated, or what is wrong with them."""
 
     images: Tensor
@@ -204,7 +204,7 @@ class Evaluator:
         source: Tensor,
         shards: Shards,
         shard: int,
-    ) -> Block:
+    ) -> SampleBlock:
         """Generate one shard of n images, so many at a time that their floats fit into memory."""
         rows = shards.rows(n, shard)
         if shards.count > 1:  # for a model of the user's that draws from the global generator
@@ -217,9 +217,9 @@ class Evaluator:
             made = model.sample(count, rng, starts)
             fault = find_fault(made, f"{type(model).__name__}.sample", count, model.shape)
             if fault:
-                return Block(images, is_finite(made), fault)
+                return SampleBlock(images, is_finite(made), fault)
             images[part] = quantize(made, images.dtype)
-        return Block(images)
+        return SampleBlock(images)
 
     def make(
         self, model: GenerativeModel, seed: int, shards: Shards = WHOLE

@@ -20,7 +20,7 @@ from benchmarks.data.tensors import as_tensor
 from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.evaluator import FURTHER, MEMORIZATION
 from benchmarks.evaluation.extractors import (
-    build_extractor,
+    build_from_material,
     check_weights,
     choose_extractor,
     doubt_extractor,
@@ -201,7 +201,7 @@ def load_for_images(
     most = min(len(own), max(2, ENTRIES // prod(own.shape[1:])))
     some = as_tensor(own.read(np.linspace(0, len(own) - 1, most).round().astype(int)))
     material = Material(some, None, None, "", paths.cache, paths.weights, device)
-    return build_extractor(name, material)
+    return build_from_material(name, material)
 
 
 def load_reference(

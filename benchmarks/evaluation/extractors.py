@@ -81,7 +81,7 @@ def load_extractor(
     from benchmarks.data.tensors import as_tensor
 
     short = name.partition("@")[0]
-    extractor = build_extractor(short, describe_material(data, paths, device, ready=ready))
+    extractor = build_from_material(short, describe_material(data, paths, device, ready=ready))
     try:
         extractor(as_tensor(data.test.images[:2]))  # refuses images that it is not made for
     except ValueError as error:
@@ -131,7 +131,7 @@ def describe_material(
     )
 
 
-def build_extractor(name: str, material: "Material") -> "Extractor":
+def build_from_material(name: str, material: "Material") -> "Extractor":
     """Build an extractor from what there is.
 
     Raises:

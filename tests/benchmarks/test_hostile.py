@@ -385,7 +385,7 @@ def test_plans_of_suites_with_odd_values(folder: Path, table: dict[str, Any]) ->
     path = write_toml(folder / "a.toml", table)
     line = [str(path), "--dry-run", "--device", "cpu", "--data-root", str(folder / "data")]
     with pytest.MonkeyPatch.context() as patch, nothing_else_written(cache_folder()):
-        patch.setattr("benchmarks.data.downloads._download", lambda *_: None)
+        patch.setattr("benchmarks.data.downloads._download_file", lambda *_: None)
         said = io.StringIO()
         patch.setattr(sys, "stderr", said)
         patch.setattr(sys, "stdout", io.StringIO())
