@@ -69,7 +69,7 @@ class Result(ExternalScores):
     @property
     def frame(self) -> "pd.DataFrame":
         """A row a score, with the columns of `scores.csv`."""
-        from benchmarks.analysis.tidy import scores_frame
+        from benchmarks.analysis.frames import scores_frame
 
         return scores_frame([self.record])
 
@@ -89,7 +89,7 @@ class Result(ExternalScores):
 
     def write(self, folder: Path) -> list[Path]:
         """Write `scores.csv` and `scores.json` into a folder and return their paths."""
-        from benchmarks.analysis.tidy import write_csv
+        from benchmarks.analysis.export import write_csv
 
         text = self.record.model_dump_json(by_alias=True, indent=2) + "\n"
         files = {"scores.csv": write_csv(self.frame), "scores.json": text.encode()}

@@ -287,7 +287,7 @@ def load(options: argparse.Namespace, suite: Suite) -> "Dataset":
 
 def make_material(options: argparse.Namespace, data: "Dataset", device: str) -> "Material":
     """Give what extractors are built from, as every run has it."""
-    from benchmarks.data.tensors import as_tensor
+    from benchmarks.core.tensors import as_tensor
     from metrics import Material
 
     labels = data.train.labels

@@ -339,8 +339,8 @@ def describe_plan(console: "Console", name: str, data: "Dataset", jobs: "list[Jo
 
 def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
     """Take a contender's smoke step; return its steps, its parameters, and what is wrong."""
+    from benchmarks.core.tensors import as_tensor
     from benchmarks.core.threads import fixed_threads
-    from benchmarks.data.tensors import as_tensor
     from benchmarks.evaluation.contract import ContractError
     from benchmarks.execution.run_one import build_model, count_steps, take_smoke_step
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from benchmarks.auditing.measurements import Session, ask, choose_arguments, make_rng
 from benchmarks.core.seeds import derive_seed
-from benchmarks.data.tensors import to_float
+from benchmarks.core.tensors import to_float
 from benchmarks.training.loop import Diverged, TrainingConfig, train
 from metrics import METRICS, Features, Interval, mean_interval, student_quantile
 from metrics.likelihood import (

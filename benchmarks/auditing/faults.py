@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample, pad
 
 from benchmarks.auditing.verdicts import FaultInfo
-from benchmarks.data.tensors import quantize, to_float
+from benchmarks.core.tensors import quantize, to_float
 from metrics import Aspect
 
 Kind = Literal["images", "rows", "features"]

@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.seeds import derive_seed
-from benchmarks.data.tensors import quantize, to_float
+from benchmarks.core.tensors import quantize, to_float
 from metrics import METRICS, Extractor, Features, NotApplicable
 
 MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")

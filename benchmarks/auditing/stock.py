@@ -10,9 +10,9 @@ from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from benchmarks.auditing.faults import CHUNK, Fault, Rows, resample
 from benchmarks.core.errors import BadInput
+from benchmarks.core.tensors import quantize, to_float
 from benchmarks.data import Dataset, Split
 from benchmarks.data.sources import load_photographs
-from benchmarks.data.tensors import quantize, to_float
 from benchmarks.evaluation.pictures import encode_tiles
 
 FEWEST = 40

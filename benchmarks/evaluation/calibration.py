@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.core.seeds import derive_seed
-from benchmarks.data.tensors import as_tensor
+from benchmarks.core.tensors import as_tensor
 from benchmarks.evaluation.evaluator import MEMORIZATION, Evaluator, Generated, allocate_like
 from benchmarks.evaluation.pictures import render_samples
 from benchmarks.evaluation.scoring import make_score

@@ -14,9 +14,9 @@ from benchmarks.config.paths import Paths
 from benchmarks.config.spec import DataSpec
 from benchmarks.core.errors import FAILURES, BadInput
 from benchmarks.core.seeds import derive_seed
+from benchmarks.core.tensors import as_tensor, quantize, to_float
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.data.cache import allocate
-from benchmarks.data.tensors import as_tensor, quantize, to_float
 from benchmarks.evaluation.contract import (
     ContractError,
     check_images,

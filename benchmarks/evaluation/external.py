@@ -15,8 +15,8 @@ import torch
 from benchmarks.config import registry
 from benchmarks.config.spec import PROTOCOL
 from benchmarks.core.errors import BadInput
+from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
-from benchmarks.data.tensors import as_tensor
 from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.evaluator import FURTHER, MEMORIZATION
 from benchmarks.evaluation.extractors import (

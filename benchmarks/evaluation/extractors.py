@@ -78,7 +78,7 @@ def load_extractor(
         BadInput: the data or the weights are not enough for it, or it has another hash.
         NotReady: with `ready`, it is to be trained or downloaded first.
     """
-    from benchmarks.data.tensors import as_tensor
+    from benchmarks.core.tensors import as_tensor
 
     short = name.partition("@")[0]
     extractor = build_from_material(short, describe_material(data, paths, device, ready=ready))
@@ -115,7 +115,7 @@ def describe_material(
     data: "Dataset", paths: "Paths", device: str, *, ready: bool = False
 ) -> "Material":
     """Return all that an extractor for a data set may be built from."""
-    from benchmarks.data.tensors import as_tensor
+    from benchmarks.core.tensors import as_tensor
     from metrics import Material
 
     labels = data.train.labels

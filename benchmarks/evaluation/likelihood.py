@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.config.spec import Likelihoods
-from benchmarks.data.tensors import to_float
+from benchmarks.core.tensors import to_float
 from benchmarks.evaluation.evaluator import Evaluator, make_generator
 from benchmarks.evaluation.scoring import make_score, score_each_image
 from benchmarks.records.schema import Score

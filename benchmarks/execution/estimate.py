@@ -23,9 +23,9 @@ import torch
 
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import FAILURES, describe_error
+from benchmarks.core.tensors import as_tensor, to_float
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Dataset
-from benchmarks.data.tensors import as_tensor, to_float
 from benchmarks.evaluation.contract import reconstruct
 from benchmarks.evaluation.evaluator import FINISH
 from benchmarks.execution.plan import outline

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.core.errors import FAILURES
-from benchmarks.data.tensors import to_float
+from benchmarks.core.tensors import to_float
 from benchmarks.evaluation.contract import (
     check_gradients,
     check_images,

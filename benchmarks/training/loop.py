@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.core.seeds import derive_seed
-from benchmarks.data.tensors import to_float
+from benchmarks.core.tensors import to_float
 from benchmarks.training.distributed import WHOLE, Shards
 from models.base import GenerativeModel, Player, Step
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.core.tensors import as_tensor
 from benchmarks.data import load_dataset
-from benchmarks.data.tensors import as_tensor
 from metrics import Material, build_extractor
 from metrics.registry import metric
 

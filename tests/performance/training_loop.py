@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from benchmarks.core.errors import BadInput
+from benchmarks.core.tensors import as_tensor
 from benchmarks.data import default_data_root, load_dataset
-from benchmarks.data.tensors import as_tensor
 from benchmarks.training.loop import TrainingConfig, train
 from models.gan import GAN, LOSSES
 

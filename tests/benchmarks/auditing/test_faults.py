@@ -17,8 +17,8 @@ from benchmarks.auditing import faults, stock
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
 from benchmarks.auditing.stock import Stock, build_bank, count_pool, draw_strips, gather_stock
 from benchmarks.core.errors import BadInput
+from benchmarks.core.tensors import quantize, to_float
 from benchmarks.data import Dataset, Split, load_dataset
-from benchmarks.data.tensors import quantize, to_float
 from metrics import Aspect
 
 N = 400

@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 
 from benchmarks.core.errors import BadInput
+from benchmarks.core.tensors import quantize, to_float
 from benchmarks.data import Dataset, list_datasets, load_dataset, registry
 from benchmarks.data.mixtures import draw_mixture
-from benchmarks.data.tensors import quantize, to_float
 from benchmarks.evaluation.pictures import encode_tiles, render_points
 from benchmarks.training.loop import Batches
 from metrics.modes import mode_coverage

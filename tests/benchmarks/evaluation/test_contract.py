@@ -10,8 +10,8 @@ import torch
 from own_models import Average, Flow
 from torch import Tensor, nn
 
+from benchmarks.core.tensors import to_float
 from benchmarks.data import load_dataset
-from benchmarks.data.tensors import to_float
 from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.contract import ContractError
 from benchmarks.evaluation.evaluator import Evaluator

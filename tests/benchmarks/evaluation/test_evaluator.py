@@ -10,8 +10,8 @@ from own_models import Average, Overflowing, Ticking, Translating
 from PIL import Image
 
 from benchmarks.core.seeds import derive_seed
+from benchmarks.core.tensors import quantize, to_float
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.data.tensors import quantize, to_float
 from benchmarks.evaluation.calibration import generate_calibration, score_calibration
 from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.evaluation.pictures import walk

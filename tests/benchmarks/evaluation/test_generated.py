@@ -19,9 +19,9 @@ from PIL import Image
 from benchmarks.core import archives
 from benchmarks.core.errors import BadInput
 from benchmarks.core.pictures import open_picture
+from benchmarks.core.tensors import quantize
 from benchmarks.data.files import picture_suffixes
 from benchmarks.data.resizing import fit_picture
-from benchmarks.data.tensors import quantize
 from benchmarks.evaluation.feature_statistics import FeatureStatistics
 from benchmarks.evaluation.image_sets import ArraySet, ImageSet, open_image_set
 from benchmarks.evaluation.image_source import ImageSource, find_kind

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
+from benchmarks.core.tensors import as_tensor
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.data.tensors import as_tensor
 from benchmarks.execution import estimate as estimates
 from benchmarks.execution.estimate import (
     KINDS,

@@ -18,8 +18,8 @@ from listeners import Heard
 from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.frames import scores_frame
 from benchmarks.core.errors import BadInput
+from benchmarks.core.tensors import as_tensor
 from benchmarks.data import Dataset
-from benchmarks.data.tensors import as_tensor
 from benchmarks.evaluation.feature_cache import build_cached, save_classifier
 from benchmarks.execution import ray as cluster
 from benchmarks.execution.job import Job

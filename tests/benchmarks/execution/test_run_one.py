@@ -21,8 +21,8 @@ from benchmarks.config.paths import Paths
 from benchmarks.config.registry import load_model
 from benchmarks.config.suite import build_suite
 from benchmarks.core.seeds import derive_seed
+from benchmarks.core.tensors import quantize
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.data.tensors import quantize
 from benchmarks.evaluation.evaluator import Evaluator, load_evaluator
 from benchmarks.execution import run_one
 from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
