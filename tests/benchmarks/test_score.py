@@ -263,6 +263,8 @@ def wrong(here: Path) -> Path:
         ("digits.npy --against stats.npz --extractor pixels", "64 features, and pixels@"),
         ("digits.npy --against stats.npz --metrics kid", "serve fid alone"),
         ("digits.npy --save-statistics s.npy", "--save-statistics s.npy: name a file that ends in"),
+        ("digits.npy --save-statistics s.npz --metrics fid", "--metrics: nothing is compared; add"),
+        ("digits.npy --save-statistics s.npz --channels 3", "--channels: nothing is compared; add"),
         ("digits.npy --save-statistics a-file/s.npz", "--save-statistics a-file: a-file is a file"),
         ("two.npz --dataset digits", "several arrays (a, b): choose one by --key"),
         ("two.npz --dataset digits --key c", "--key: two.npz: unknown array 'c'"),

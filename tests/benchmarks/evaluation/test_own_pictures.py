@@ -38,6 +38,7 @@ def here(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("flat", "classes"):
         (tmp_path / name).symlink_to(pictures / name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("benchmarks.reporting.plots.render", lambda _: {})
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path

@@ -29,6 +29,7 @@ density = "normal"
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("benchmarks.reporting.plots.render", lambda _: {})
     (tmp_path / "two.toml").write_text(TABLE)
     return tmp_path
 
