@@ -17,7 +17,7 @@ SCORING = frozenset(("protocol", "extractor", "views", "samples", "reconstructio
 
 
 class Likelihoods(BaseModel):
-    """How likelihoods are estimated, and of how many test images.
+    """The estimation of likelihoods.
 
     Attributes:
         images: number of test images.

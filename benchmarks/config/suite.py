@@ -49,7 +49,7 @@ class Contender(BaseModel):
 
 
 class PublishedScores(BaseModel):
-    """What a paper reports: `scores` by contender and metric, and where they stand."""
+    """Scores that a paper reports, by contender and metric, and their `source`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -229,7 +229,7 @@ def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Name the place where the input is wrong that is refused within."""
+    """Name the place of the wrong input in a `BadInput` that is raised within."""
     try:
         yield
     except BadInput as error:

@@ -1,4 +1,4 @@
-"""Zip archives that came from anywhere: opened only if every entry is harmless, never unpacked."""
+"""Zip archives from unknown sources: opened only if every entry is harmless, never unpacked."""
 
 import io
 import stat
@@ -9,16 +9,16 @@ from pathlib import Path, PureWindowsPath
 from benchmarks.core.errors import BadInput, one_line
 
 LARGEST_FILE = 16 * 2**20
-"""Bytes of a picture in an archive: twice those of the largest, uncompressed at 16 bits RGBA."""
+"""Bytes of an entry: twice the largest picture, uncompressed at 16 bits RGBA."""
 
 PROPORTION, HARMLESS = 100, 64 * 2**20
-"""An archive may inflate to so many times its size, or to so many bytes if that is more."""
+"""An archive may inflate to `PROPORTION` times its size or to `HARMLESS` bytes, if that is more."""
 
 
 def inflate(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int = LARGEST_FILE
 ) -> io.BytesIO:
-    """Read an entry, never more of it than it declares.
+    """Read an entry, at most the bytes that it declares.
 
     Raises:
         BadInput: it declares more bytes than a picture needs, or than `most`.
@@ -56,7 +56,7 @@ def open_archive(place: Path) -> zipfile.ZipFile:
 
 
 def check_entry(place: Path, entry: zipfile.ZipInfo) -> None:
-    """Refuse an entry that no honest archive of images has."""
+    """Refuse an entry outside the folder, a link, and one encrypted or unusually compressed."""
     name = f"{place}:{entry.orig_filename}"
     path = PureWindowsPath(entry.orig_filename)
     if path.drive or path.root or ".." in path.parts or "\0" in entry.orig_filename:
@@ -71,14 +71,14 @@ def check_entry(place: Path, entry: zipfile.ZipInfo) -> None:
 
 
 def check_twice(place: Path, names: list[str]) -> None:
-    """Refuse an archive of which programs would read different contents."""
+    """Refuse an archive with an entry twice, of which programs would read different contents."""
     name, count = Counter(names).most_common(1)[0] if names else ("", 0)
     if count > 1:
         raise BadInput(f"{place} holds {name!r} {count} times; archive the images anew")
 
 
 def check_proportion(place: Path, inflated: int) -> None:
-    """Refuse an archive that declares to be much larger than it is."""
+    """Refuse an archive that inflates out of proportion to its size."""
     size = place.stat().st_size
     if inflated > max(HARMLESS, PROPORTION * size):
         raise BadInput(

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and files that are read only where they are harmless."""
+"""Atomic writing, and reading of nothing but regular files within a folder."""
 
 import errno
 import os
@@ -15,28 +15,26 @@ from benchmarks.core.signals import uninterruptible
 LARGEST_FILE = 64 * 2**20
 """Bytes of a record, an index or a history."""
 
-
 RESERVE = 16 * 2**20
-"""Bytes of a disk that are left to files smaller than this, so that it can be told that it is full.
-"""
+"""Free bytes of a disk kept for files smaller than this, such as records that report it full."""
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name a path in an OSError that names none, such as one of a disk that fills up."""
+    """Name a path in an OSError that names none, such as that of a full disk."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None:  # one of another making is a message alone
+        if error.errno is not None:  # otherwise it is a message alone
             error.filename = error.filename or str(path)
         raise
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all: beside it first, flushed to the disk, then renamed.
+    """Write a file whole or not at all: to a file beside it, flushed to the disk, then renamed.
 
     Raises:
-        OSError: it cannot be written, or the disk would be all but full with it.
+        OSError: it cannot be written, or would leave less than `RESERVE` of the disk.
     """
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with uninterruptible():
@@ -54,7 +52,11 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file that is no pipe or device, which could go on for ever."""
+    """Read a regular file: a pipe or a device might never end.
+
+    Raises:
+        BadInput: it is missing, cannot be read, is no regular file or over `LARGEST_FILE`.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:
@@ -67,10 +69,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a suite's folder of which a link leads out, before anything in it is written.
+    """Refuse a suite's folder that has a link to a place outside.
 
     Raises:
-        BadInput: one does.
+        BadInput: naming the link.
     """
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
@@ -79,7 +81,7 @@ def check_links(folder: Path) -> None:
 
 
 def check_within(path: Path, folder: Path) -> None:
-    """Refuse a path that a link leads out of a folder.
+    """Refuse a path that a link makes lead out of a folder.
 
     Raises:
         BadInput: it does.

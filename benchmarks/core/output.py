@@ -7,9 +7,9 @@ from typing import Any
 
 
 def configure_output() -> None:
-    """Print a question mark for what the terminal or pipe has no letter for, instead of failing.
+    """Print "?" for a character that the terminal or pipe lacks, and nothing on a closed terminal.
 
-    What is printed on a terminal that is gone is lost.
+    Without this, either would raise an error.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -22,10 +22,10 @@ def configure_output() -> None:
 
 
 class Terminal(io.FileIO):
-    """A terminal that may go while it is written on, as a closed session's does."""
+    """A terminal that may be closed while it is written on, as when a session ends."""
 
     def write(self, data: Any, /) -> int:
-        """Write bytes; on a terminal that is gone they are lost."""
+        """Write bytes; on a closed terminal they are lost."""
         try:
             return super().write(data)
         except OSError as error:

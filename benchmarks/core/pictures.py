@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What pictures are, whatever they are called: Pillow runs a program to read some other formats."""
+"""Formats that are read, whatever a file is called: for some others, Pillow runs a program."""
 
 DEEP = re.compile("(RGB|RGBA|RGBX|CMYK|LA);16([BLN])")
-"""How Pillow calls 16-bit colours: their bands and the order of their bytes, N as on this machine.
-"""
+"""Pillow's names of 16-bit colours: bands and byte order, N for this machine's."""
 
 OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 

@@ -8,7 +8,7 @@ from multiprocessing import resource_tracker
 from types import FrameType
 
 HANGUP = getattr(signal, "SIGHUP", None)
-"""What a closed terminal sends, where there is such a signal."""
+"""The signal of a closed terminal, where there is one."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 

@@ -1,4 +1,4 @@
-"""How names and numbers are written, in print, in a terminal, in Markdown and in LaTeX."""
+"""Formatting of names and numbers, and escapes for Markdown, LaTeX and CSV."""
 
 import math
 import re
@@ -33,11 +33,11 @@ LATEX = {
 }
 
 FORMULA = re.compile(r"(?:^|(?<=;))(?!-?[\d.]+(?:e[-+]?\d+)?$)(?=\s*[=+\-@＝＋－＠])")
-"""Where a spreadsheet would see the beginning of a formula in a cell."""
+"""The place in a cell where a spreadsheet would see the beginning of a formula."""
 
 
 def show_number(value: float) -> str:
-    """Three significant digits, with separators of thousands: 0.0123, 12.3, 1,234."""
+    """Format three significant digits, with separators of thousands: 0.0123, 12.3, 1,234."""
     if not math.isfinite(value):
         return ""
     if value == 0 or abs(value) >= 999.5:
@@ -46,7 +46,7 @@ def show_number(value: float) -> str:
 
 
 def show_amount(value: float) -> str:
-    """Three significant digits with a suffix: 950, 12.3K, 1.23M, 4.56G."""
+    """Format three significant digits with a suffix: 950, 12.3K, 1.23M, 4.56G."""
     for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= 0.9995 * size:
             return f"{show_number(value / size)}{suffix}"
@@ -54,7 +54,7 @@ def show_amount(value: float) -> str:
 
 
 def show_duration(seconds: float) -> str:
-    """A duration in the unit that suits it: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
+    """Format a duration in a suitable unit: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
     minutes = round(seconds / 60)
     if seconds < 99.5:
         return f"{seconds:.0f} s"
@@ -66,7 +66,7 @@ def show_duration(seconds: float) -> str:
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Replace the signs that cannot be seen, such as those that turn the direction of writing."""
+    """Replace invisible characters, such as those that turn the direction of writing."""
     if text.isprintable():
         return text
     signs = (c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
@@ -74,12 +74,12 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def plain(text: str) -> str:
-    """Put a text into one line of characters that can be seen, none of which steers a terminal."""
+    """Put a text into one line of visible characters, none of which steers a terminal."""
     return visible(" ".join(text.split()))
 
 
 def shorten(name: str, width: int) -> str:
-    """Leave out a name's middle, since long names differ at their ends."""
+    """Replace a long name's middle by an ellipsis, since long names differ at their ends."""
     if len(name) <= width:
         return name
     tail = (width - 1) // 2
@@ -87,53 +87,53 @@ def shorten(name: str, width: int) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Make a text stand for itself in a cell of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     escaped = re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", plain(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def escape_latex(text: str) -> str:
-    """Make a text stand for itself in LaTeX."""
+    """Escape a text for LaTeX."""
     composed = unicodedata.normalize("NFC", plain(text))
     return "".join(LATEX.get(sign, sign) for sign in composed)
 
 
 def escape_csv(text: str) -> str:
-    """Make a text stand for itself in a cell of CSV, which a spreadsheet opens.
+    """Escape a text for a cell of CSV that a spreadsheet may open.
 
-    An apostrophe goes before what it would take for a formula, as OWASP's "CSV Injection" advises,
+    An apostrophe goes before a beginning of a formula, as OWASP's "CSV Injection" advises,
     also behind a semicolon, at which it may cut; numbers stay numbers.
     """
     return visible(FORMULA.sub("'", text))
 
 
 def show_p(p: float) -> str:
-    """A p-value in as many digits as matter: `0.21`, `0.004`, `< 0.001`; nothing for NaN."""
+    """Format a p-value in as many digits as matter: `0.21`, `0.004`, `< 0.001`; nothing for NaN."""
     if not math.isfinite(p):
         return ""
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
 def state_p(p: float) -> str:
-    """A p-value in a sentence: `p = 0.004`, `p < 0.001`."""
+    """Format a p-value for a sentence: `p = 0.004`, `p < 0.001`."""
     shown = show_p(p)
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def join_cells(cells: Iterable[str]) -> str:
-    """A row of a Markdown table."""
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 
 def count(number: int, noun: str) -> str:
-    """A number and its noun: `1 seed`, `1,234 seeds`."""
+    """Format a number and its noun: `1 seed`, `1,234 seeds`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def join_words(
     texts: Sequence[str], most: int | None = None, comma: str = ", ", word: str = "and"
 ) -> str:
-    """Texts in a row: `a, b and c`; of more than `most` the rest is counted: `a, b and 3 more`."""
+    """Join texts: `a, b and c`; of more than `most` the rest is counted: `a, b and 3 more`."""
     kept = [*texts]
     if most is not None and len(kept) > most:
         kept = [*kept[: most - 1], f"{len(kept) - most + 1} more"]

@@ -14,7 +14,7 @@ from benchmarks.statistics.intervals import LEVEL, LOG_SCALE
 COMPONENTS = ("contender", "seed", "sampling", "extractor")
 
 
-class Scores(NamedTuple):
+class ScoreGrid(NamedTuple):
     """A contender's scores on the scale in use, and their sampling variances: run × extractor."""
 
     scores: np.ndarray
@@ -133,7 +133,7 @@ def _counted(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
 
 
-def _group_scores(scores: pd.DataFrame, metric: str) -> list[Scores]:
+def _group_scores(scores: pd.DataFrame, metric: str) -> list[ScoreGrid]:
     """Return the scores of each trained contender, of runs that have one by every extractor."""
     rows, log = _counted(scores, metric), splits_logarithms(scores, metric)
     rows = rows.assign(
@@ -149,7 +149,7 @@ def _group_scores(scores: pd.DataFrame, metric: str) -> list[Scores]:
     levels = levels.dropna(axis="columns", thresh=math.ceil(len(levels) / 2)).dropna()
     errors = rows.pivot_table("error", **keys).reindex(levels.index, columns=levels.columns)
     groups = levels.groupby(level="contender").indices.values()
-    return [Scores(levels.to_numpy()[place], errors.to_numpy()[place]) for place in groups]
+    return [ScoreGrid(levels.to_numpy()[place], errors.to_numpy()[place]) for place in groups]
 
 
 def _sampling_variance(rows: pd.DataFrame, log: bool) -> np.ndarray:
