@@ -180,7 +180,7 @@ class Contrast:
 
     def values(self) -> dict[str, float]:
         """Give the numbers by what they are."""
-        what = f"{symbol(self.metric)} ({plain(self.extractor)})"
+        what = f"{symbol(self.metric)} ({without_hash(self.extractor)})"
         return {what: self.value, f"{what}, real images": self.usual}
 
 
@@ -194,8 +194,8 @@ def symbol(metric: str) -> str:
     return METRICS[metric].metadata.symbol
 
 
-def plain(extractor: str) -> str:
-    """Give an extractor's name without its hash."""
+def without_hash(extractor: str) -> str:
+    """Return an extractor's name without its hash."""
     return extractor.partition("@")[0]
 
 
@@ -267,10 +267,10 @@ def compare_real(session: Session) -> Finding:
         within += [leave_out(floor) for floor in floors.values() if np.isfinite(floor).all()]
         for name, known in know(session.count("full")).items():
             compared = Contrast(name, extractor, [known], floors[name])
-            values |= {f"{symbol(name)} ({plain(extractor)}), real images": compared.usual}
+            values |= {f"{symbol(name)} ({without_hash(extractor)}), real images": compared.usual}
             values |= {f"{symbol(name)}, on average": known}
             if compared.worse or compared.better:
-                off.append(f"{symbol(name)} under {plain(extractor)}")
+                off.append(f"{symbol(name)} under {without_hash(extractor)}")
     share = float(np.mean(within))
     values["share of splits within the floor"] = share
     found = f"{share:.0%} of the splits are within the floor of the others"
@@ -313,7 +313,7 @@ def catch_memoriser(session: Session) -> Finding:
     for extractor in session.extractors:
         copied, fresh = score_by_training(session, extractor, draws)
         beaten.append(np.mean(copied) < min(fresh))
-        what = f"training FID ({plain(extractor)})"
+        what = f"training FID ({without_hash(extractor)})"
         values |= {what: float(np.mean(copied)), f"{what}, real images": float(np.mean(fresh))}
         sets = [rows[: session.count("full")] for rows in draws]
         found = contrast(session, ("fid", "near_copies", "authenticity"), extractor, sets)
@@ -418,7 +418,7 @@ def keep_surest(session: Session, judge: str, split: int) -> Tensor:
     rows = session.order[split][:-count]
     logits = session.bank.see(judge, rows).logits
     if logits is None:
-        raise Unasked(f"{plain(judge)} does not classify")
+        raise Unasked(f"{without_hash(judge)} does not classify")
     sureness, likeliest = logits.double().log_softmax(dim=1).max(dim=1)
     order = sureness.argsort(descending=True, stable=True)
     members = [order[likeliest[order] == k] for k in likeliest.unique()]

@@ -46,14 +46,14 @@ def tabulate(block: Block) -> Table:
     first, *others = SIGNS
     for line in block.lines:
         known = sum(cell is not None for cell in line.cells.values())
-        seen = f"{len(list_faults(line, first))} of {known}"
-        told = [(word, ", ".join(list_faults(line, word))) for word in others]
+        seen = f"{len(name_faults(line, first))} of {known}"
+        told = [(word, ", ".join(name_faults(line, word))) for word in others]
         rest = "; ".join(f"{word}: {faults}" for word, faults in told if faults)
         table.add_row(Text(plain(str(line.metric["symbol"]))), seen, Text(rest))
     return table
 
 
-def list_faults(line: Line, verdict: str) -> Sequence[str]:
+def name_faults(line: Line, verdict: str) -> Sequence[str]:
     """Name the faults about which a metric has a verdict."""
     found = [(name, cell) for name, cell in line.cells.items() if cell and cell.verdict == verdict]
     return [plain(name) + ("!" if cell.broken else "") for name, cell in found]

@@ -167,7 +167,7 @@ Build = Callable[..., Extractor]
 """Builds an extractor from `Material` and, where it stands for many, the name of one of them."""
 
 
-class Entry(NamedTuple):
+class ExtractorEntry(NamedTuple):
     """An extractor's one-line summary, the function that builds it, and what else that reads."""
 
     summary: str
@@ -175,7 +175,7 @@ class Entry(NamedTuple):
     weights: bool
 
 
-EXTRACTORS: dict[str, Entry] = {}
+EXTRACTORS: dict[str, ExtractorEntry] = {}
 """Every extractor by its name, filled when the package is imported.
 
 One called `family:NAME` stands for all whose names begin with `family:`.
@@ -192,7 +192,7 @@ def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[Bu
     """
 
     def enter(build: Build) -> Build:
-        EXTRACTORS[name] = Entry(summary, build, weights)
+        EXTRACTORS[name] = ExtractorEntry(summary, build, weights)
         return build
 
     return enter

@@ -29,7 +29,7 @@ from benchmarks.reporting.audits import (
     state_counts,
     state_outcome,
 )
-from benchmarks.reporting.page.charts import Picture
+from benchmarks.reporting.page.charts import EmbeddedChart
 from benchmarks.reporting.page.pictures import Embedded
 from benchmarks.reporting.page.provenance import Fact, describe
 from benchmarks.reporting.page.table import list_columns
@@ -103,7 +103,7 @@ class Ladder:
     summary: str
     labels: list[str]
     strip: Embedded | None
-    curve: Picture | None
+    curve: EmbeddedChart | None
     words: list[str]
 
 
@@ -344,7 +344,9 @@ def _ladder(
         sentence(plain(fault["summary"]).rstrip(".") or plain(fault["title"])),
         labels,
         _embed_strip(strip) if strip else None,
-        Picture("", "", alt, embed_data(curve, "image/png"), *_measure(curve)) if curve else None,
+        EmbeddedChart("", "", alt, embed_data(curve, "image/png"), *_measure(curve))
+        if curve
+        else None,
         words,
     )
 

@@ -24,7 +24,7 @@ PIXELS = 1.5
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedChart:
     """A chart as it is embedded, with its width and height in pixels where it tells them."""
 
     heading: str
@@ -35,10 +35,10 @@ class Picture:
     height: int | None
 
 
-def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> list[Picture]:
+def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> list[EmbeddedChart]:
     """Embed the charts of a section that have been drawn, of files by name."""
     return [
-        Picture(
+        EmbeddedChart(
             plot.heading,
             plot.caption,
             describe_plot(plot, frames),
