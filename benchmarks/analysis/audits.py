@@ -89,7 +89,20 @@ class _Data(_Audited):
     fingerprint: str
 
 
-class _Fault(_Audited):
+class FaultInfo(_Audited):
+    """A fault that images, sets or features were damaged by.
+
+    Attributes:
+        name: what it is called on the command line.
+        title: a noun phrase that reads well after "blind to".
+        aspect: what it damages.
+        amounts: how much of it at levels 1..L, the last being total.
+        share: whether an amount is a share of bad images.
+        unit: what an amount counts, in words.
+        summary: what is done, in one line.
+        shown: the amounts in words.
+    """
+
     name: str
     title: str
     aspect: str
@@ -106,7 +119,17 @@ class _Fault(_Audited):
         return self
 
 
-class _Metric(_Audited):
+class MetricInfo(_Audited):
+    """A metric that was audited.
+
+    Attributes:
+        name: what it is called on the command line.
+        symbol: its heading in a table.
+        direction: whichever is better.
+        sees: aspects it claims to see.
+        ignores: aspects by which it claims not to be moved.
+    """
+
     name: str
     symbol: str
     direction: Literal["lower", "higher"]
@@ -149,8 +172,8 @@ class AuditAbout(_Audited):
     seed: int
     clustered: bool
     classes: Whole
-    faults: list[_Fault]
-    metrics: list[_Metric]
+    faults: list[FaultInfo]
+    metrics: list[MetricInfo]
     answers: list[_Answer] = Field(default_factory=list)
     advice: list[str] = Field(default_factory=list)
     command: str = ""

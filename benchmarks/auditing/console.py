@@ -1,10 +1,11 @@
 """An audit in a terminal: who sees what under the first extractor, and what to make of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -15,8 +16,16 @@ if TYPE_CHECKING:
     from benchmarks.analysis.audits import Audit
 
 
+def print_audit(console: Console, audit: "Audit", paths: Iterable[Path]) -> None:
+    """Print what was found, and the paths written."""
+    console.print(show_audit(audit))
+    for path in paths:
+        if path.parent == audit.folder:
+            console.print(str(path), soft_wrap=True)
+
+
 def show_audit(audit: "Audit") -> Group:
-    """Give what is printed of an audit."""
+    """Lay out what is printed of an audit."""
     first, *_ = lay_out(audit, audit.about["extractors"][0]) or lay_out(audit)
     others = len(audit.about["extractors"]) - 1
     dataset = plain(audit.about["dataset"]["name"])

@@ -23,7 +23,6 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.nn.functional import grid_sample, pad
 
-from benchmarks.auditing.verdicts import FaultInfo
 from benchmarks.core.tensors import quantize, to_float
 from metrics import Aspect
 
@@ -76,9 +75,11 @@ class Fault:
         """Put an amount into words, as short as a tick's label."""
         return self.words.format(amount=amount, left=self.whole - amount).replace("%", " %")
 
-    def info(self) -> FaultInfo:
-        """Give what a verdict needs to know of this fault."""
-        return FaultInfo(self.name, self.title, self.aspect, self.amounts, self.share, self.unit)
+    def describe(self) -> dict[str, Any]:
+        """Describe this fault as `audit.json` keeps it, with its amounts in words."""
+        keys = ("name", "title", "aspect", "amounts", "share", "unit", "summary", "kind")
+        shown = [self.show(amount) for amount in self.amounts]
+        return {key: getattr(self, key) for key in keys} | {"shown": shown}
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,7 @@ def blame(name: str, error: Exception) -> Exception:
     return BadInput(f"--metric {name}: {type(error).__name__}: {one_line(error)}")
 
 
-def rehearse(session: Session) -> None:
+def smoke_step(session: Session) -> None:
     """Ask every metric once about a small set, so that one that fails does so at once.
 
     Raises:

@@ -1,6 +1,6 @@
 """Metrics and extractors of the user's own, named by `file.py:function` or `module:function`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.config.registry import AUDITED, import_place
@@ -9,27 +9,17 @@ from metrics import EXTRACTORS, METRICS
 
 
 def enter_metric(reference: str) -> list[str]:
-    """Import a metric of the user's and enter it in `METRICS`; several where it gives several.
+    """Import a metric of the user's and enter it in `METRICS`.
 
     Returns:
-        Their names.
+        Its names; several where the function returns several metrics.
 
     Raises:
-        BadInput: there is no such function, it says nothing about itself, is called as another one
-            is, or takes what no set of images has.
+        BadInput: there is no such function, it is not decorated, has the name of another metric, or
+            takes what no set of images has.
     """
-    known = dict(METRICS)
-    function = find_function(reference, "--metric")
-    found = [name for name, metric in METRICS.items() if metric.function is function]
-    taken = [name for name in found if name in known and known[name] is not METRICS[name]]
-    METRICS.update(known)
-    if taken:
-        raise BadInput(f"--metric {reference}: there is a metric {taken[0]!r} already; rename it")
-    if not found:
-        raise BadInput(
-            f"--metric {reference}: decorate it with @metric from metrics, which says what "
-            "it takes and which direction is better"
-        )
+    hint = "@metric from metrics, which says what it takes and which direction is better"
+    found = enter(reference, "metric", METRICS, "function", hint)
     for name in found:
         if METRICS[name].metadata.inputs not in AUDITED:
             raise BadInput(
@@ -40,31 +30,47 @@ def enter_metric(reference: str) -> list[str]:
 
 
 def enter_extractor(reference: str) -> str:
-    """Import an extractor of the user's, enter it in `EXTRACTORS`, and give its name.
+    """Import an extractor of the user's, enter it in `EXTRACTORS`, and return its name.
 
     Raises:
-        BadInput: there is no such function, it says nothing about itself, or is called as another
-            one is.
+        BadInput: there is no such function, it is not decorated, or has the name of another one.
     """
-    known = dict(EXTRACTORS)
-    function = find_function(reference, "--extractor")
-    found = [name for name, entry in EXTRACTORS.items() if entry.build is function]
-    taken = [name for name in found if name in known and known[name] is not EXTRACTORS[name]]
-    EXTRACTORS.update(known)
+    hint = "@extractor from metrics, which gives it a name; it takes a Material and returns an "
+    return enter(reference, "extractor", EXTRACTORS, "build", f"{hint}Extractor")[0]
+
+
+def enter(
+    reference: str, kind: str, registry: dict[str, Any], attribute: str, hint: str
+) -> list[str]:
+    """Import a decorated function, which enters itself in a registry, and return its names there.
+
+    Args:
+        reference: `file.py:function` or `module:function`.
+        kind: what the option is called.
+        registry: where the decorator enters functions.
+        attribute: of an entry, that holds the function.
+        hint: the decorator, and what it takes.
+
+    Raises:
+        BadInput: there is no such function, it is not decorated, or takes another one's name.
+    """
+    known = dict(registry)
+    function = find_function(reference, f"--{kind}")
+    found = [name for name, entry in registry.items() if getattr(entry, attribute) is function]
+    taken = [name for name in found if name in known and known[name] is not registry[name]]
+    registry.update(known)
     if taken:
+        article = "an" if kind == "extractor" else "a"
         raise BadInput(
-            f"--extractor {reference}: there is an extractor {taken[0]!r} already; rename it"
+            f"--{kind} {reference}: there is {article} {kind} {taken[0]!r} already; rename it"
         )
     if not found:
-        raise BadInput(
-            f"--extractor {reference}: decorate it with @extractor from metrics, which "
-            "gives it a name; it takes a Material and returns an Extractor"
-        )
-    return found[0]
+        raise BadInput(f"--{kind} {reference}: decorate it with {hint}")
+    return found
 
 
 def find_function(reference: str, option: str) -> Callable[..., Any]:
-    """Import what `file.py:function` or `module:function` names.
+    """Import the function that `file.py:function` or `module:function` names.
 
     Raises:
         BadInput: there is none.
@@ -72,18 +78,14 @@ def find_function(reference: str, option: str) -> Callable[..., Any]:
     place, colon, name = reference.rpartition(":")
     if not colon:
         raise BadInput(f"{option} {reference}: name a function of a file, as in file.py:function")
-    functions = list_functions(vars(import_place(place, f"{option} {reference}")))
+    module = vars(import_place(place, f"{option} {reference}"))
+    functions = {
+        key: value
+        for key, value in module.items()
+        if callable(value) and getattr(value, "__module__", None) == module["__name__"]
+    }
     if not functions:
         raise BadInput(f"{option} {reference}: {place} defines no function")
     if name not in functions:
         raise BadInput(f"{option} {reference}: {unknown('function', name, functions)}")
     return functions[name]
-
-
-def list_functions(module: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
-    """List the functions that a module itself defines."""
-    return {
-        name: value
-        for name, value in module.items()
-        if callable(value) and getattr(value, "__module__", None) == module["__name__"]
-    }

@@ -5,11 +5,17 @@ import io
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from benchmarks.analysis.audits import TABLES, AuditAbout, digest_table, parse_table, read_about
+from benchmarks.analysis.audits import (
+    TABLES,
+    Audit,
+    AuditAbout,
+    digest_table,
+    parse_table,
+    read_about,
+)
 from benchmarks.analysis.export import write_csv
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import LARGEST_FILE, check_within, read_bytes, write_atomically
@@ -21,30 +27,20 @@ PICTURES = ("plots", "strips")
 
 
 def write_audit(
-    folder: Path,
-    about: Mapping[str, Any],
-    verdicts: pd.DataFrame,
-    floors: pd.DataFrame,
-    curves: pd.DataFrame,
-    measurements: pd.DataFrame,
-    files: Mapping[str, bytes] | None = None,
+    audit: Audit, measurements: pd.DataFrame, files: Mapping[str, bytes] | None = None
 ) -> list[Path]:
     """Write an audit, each file whole or not at all, and remove pictures of an earlier one.
 
     Args:
-        folder: `results/<suite>/audit`.
-        about: what `audit.json` is to hold, see `AuditAbout`, without `digests`.
-        verdicts: of `verdicts.judge`.
-        floors: of `verdicts.floors`.
-        curves: of `verdicts.curves`.
+        audit: its `about` may lack `digests`.
         measurements: all that was measured.
-        files: what else is to stand there, by name: `verdict.md`, `plots/heatmap.svg`.
+        files: further content by name: `verdict.md`, `plots/heatmap.svg`.
 
     Returns:
         The paths written: tables first, `audit.json` after all files that it describes.
     """
-    dataset = str(about["dataset"]["name"])
-    tables = (verdicts.assign(dataset=dataset), floors, curves)
+    dataset = str(audit.about["dataset"]["name"])
+    tables = (audit.verdicts.assign(dataset=dataset), audit.floors, audit.curves)
     contents = {
         name: write_csv(table[_order(table, columns)])
         for (name, columns), table in zip(TABLES.items(), tables, strict=True)
@@ -52,12 +48,12 @@ def write_audit(
     measured = write_csv(measurements)
     digests = {name: digest_table(content) for name, content in contents.items()}
     digests[MEASUREMENTS] = digest_table(measured)
-    model = AuditAbout.model_validate(dict(about) | {"digests": digests})
+    about = AuditAbout.model_validate(audit.about | {"digests": digests})
     contents |= {MEASUREMENTS: _compress(measured), **(files or {})}
     for name, content in contents.items():
-        write_atomically(folder / name, content)
-    _remove_stale(folder, contents)
-    return [*(folder / name for name in contents), write_sealed(folder / "audit.json", model)]
+        write_atomically(audit.folder / name, content)
+    _remove_stale(audit.folder, contents)
+    return [*(audit.folder / n for n in contents), write_sealed(audit.folder / "audit.json", about)]
 
 
 def read_measurements(folder: Path) -> pd.DataFrame:
@@ -81,7 +77,7 @@ def read_measurements(folder: Path) -> pd.DataFrame:
 
 
 def _order(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """The columns that there must be, then whatever else there is."""
+    """Return the columns that there must be, then all others."""
     return [*columns, *(str(name) for name in table if name not in columns)]
 
 

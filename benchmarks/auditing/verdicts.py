@@ -17,13 +17,18 @@ ladder is undecided.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from benchmarks.analysis.audits import CURVE_COLUMNS, FLOOR_COLUMNS, VERDICT_COLUMNS
+from benchmarks.analysis.audits import (
+    CURVE_COLUMNS,
+    FLOOR_COLUMNS,
+    VERDICT_COLUMNS,
+    FaultInfo,
+    MetricInfo,
+)
 from benchmarks.auditing.ladders import (
     EQUAL,
     LEVEL,
@@ -44,46 +49,6 @@ DECIDED = ("blind", "sees", "sees late", "misled")
 """As `ladders.read_verdicts` numbers them."""
 AGREEMENT = 0.9
 """Of resamples, the share that must agree with a verdict."""
-
-
-@dataclass(frozen=True)
-class FaultInfo:
-    """What a verdict needs to know of a fault.
-
-    Args:
-        name: what it is called on the command line
-        title: a noun phrase that reads well after "blind to"
-        aspect: what it damages
-        amounts: how much of it at levels 1..L, the last being total
-        share: whether an amount is a share of bad images
-        unit: what an amount counts, in words
-    """
-
-    name: str
-    title: str
-    aspect: str
-    amounts: tuple[float, ...]
-    share: bool
-    unit: str
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """What a verdict needs to know of a metric.
-
-    Args:
-        name: what it is called on the command line
-        symbol: how a table's heading writes it
-        direction: "lower" or "higher", whichever is better
-        sees: aspects it claims to tell
-        ignores: aspects by which it promises not to be moved
-    """
-
-    name: str
-    symbol: str
-    direction: str
-    sees: tuple[str, ...]
-    ignores: tuple[str, ...]
 
 
 def judge(

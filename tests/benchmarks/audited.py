@@ -1,13 +1,21 @@
 """An audit of the synthetic suites with verdicts of the test's own choice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from synthetic import EXTRACTOR
 
-from benchmarks.analysis.audits import CURVE_COLUMNS, FLOOR_COLUMNS, FOLDER, VERDICT_COLUMNS
+from benchmarks.analysis.audits import (
+    CURVE_COLUMNS,
+    FLOOR_COLUMNS,
+    FOLDER,
+    VERDICT_COLUMNS,
+    Audit,
+    FaultInfo,
+    MetricInfo,
+)
 from benchmarks.auditing.store import MEASURED, write_audit
 from benchmarks.records.store import read_record, write_record
 
@@ -45,16 +53,31 @@ def audit_suite(
     floors = pd.DataFrame([(*_key("fid", extractor), "full", 400, 1, 1, 1, 1, 24, float("nan"))])
     curves = pd.DataFrame([(*_key("fid", extractor), "blur", 0, 0.0, "full", 400, 1, 1, 1, 0.0)])
     measured = pd.DataFrame([(*_key("fid", extractor), "", 0, 0, "full", 400, float("inf"))])
-    write_audit(
+    audit = Audit(
         suite / FOLDER,
         describe(verdicts, extractor, data),
         pd.DataFrame(rows, columns=[*VERDICT_COLUMNS]),
         floors.set_axis([*FLOOR_COLUMNS], axis="columns"),
         curves.set_axis([*CURVE_COLUMNS], axis="columns"),
-        measured.set_axis([*MEASURED], axis="columns"),
-        {"plots/heatmap.svg": b"<svg/>"},
     )
+    measured = measured.set_axis([*MEASURED], axis="columns")
+    write_audit(audit, measured, {"plots/heatmap.svg": b"<svg/>"})
     return suite / FOLDER
+
+
+def fault_info(
+    name: str, title: str, aspect: str, amounts: Sequence[float], share: bool, unit: str
+) -> FaultInfo:
+    shown = [f"{amount:.0%}" for amount in amounts]
+    about = {"name": name, "title": title, "aspect": aspect, "amounts": amounts, "shown": shown}
+    return FaultInfo(**about, share=share, unit=unit, summary="worse and worse")
+
+
+def metric_info(
+    name: str, symbol: str, direction: str, sees: Sequence[str], ignores: Sequence[str]
+) -> MetricInfo:
+    about = {"name": name, "symbol": symbol, "sees": sees, "ignores": ignores}
+    return MetricInfo(**about, direction=direction)
 
 
 def set_data(suite: Path, data: str, name: str = "digits") -> None:

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks import audit, run
 from benchmarks.analysis.audits import PUBLISHED, read_audit
-from benchmarks.auditing import answers, trial
+from benchmarks.auditing import answers, pipeline
 from benchmarks.config.registry import list_faults
 from metrics import EXTRACTORS, METRICS
 
@@ -75,7 +75,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Known answers take longer than all else."""
-    monkeypatch.setattr(trial, "QUESTIONS", {})
+    monkeypatch.setattr(pipeline, "QUESTIONS", {})
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     names = ("constant", "luck", "bad_share", "no_classes", "copyist")
     own = [word for name in names for word in ("--metric", f"{PLANTED}:{name}")]
     with pytest.MonkeyPatch.context() as patch, own_registries():
-        patch.setattr(trial, "QUESTIONS", {})
+        patch.setattr(pipeline, "QUESTIONS", {})
         options = (*ALONE, "--samples", "200", "--metrics", "", *own, "--out", str(folder))
         assert audit.main([*options]) == 0
     return read_audit(folder / "audit").verdicts.set_index(["metric", "fault"])

@@ -14,11 +14,10 @@ from synthetic import write_suite
 from benchmarks.analysis.audits import VERDICT_COLUMNS, read_audit
 from benchmarks.analysis.columns import COMPARISON_COLUMNS
 from benchmarks.analysis.frames import TIDY_COLUMNS
-from benchmarks.audit import make_parser as make_audit_parser
-from benchmarks.audit import read_arguments as read_audit_arguments
 from benchmarks.auditing import faults
 from benchmarks.auditing.literature import compare, write_table
 from benchmarks.auditing.own import enter_extractor, enter_metric
+from benchmarks.cli.audit_options import make_audit_parser, read_audit_arguments
 from benchmarks.cli.options import make_parser
 from benchmarks.config.registry import load_model
 from benchmarks.data.dataset import Raw

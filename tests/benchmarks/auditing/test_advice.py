@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from audited import fault_info, metric_info
 from synthetic_audit import make_audit
 
 from benchmarks.auditing.advice import advise, explain, relative_spread, samples_for, seed_spread
-from benchmarks.auditing.verdicts import FaultInfo, MetricInfo, curves, floors, judge
+from benchmarks.auditing.verdicts import curves, floors, judge
 from benchmarks.statistics.differences import seeds_for
 
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -20,11 +21,11 @@ TITLES = {
     "duplicates": ("duplicates", "variety"),
     "memoriser": ("copies of training images", "copying"),
 }
-FAULTS = [FaultInfo(name, *words, SHARES, False, "") for name, words in TITLES.items()]
+FAULTS = [fault_info(name, *words, SHARES, False, "") for name, words in TITLES.items()]
 METRICS = [
-    MetricInfo("fid", "FID", "lower", ("fidelity", "classes", "variety"), ()),
-    MetricInfo("is", "Inception Score", "higher", ("fidelity", "classes", "variety"), ()),
-    MetricInfo("copies", "Near-copies", "lower", ("copying",), ("classes", "variety")),
+    metric_info("fid", "FID", "lower", ("fidelity", "classes", "variety"), ()),
+    metric_info("is", "Inception Score", "higher", ("fidelity", "classes", "variety"), ()),
+    metric_info("copies", "Near-copies", "lower", ("copying",), ("classes", "variety")),
 ]
 SEEN = {  # total damage in the score's units, whose deviation is 1 % of a score of 10
     "fid": {"blur": 100.0, "drop": 100.0, "duplicates": 100.0, "memoriser": 0.0},

@@ -97,7 +97,7 @@ def test_a_ladder_has_five_to_seven_levels_that_grow(fault: Fault) -> None:
     assert fault.amounts[0] > 0
     assert not fault.share or fault.amounts[-1] >= 0.99
     assert len({fault.show(amount) for amount in fault.amounts}) == len(fault.amounts)
-    assert fault.info().amounts == fault.amounts
+    assert fault.describe()["amounts"] == fault.amounts
 
 
 def test_amounts_are_shown_in_words() -> None:

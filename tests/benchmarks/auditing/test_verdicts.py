@@ -4,13 +4,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from audited import fault_info, metric_info
 from effort import count_calls
 from scipy import stats
 
+from benchmarks.analysis.audits import VERDICT_COLUMNS, FaultInfo, MetricInfo
 from benchmarks.auditing.verdicts import (
-    VERDICT_COLUMNS,
-    FaultInfo,
-    MetricInfo,
     correlate,
     curves,
     floors,
@@ -20,10 +19,10 @@ from benchmarks.auditing.verdicts import (
 
 NAN, INF = math.nan, math.inf
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-STATIC = FaultInfo("static", "uniform noise", "fidelity", SHARES, True, "of the images")
-DROP = FaultInfo("drop", "dropped classes", "classes", SHARES, True, "of the classes")
-COPIES = FaultInfo("memoriser", "copies of training images", "copying", SHARES, True, "copied")
-METRIC = MetricInfo("score", "Score", "lower", ("fidelity", "classes"), ("copying",))
+STATIC = fault_info("static", "uniform noise", "fidelity", SHARES, True, "of the images")
+DROP = fault_info("drop", "dropped classes", "classes", SHARES, True, "of the classes")
+COPIES = fault_info("memoriser", "copies of training images", "copying", SHARES, True, "copied")
+METRIC = metric_info("score", "Score", "lower", ("fidelity", "classes"), ("copying",))
 Score = Callable[[float, int, int], float]
 """Of a share of bad images, a repetition and a number of images."""
 
@@ -94,7 +93,7 @@ def test_the_exact_share_of_bad_images_sees_from_the_first_level_on() -> None:
 
 
 def test_the_share_of_good_images_sees_as_well_and_as_high_is_better() -> None:
-    metric = MetricInfo("score", "Score", "higher", ("fidelity",), ())
+    metric = metric_info("score", "Score", "higher", ("fidelity",), ())
     row = judge_one(measure(lambda share, r, n: 1 - share), metric=metric)
     assert (row["verdict"], row["tau"], row["kept"]) == ("sees", 1, True)
 
@@ -162,13 +161,13 @@ def test_a_promise_is_kept_by_ignoring_what_a_metric_is_not_for() -> None:
     blind = measure(lambda share, r, n: 1.0, fault=COPIES)
     assert judge_one(blind, COPIES)["kept"] is True
     moved = measure(lambda share, r, n: share, fault=COPIES)
-    silent = MetricInfo("score", "Score", "lower", ("fidelity",), ())
+    silent = metric_info("score", "Score", "lower", ("fidelity",), ())
     row = judge_one(moved, COPIES, silent)
     assert (row["promise"], row["kept"]) == ("", False)
 
 
 def test_copies_of_infinite_quality_are_better_than_all_others() -> None:
-    metric = MetricInfo("psnr", "PSNR", "higher", ("fidelity",), ())
+    metric = metric_info("psnr", "PSNR", "higher", ("fidelity",), ())
     score: Score = lambda share, r, n: INF if share == 0 else 20 - share  # noqa: E731
     frame = measure(score, "psnr").assign(extractor="")
     row = judge_one(frame, metric=metric)
@@ -208,7 +207,7 @@ def test_nothing_measured_gives_no_verdicts() -> None:
 
 
 def test_rows_are_in_the_order_of_metrics_and_faults() -> None:
-    other = MetricInfo("another", "Other", "lower", ("fidelity",), ())
+    other = metric_info("another", "Other", "lower", ("fidelity",), ())
     frame = pd.concat(
         measure(lambda share, r, n: share, name, fault)
         for name in ("another", "score")
@@ -227,7 +226,7 @@ def test_a_verdict_does_not_depend_on_what_else_was_judged() -> None:
     edge = measure(noisy(lambda share: 2.2 * (share == 1.0), seed=3))
     alone = judge_one(edge)
     beside = pd.concat([measure(lambda share, r, n: share, "another"), edge])
-    other = MetricInfo("another", "Other", "lower", (), ())
+    other = metric_info("another", "Other", "lower", (), ())
     together = judge(beside, [STATIC], [other, METRIC]).iloc[1]
     pd.testing.assert_series_equal(alone, together, check_names=False)
 
@@ -259,7 +258,7 @@ def test_the_floor_holds_95_percent_of_further_sets() -> None:
     values, further = rng.normal(5, 2, (400, 20)), rng.normal(5, 2, 400)
     frame = simulate(np.zeros(400), 1, 20, 0)
     real = frame[frame["fault"] == ""].assign(value=values.ravel())
-    rows = floors(real, [MetricInfo(f"m{i}", "m", "lower", (), ()) for i in range(400)])
+    rows = floors(real, [metric_info(f"m{i}", "m", "lower", (), ()) for i in range(400)])
     held = (rows["low"] <= further) & (further <= rows["high"])
     assert 0.92 < held.mean() < 0.98
 
@@ -326,7 +325,7 @@ def mix_effects(cells: int) -> np.ndarray:
 
 def test_verdicts_repeat_over_ten_seeds_and_hardly_ever_contradict_each_other() -> None:
     effects = mix_effects(300)
-    metrics = [MetricInfo(f"m{i}", "m", "lower", (), ()) for i in range(len(effects))]
+    metrics = [metric_info(f"m{i}", "m", "lower", (), ()) for i in range(len(effects))]
     verdicts = np.array(
         [
             judge(simulate(effects, 8, 20, seed), [STATIC], metrics, seed)["verdict"]
@@ -342,6 +341,6 @@ def test_verdicts_repeat_over_ten_seeds_and_hardly_ever_contradict_each_other() 
 
 def test_hundreds_of_cells_are_judged_all_at_once() -> None:
     effects = mix_effects(600)
-    metrics = [MetricInfo(f"m{i}", "m", "lower", (), ()) for i in range(len(effects))]
+    metrics = [metric_info(f"m{i}", "m", "lower", (), ()) for i in range(len(effects))]
     frame = simulate(effects, 8, 20, 0)
     assert count_calls(lambda: judge(frame, [STATIC], metrics)) < 1_000_000
