@@ -65,12 +65,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     if count_processes() > 1 and os.environ["RANK"] != "0":
-        from benchmarks.execution.follower import follow
+        from benchmarks.execution.train_one import follow_rank_0
 
-        return follow()
+        return follow_rank_0()
     configure_output()
     try:
-        with interruptible(), team():
+        with interruptible(), join_processes():
             return obey(read_arguments(argv), argv)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
@@ -83,13 +83,13 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + (wish.number if isinstance(wish, Interrupted) else signal.SIGINT)
 
 
-def team() -> AbstractContextManager[None]:
-    """Lead the other processes of `torchrun`, where there are any."""
+def join_processes() -> AbstractContextManager[object]:
+    """Join the other processes of `torchrun`, where there are any; they end with this one."""
     if count_processes() == 1:
         return nullcontext()
-    from benchmarks.training.distributed import lead
+    from benchmarks.training.distributed import join
 
-    return lead()
+    return join()
 
 
 def obey(options: argparse.Namespace, argv: list[str]) -> int:
@@ -342,7 +342,7 @@ def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
     from benchmarks.core.tensors import as_tensor
     from benchmarks.core.threads import fixed_threads
     from benchmarks.evaluation.contract import ContractError
-    from benchmarks.execution.run_one import build_model, count_steps, take_smoke_step
+    from benchmarks.execution.train_one import build_model, count_steps, take_smoke_step
 
     train, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
     try:
@@ -463,7 +463,7 @@ def train_all(
     from benchmarks.analysis.notes import note_other_code
     from benchmarks.cli.display import Mode, make_display
     from benchmarks.execution.events import Planned
-    from benchmarks.execution.run_one import estimate_work
+    from benchmarks.execution.train_one import estimate_work
 
     finished, todo = choose_one(options.only, jobs) if options.only else sort_out(console, jobs)
     if changed := adopt_trainings(todo):
@@ -522,7 +522,8 @@ def share_training(
     """
     from benchmarks.execution.events import Finished
     from benchmarks.execution.resume import is_kept, reuse_training
-    from benchmarks.execution.run_one import Progress, describe_failure, unfinished, write_outcome
+    from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
+    from benchmarks.execution.train_one import Progress
 
     if job.afresh:  # the training has just been made afresh, by the first row
         shutil.rmtree(job.checkpoint, ignore_errors=True)

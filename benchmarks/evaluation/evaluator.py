@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,7 +36,6 @@ from benchmarks.evaluation.pictures import (
 from benchmarks.evaluation.reference import Reference
 from benchmarks.evaluation.scoring import FailedExtractor, make_score, score_each_image
 from benchmarks.records.schema import Score
-from benchmarks.training.distributed import WHOLE, Shards
 from benchmarks.training.loop import Diverged
 from metrics import METRICS, Extractor, Features, frechet_distance, mean_interval
 from models.base import GenerativeModel, map_batches
@@ -73,12 +71,23 @@ class Generated:
     pictures: dict[str, Rendered]
 
 
-class SampleBlock(NamedTuple):
-    """Some of the images that a model has generated, or what is wrong with them."""
+def load_run_data(data: DataSpec, paths: Paths) -> Dataset:
+    """Load the data of a run.
 
-    images: Tensor
-    finite: bool = True
-    fault: str | None = None
+    Raises:
+        BadInput: it is not what the run was planned with.
+    """
+    images = load_dataset(
+        data.name,
+        data_root=paths.data_root,
+        source=data.source,
+        image_size=data.image_size,
+        channels=data.channels,
+        download=False,
+    )
+    if images.fingerprint != data.fingerprint:
+        raise BadInput(f"the images of {data.name} have changed since the run was planned")
+    return images
 
 
 @lru_cache(maxsize=2)
@@ -92,16 +101,7 @@ def load_evaluator(
     further: tuple[str, ...] = (),
 ) -> "Evaluator":
     """Load the data and the extractors of a run, once a process."""
-    images = load_dataset(
-        data.name,
-        data_root=paths.data_root,
-        source=data.source,
-        image_size=data.image_size,
-        channels=data.channels,
-        download=False,
-    )
-    if images.fingerprint != data.fingerprint:
-        raise BadInput(f"the images of {data.name} have changed since the run was planned")
+    images = load_run_data(data, paths)
     built = load_extractor(extractor, images, paths, device)
     others = [load_further_extractor(name, images, paths, device) for name in further]
     return Evaluator(images, built, samples, reconstructions, paths.cache, others)
@@ -153,21 +153,16 @@ class Evaluator:
             return FailedExtractor(str(extractor), "test", error)
 
     @torch.no_grad()
-    def validate(
-        self, model: GenerativeModel, seed: int, shards: Shards = WHOLE
-    ) -> tuple[float, Tensor]:
+    def validate(self, model: GenerativeModel, seed: int) -> tuple[float, Tensor]:
         """Return a model's FID against the validation images, and the images that it is of.
 
-        Those are a quarter of the samples, at least 64 or as many as there are sources; in other
-        processes than the first they are its own alone. Sources are training sources: held-out ones
-        are for reported scores alone.
+        Those are a quarter of the samples, at least 64 or as many as there are sources. Sources are
+        training sources: held-out ones are for reported scores alone.
         """
         n = min(len(self.source_train), max(64, self.samples // 4))
-        if shards.leads:
-            self.complete(model, seed, self.train[:FINISH])
-        blocks = self.draw(model, n, seed, self.source_train, shards)
-        features = shards.summarise([self.extractor(block).features for block in blocks])
-        return frechet_distance(self.validation, features), shards.gather(blocks)
+        self.complete(model, seed, self.train[:FINISH])
+        images = self.draw(model, n, seed, self.source_train)
+        return frechet_distance(self.validation, self.extractor(images).features), images
 
     @torch.no_grad()
     def complete(self, model: GenerativeModel, seed: int, train: Tensor | None = None) -> None:
@@ -176,68 +171,35 @@ class Evaluator:
         model.finish(self.train if train is None else train, rng)
 
     @torch.no_grad()
-    def draw(
-        self, model: GenerativeModel, n: int, seed: int, source: Tensor, shards: Shards = WHOLE
-    ) -> list[Tensor]:
-        """Generate n images by a model, as uint8, in shards; return those of this process.
+    def draw(self, model: GenerativeModel, n: int, seed: int, source: Tensor) -> Tensor:
+        """Generate n images, as uint8, so many at a time that their floats fit into memory.
 
         Raises:
             Diverged: some pixel is not a number.
             ContractError: the images are of another form, or outside [0, 1].
         """
-        shards.share_model(model)
-        blocks = [self.draw_block(model, n, seed, source, shards, s) for s in shards.own]
-        if not shards.agree(all(block.finite for block in blocks)):
-            raise Diverged("the generated images are not finite")
-        fault = next((block.fault for block in blocks if block.fault), None)
-        if not shards.agree(fault is None):
-            # Of another process's images that one says what is wrong, see `Team.call`.
-            method = f"{type(model).__name__}.sample"
-            raise ContractError(fault) if fault else RuntimeError(f"{method}: see another process")
-        return [block.images for block in blocks]
-
-    def draw_block(
-        self,
-        model: GenerativeModel,
-        n: int,
-        seed: int,
-        source: Tensor,
-        shards: Shards,
-        shard: int,
-    ) -> SampleBlock:
-        """Generate one shard of n images, so many at a time that their floats fit into memory."""
-        rows = shards.rows(n, shard)
-        if shards.count > 1:  # for a model of the user's that draws from the global generator
-            torch.manual_seed(shards.seed(shard, seed, "draw"))
-        rng = torch.Generator(model.device).manual_seed(shards.seed(shard, seed, "sample"))
-        images = allocate_like(self.test, rows.stop - rows.start)
-        for part in cut_into_parts(len(images), model.shape):
-            own, count = source[rows][part], part.stop - part.start
-            starts = to_float(own.to(model.device)) if model.uses_source else None
+        rng = make_generator(seed, "sample", model.device)
+        images = allocate_like(self.test, n)
+        for part in cut_into_parts(n, model.shape):
+            count = part.stop - part.start
+            starts = to_float(source[part].to(model.device)) if model.uses_source else None
             made = model.sample(count, rng, starts)
-            fault = find_fault(made, f"{type(model).__name__}.sample", count, model.shape)
-            if fault:
-                return SampleBlock(images, is_finite(made), fault)
+            if fault := find_fault(made, f"{type(model).__name__}.sample", count, model.shape):
+                if not is_finite(made):
+                    raise Diverged("the generated images are not finite")
+                raise ContractError(fault)
             images[part] = quantize(made, images.dtype)
-        return SampleBlock(images)
+        return images
 
-    def make(
-        self, model: GenerativeModel, seed: int, shards: Shards = WHOLE
-    ) -> tuple[Tensor, Features]:
-        """Generate the samples that are scored, and their features: all in the first process."""
-        blocks = self.draw(model, self.samples, seed, self.source_test, shards)
-        parts = [self.extractor(block) for block in blocks]
-        features = shards.gather([part.features for part in parts])
-        logits = [part.logits for part in parts if part.logits is not None]
-        return shards.gather(blocks), Features(features, shards.gather(logits) if logits else None)
+    def make(self, model: GenerativeModel, seed: int) -> tuple[Tensor, Features]:
+        """Generate the samples that are scored, and compute their features."""
+        samples = self.draw(model, self.samples, seed, self.source_test)
+        return samples, self.extractor(samples)
 
     @torch.no_grad()
-    def generate(self, model: GenerativeModel, seed: int, shards: Shards = WHOLE) -> Generated:
-        """Generate and reconstruct, by a completed model, all that is scored or shown.
-
-        Samples are drawn by all processes, reconstructions by the first alone.
-        """
-        samples, features = self.make(model, seed, shards)
+    def generate(self, model: GenerativeModel, seed: int) -> Generated:
+        """Generate and reconstruct, by a completed model, all that is scored or shown."""
+        samples, features = self.make(model, seed)
         originals = to_float(self.originals.to(model.device))
         copies = reconstruct(model, originals, make_generator(seed, "reconstruct", model.device))
         pictures = {"samples": render_samples(samples, self.data.truth)}
@@ -309,12 +271,10 @@ class Evaluator:
         pair = to_float(self.originals), to_float(copies)
         return list(score_each_image("pairs", pair, len(copies), protocol))
 
-    def best_score(
-        self, model: GenerativeModel, seed: int, chosen_by: str, shards: Shards = WHOLE
-    ) -> Score:
+    def best_score(self, model: GenerativeModel, seed: int, chosen_by: str) -> Score:
         """Return the test FID of the best checkpoint by validation with some extractor."""
         self.complete(model, seed)
-        samples = self.make(model, seed, shards)
+        samples = self.make(model, seed)
         score = self.reference.score_features(*samples, model.generation, {"fid"})[0]
         note = f"the checkpoint was chosen by {chosen_by}"
         return score.model_copy(

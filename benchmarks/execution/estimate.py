@@ -29,7 +29,7 @@ from benchmarks.data import Dataset
 from benchmarks.evaluation.contract import reconstruct
 from benchmarks.evaluation.evaluator import FINISH
 from benchmarks.execution.plan import outline
-from benchmarks.execution.run_one import build_model, count_steps, resident
+from benchmarks.execution.train_one import build_model, count_steps, resident
 from benchmarks.training.flops import (
     Deadline,
     Enough,

@@ -9,9 +9,9 @@ from benchmarks.core.processes import Death, Pool, count_cores
 from benchmarks.core.signals import Interrupted, check_interrupted
 from benchmarks.execution.events import Drawn, Emit, Event, Finished, Noticed
 from benchmarks.execution.job import Job
-from benchmarks.execution.run_one import FULL, Progress, run, unfinished, write_outcome
+from benchmarks.execution.run_one import FULL, run, unfinished, write_outcome
+from benchmarks.execution.train_one import Progress
 from benchmarks.records.schema import Picture, Record
-from benchmarks.training.distributed import check_team
 
 SHARE = 1.25 * 2**30
 """Bytes of memory that a run of small images takes at most, its process included."""
@@ -70,7 +70,6 @@ def run_inline(jobs: list[Job], emit: Emit) -> list[Record]:
         records.append(run(job, emit))
         emit(Finished(job.spec.name, records[-1]))
         check_disk(job, records[-1])
-        check_team()
         check_interrupted()  # a signal that came in an uninterruptible block which failed
     return records
 

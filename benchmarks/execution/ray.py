@@ -47,7 +47,8 @@ from benchmarks.execution.events import (
 )
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
-from benchmarks.execution.run_one import FULL, Progress, run, unfinished, write_outcome
+from benchmarks.execution.run_one import FULL, run, unfinished, write_outcome
+from benchmarks.execution.train_one import Progress
 from benchmarks.records.schema import InsidePath, Picture, Record
 
 MEMORY = int(SHARE)

@@ -26,7 +26,7 @@ from benchmarks.data import load_dataset
 from benchmarks.evaluation.evaluator import load_evaluator
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
-from benchmarks.execution.run_one import Progress, train_model
+from benchmarks.execution.train_one import Progress, train_model
 from benchmarks.run import prepare
 
 SCHEDULES = ("constant", "constant_linear", "linear", "cosine")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.analysis.lookup import find_route, name_training, read_traits
-from benchmarks.execution.run_one import describe_model
+from benchmarks.execution.train_one import describe_model
 from benchmarks.records.schema import ModelTraits, Record
 from benchmarks.records.store import read_suite
 from models.autoencoder import Autoencoder

@@ -31,7 +31,7 @@ from benchmarks.execution.estimate import (
     time_scoring,
 )
 from benchmarks.execution.plan import plan_runs
-from benchmarks.execution.run_one import build_model
+from benchmarks.execution.train_one import build_model
 from benchmarks.training.flops import count_training_flops
 from benchmarks.training.loop import TrainingConfig, TrainingState, train
 

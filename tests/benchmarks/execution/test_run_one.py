@@ -24,7 +24,7 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import quantize
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.evaluation.evaluator import Evaluator, load_evaluator
-from benchmarks.execution import run_one
+from benchmarks.execution import run_one, train_one
 from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
@@ -36,8 +36,9 @@ from benchmarks.execution.resume import (
     is_kept,
     reuse_training,
 )
-from benchmarks.execution.run_one import build_model, calibrate, run
+from benchmarks.execution.run_one import calibrate, run
 from benchmarks.execution.smoke import smoke_step
+from benchmarks.execution.train_one import build_model
 from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
 from benchmarks.training.checkpoint import load_tensors, save_tensors
@@ -427,10 +428,10 @@ def test_a_run_is_the_same_bytes_with_and_without_a_smoke_step(
         files = ("samples.npz", "checkpoint/model.safetensors", "checkpoint/best.safetensors")
         return [(job.folder / file).read_bytes() for file in files]
 
-    monkeypatch.setattr(run_one, "_tried", {})
+    monkeypatch.setattr(train_one, "_tried", {})
     with_it = outcome("a")
-    assert run_one._tried
-    monkeypatch.setattr(run_one, "take_smoke_step", lambda *_: Costs())
+    assert train_one._tried
+    monkeypatch.setattr(train_one, "take_smoke_step", lambda *_: Costs())
     assert outcome("b") == with_it
 
 
@@ -443,7 +444,7 @@ def test_a_contender_is_tried_out_once_for_all_its_seeds(
         tried.append(type(model).__name__)
         return smoke_step(model, *arguments)
 
-    monkeypatch.setattr(run_one, "_tried", {})
+    monkeypatch.setattr(train_one, "_tried", {})
     monkeypatch.setattr(run_one, "smoke_step", note)
     records = [run(job, silent) for job in plan("vae", "Average", seeds=2)]
     assert tried == ["VAE", "Average"]

@@ -1,0 +1,318 @@
+"""Training of one run: from its spec, or its state on disk, to its weights on disk."""
+
+import signal
+import sys
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from benchmarks.config.registry import load_model
+from benchmarks.config.spec import RunSpec
+from benchmarks.core.errors import FAILURES, BadInput
+from benchmarks.core.files import write_atomically
+from benchmarks.core.seeds import derive_seed
+from benchmarks.core.signals import SIGNALS, uninterruptible
+from benchmarks.core.tensors import as_tensor
+from benchmarks.core.threads import fixed_threads
+from benchmarks.data import Truth
+from benchmarks.evaluation.evaluator import Evaluator, load_run_data
+from benchmarks.evaluation.pictures import extend_tiles, render_film_row, render_samples
+from benchmarks.execution.events import Advanced, Drawn, Emit, Saved, Started
+from benchmarks.execution.job import Job
+from benchmarks.execution.plan import model_version
+from benchmarks.execution.resume import (
+    FILM,
+    RunCheckpointer,
+    find_state,
+    quarantine,
+    save_training,
+)
+from benchmarks.execution.smoke import smoke_step
+from benchmarks.records.environment import read_environment
+from benchmarks.records.schema import Costs, ModelTraits, Picture, TrainedRecord, Training
+from benchmarks.training.distributed import FailedAlone, RankLost, World, current_world, join
+from benchmarks.training.flops import count_training_flops, read_peak_memory, reset_peak_memory
+from benchmarks.training.loop import (
+    StateMismatch,
+    Trained,
+    TrainingConfig,
+    TrainingState,
+    evenly_spaced,
+    snapshot,
+    train,
+)
+from models.base import GenerativeModel
+
+FRAMES = 20
+"""Validations, at most, of which the film of a training shows what was generated."""
+
+
+@dataclass
+class Progress:
+    """What is known of a run so far, for its record should it fail."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    model: ModelTraits | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A trained model before `finish`: its last and best EMA weights, and its training's record."""
+
+    known: TrainedRecord
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+def train_model(job: Job, evaluator: Evaluator, emit: Emit, progress: Progress) -> Weights:
+    """Train a model from its state on disk, or from its beginning, and save its weights.
+
+    Raises:
+        Diverged, ContractError: the model does; or whatever it raises itself.
+        RankLost: another process of `torchrun` has ended, or is out of step.
+    """
+    state = find_state(job, emit)
+    try:
+        return train_from(state, job, evaluator, emit, progress)
+    except StateMismatch as error:
+        quarantine(job, emit, f"the checkpoint is another model's: {error}", "state.safetensors")
+        return train_from(None, job, evaluator, emit, progress)
+
+
+def train_from(
+    state: TrainingState | None, job: Job, evaluator: Evaluator, emit: Emit, progress: Progress
+) -> Weights:
+    """Train a model from a state, and save its weights."""
+    spec, device, world = job.spec, torch.device(job.spec.device), current_world.get()
+    torch.manual_seed(derive_seed(job.seed, "weights"))
+    model = build_model(spec.training, evaluator.data.shape).to(device)
+    progress.model = describe_model(model)
+    costs = take_smoke_step(model, spec, evaluator.train, evaluator.source_train)
+    config = make_training_config(job, model)
+    seen = config.batch * count_updates(model)
+    checkpointer = RunCheckpointer(job, emit, state)
+
+    def evaluate(average: GenerativeModel) -> float:
+        score, images = evaluator.validate(average, derive_seed(job.seed, "validation"))
+        write_progress(job, config, progress, checkpointer, images, evaluator.data.truth)
+        emit(Drawn(spec.name, dict(progress.pictures)))
+        return score
+
+    emit(Started(spec.name, config.steps, state.step if state else 0))
+    reset_peak_memory(device)
+    # What has been trained is written before an interruption ends this.
+    with uninterruptible():
+        with world.in_step():
+            world.broadcast(job)
+            trained = train(
+                model,
+                resident(evaluator.train, device),
+                resident(evaluator.source_train, device),
+                config,
+                evaluate=evaluate,
+                report=lambda step, losses: emit(Advanced(spec.name, step, step * seen, losses)),
+                history=progress.history,
+                state=state,
+                checkpointer=checkpointer,
+                world=world,
+            )
+        costs.peak_memory_mb = max(checkpointer.peak_memory_mb, read_peak_memory(device))
+        known = describe_training(spec, config, costs, trained, checkpointer)
+        last = snapshot(trained.model)
+        save_training(job, known, {"model": last, "best": trained.best, "unaveraged": trained.last})
+        emit(Saved(spec.name, config.steps))
+    return Weights(known, last, trained.best)
+
+
+def follow_rank_0() -> int:
+    """Train along with rank 0 of `torchrun`, which alone decides, writes, scores and prints.
+
+    Returns:
+        The exit code: 1 where this process alone has failed.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # rank 0 stops in good order, and this one with it
+    try:
+        with join() as world:
+            while (job := world.broadcast(None)) is not None:
+                train_along(job, world)
+    except FailedAlone as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except RankLost:
+        return 0  # the lost one says what there is to say
+    except ConnectionError:
+        return 1
+    return 0
+
+
+def train_along(job: Job, world: World) -> None:
+    """Train on this rank's part of every batch; rank 0 sends the weights and keeps the outcome."""
+    spec, device = job.spec, torch.device(job.spec.device)
+    try:
+        with fixed_threads(spec.threads), world.in_step():
+            data = load_run_data(spec.data, job.place)
+            model = build_model(spec.training, data.shape).to(device)
+            images, sources = (
+                resident(as_tensor(split.images), device)
+                for split in (data.train, data.source_train)
+            )
+            train(
+                model,
+                images,
+                sources,
+                make_training_config(job, model),
+                evaluate=lambda _: 0.0,  # rank 0 does
+                report=lambda *_: None,
+                world=world,
+            )
+    except RankLost:
+        raise
+    except FAILURES:
+        return  # all ranks have failed alike, which rank 0 records
+
+
+def write_progress(
+    job: Job,
+    config: TrainingConfig,
+    progress: Progress,
+    checkpointer: RunCheckpointer,
+    images: Tensor,
+    truth: Truth | None,
+) -> None:
+    """Write a picture of what a model generates now, and one of how that has evolved."""
+    picture, content = render_samples(images, truth)
+    write_atomically(job.folder / picture.file, content)
+    progress.pictures["samples"] = picture
+    *earlier, now = progress.history
+    number = 1 + sum("validation_fid" in row for row in earlier)
+    if number in evenly_spaced(min(config.evaluations, config.steps), FRAMES):
+        row, film = render_film_row(images, truth), checkpointer.film
+        rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
+        write_atomically(job.folder / FILM, content)
+        seen = [*(film.seen if film else ()), int(now["images"])][-rows:]
+        checkpointer.film = Picture(file=FILM, rows=rows, columns=len(row), seen=seen)
+    if checkpointer.film:
+        progress.pictures["evolution"] = checkpointer.film
+
+
+def describe_training(
+    spec: RunSpec,
+    config: TrainingConfig,
+    costs: Costs,
+    trained: Trained,
+    checkpointer: RunCheckpointer,
+) -> TrainedRecord:
+    """Return the record that is kept beside a trained model's weights."""
+    images = int(trained.history[-1]["images"])
+    costs.train_seconds = trained.seconds
+    costs.images_per_second = images / trained.seconds
+    return TrainedRecord(
+        key=spec.training_key,
+        training=Training(
+            steps=config.steps,
+            batch=config.batch,
+            images=images,
+            best_step=trained.best_step,
+            validation=spec.sampler.validation if spec.sampler else {},
+        ),
+        costs=costs,
+        history=[dict[str, float | None](row) for row in trained.history],
+        chosen_by=spec.extractor,
+        environment=read_environment(gpu_name(spec)),
+        pictures={"evolution": checkpointer.film} if checkpointer.film else {},
+        code=checkpointer.code,
+    )
+
+
+def make_training_config(job: Job, model: GenerativeModel) -> TrainingConfig:
+    """Return how long, and on what, a job's model is trained."""
+    return TrainingConfig(
+        steps=count_steps(job.spec, model),
+        batch=job.spec.batch,
+        seed=derive_seed(job.seed, "training"),
+        evaluations=job.spec.evaluations,
+        precision=job.spec.precision,
+        compile=job.spec.compile,
+    )
+
+
+def describe_model(model: GenerativeModel) -> ModelTraits:
+    """Return a model's traits: all that reports say of it follows from them."""
+    reconstructs = type(model).reconstruct is not GenerativeModel.reconstruct
+    return ModelTraits(
+        uses_source=model.uses_source,
+        code_size=model.code_size,
+        reconstruction=model.reconstruction if reconstructs else None,
+        tuned=count_tuned(model),
+        note=model.caveat,
+    )
+
+
+def count_tuned(model: GenerativeModel) -> int:
+    """Count the hyper-parameters that are not at their defaults, those of sampling left out."""
+    fields = type(model.config).model_fields
+    return sum(
+        getattr(model.config, name) != about.get_default(call_default_factory=True)
+        for name, about in fields.items()
+        if not (isinstance(extra := about.json_schema_extra, dict) and extra.get("sampling"))
+    )
+
+
+def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
+    """Build a spec's model with its initial weights.
+
+    Raises:
+        BadInput: its code is not what the run was planned with.
+    """
+    kind = load_model(spec.model)
+    if model_version(spec.model, kind) != spec.model_version:
+        raise BadInput(f"the code of {spec.model} has changed since the run was planned")
+    return kind(kind.Config.model_validate(spec.settings), shape)
+
+
+def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
+    """Count the steps in which the player with the most updates sees the budget of images."""
+    return max(1, spec.images // (spec.batch * count_updates(model)))
+
+
+def estimate_work(spec: RunSpec, shape: tuple[int, int, int]) -> int:
+    """Count the operations of a run's training, to start the longest first; 0 where it fails."""
+    try:
+        model = build_model(spec, shape)
+        return count_training_flops(model, spec.batch) * count_steps(spec, model)
+    except FAILURES:
+        return 0
+
+
+def count_updates(model: GenerativeModel) -> int:
+    """Return the updates a training step of the player with the most."""
+    return max(player.updates for player in model.players())
+
+
+_tried: dict[str, Costs] = {}
+"""The costs that smoke steps in this process have measured, by training and settings."""
+
+
+def take_smoke_step(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
+    """Measure a model by a smoke step before it is trained, once for all seeds of a contender.
+
+    Raises:
+        ContractError: it returns what it must not; or whatever the model itself raises.
+    """
+    key = f"{spec.model_copy(update={'seed': 0}).training_key} {model.config}"
+    if key not in _tried:
+        _tried[key] = smoke_step(model, spec.batch, train, source)
+    return _tried[key].model_copy()
+
+
+def resident(images: Tensor, device: torch.device) -> Tensor:
+    """Return images where batches are drawn from: on the GPU if they take up to 8 GiB."""
+    return images.to(device) if device.type == "cuda" and images.nbytes < 8 * 2**30 else images
+
+
+def gpu_name(spec: RunSpec) -> str | None:
+    """Return the name of the GPU that a run uses; None for the CPU."""
+    return torch.cuda.get_device_name(spec.device) if spec.device.startswith("cuda") else None

@@ -1,0 +1,103 @@
+"""A player's optimizer: Adam by the schedule, on gradients averaged over the processes."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.training.distributed import World
+from models.base import Player, Step
+
+
+class PlayerOptimizer:
+    """A player, the optimizer of the player's parameters, and the mean of their loss so far.
+
+    Args:
+        player: whose loss is minimised.
+        clip: the largest norm of the gradient; None for any.
+        precision: of the loss: "float32", or "bfloat16" under autocast.
+        world: the processes over whose parts of a batch the gradient is averaged.
+    """
+
+    def __init__(self, player: Player, clip: float | None, precision: str, world: World) -> None:
+        self.player, self.clip, self.precision, self.world = player, clip, precision, world
+        settings = player.optimizer
+        # Fused Adam takes parameters to lie densely in memory, which views may not.
+        dense = all(torch.empty_like(p).stride() == p.stride() for p in player.parameters)
+        self.adam = torch.optim.Adam(
+            player.parameters, lr=settings.lr, betas=settings.betas, fused=dense
+        )
+        self.total = torch.zeros((), device=player.parameters[0].device)
+        self.updates = 0
+
+    def set_rate(self, factor: float) -> None:
+        """Set the learning rate to the player's own times a factor."""
+        self.adam.param_groups[0]["lr"] = self.player.optimizer.lr * factor
+
+    def update(self, step: Step) -> None:
+        """Take one step down the player's loss."""
+        parameters = [p for p in self.player.parameters if p.requires_grad]
+        with torch.autocast(
+            step.images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        ):
+            loss = self.player.loss(step)
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        used = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
+        *gradients, loss = self.world.mean([*(g for _, g in used), loss.detach().float()])
+        self.adam.zero_grad()
+        for (p, _), gradient in zip(used, gradients, strict=True):
+            p.grad = in_layout_of(p, gradient)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_([p for p, _ in used], self.clip)
+        self.adam.step()
+        self.total += loss
+        self.updates += 1
+
+    def pop_mean_loss(self) -> float:
+        """Return the mean loss since the last call."""
+        mean = self.total.item() / max(1, self.updates)
+        self.total.zero_()
+        self.updates = 0
+        return mean
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return Adam's moments, a tensor for each parameter and kind."""
+        return {
+            f"{self.player.name}.{number}.{kind}": value
+            for number, p in enumerate(self.player.parameters)
+            for kind, value in self.adam.state[p].items()
+        }
+
+    def load_state_dict(self, moments: dict[str, Tensor]) -> None:
+        """Load moments of `state_dict`; a parameter without gradients has none.
+
+        Raises:
+            ValueError: one is of another shape than its parameter.
+        """
+        for number, p in enumerate(self.player.parameters):
+            for kind, value in select(moments, f"{self.player.name}.{number}.").items():
+                like = value.new_empty(()) if kind == "step" else p
+                if value.shape != like.shape:
+                    raise ValueError(f"{kind} of shape {[*value.shape]}, not {[*like.shape]}")
+                self.adam.state[p][kind] = in_layout_of(like, value.to(p.device))
+
+
+def in_layout_of(p: Tensor, values: Tensor) -> Tensor:
+    """Return `values` with the strides of `p`, which fused Adam on CPUs takes them to have."""
+    return values if values.stride() == p.stride() else torch.empty_like(p).copy_(values)
+
+
+def select(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def schedule_factor(name: str, progress: float) -> float:
+    """Return the factor of the learning rate at `progress` in [0, 1] of training."""
+    if name == "linear":
+        return 1 - progress
+    if name == "constant_linear":
+        return min(1.0, 2 - 2 * progress)
+    if name == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return 1.0
