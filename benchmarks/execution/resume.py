@@ -1,4 +1,4 @@
-"""What an earlier training has left on disk, and how a run goes on from it."""
+"""The files of earlier runs and trainings, and what a run resumes or reuses of them."""
 
 import os
 import shutil
@@ -25,19 +25,19 @@ from benchmarks.training.flops import read_peak_memory
 from benchmarks.training.loop import TrainingState
 from metrics import METRICS
 
-WEIGHTS = ("model", "best", "unaveraged")
-"""The files of weights that a trained model leaves."""
+WEIGHTS = ("model.safetensors", "best.safetensors", "unaveraged.safetensors")
+"""The files of weights of a trained model."""
 
 FILM = "evolution.png"
-"""The picture of what training has come to from one validation to the next."""
+"""The picture of what a model generates from one validation to the next."""
 
-ASIDE = "set aside as *.damaged, and done again"
+QUARANTINED = "quarantined as *.damaged, and computed again"
 FINISHED = ("ok", "collapsed", "diverged")
-"""What a run that is done again would come to again."""
+"""The outcomes that running again would repeat."""
 
 
 def find_finished(job: Job) -> Record | None:
-    """Give the record of an earlier run of the same spec, if one has come to its end.
+    """Return the record of an earlier run of the same spec, if one has finished.
 
     One that has diverged would do so again; one that has failed may not.
     """
@@ -54,7 +54,7 @@ def find_finished(job: Job) -> Record | None:
 
 
 def quarantine_damaged(path: Path, read: Callable[[Path], object]) -> str | None:
-    """Rename a file that cannot be read, so that it is made again; give the line that says so.
+    """Rename a file that cannot be read, so that it is written anew; return a line on it.
 
     Args:
         path: `record.json` or `suite.json`, which may be missing.
@@ -66,17 +66,17 @@ def quarantine_damaged(path: Path, read: Callable[[Path], object]) -> str | None
         read(path.parent)
     except BadInput as error:
         path.replace(path.with_name(f"{path.name}.damaged"))
-        return f"{error}; {ASIDE}"
+        return f"{error}; {QUARANTINED}"
     return None
 
 
 def find_missing(record: Record) -> list[str]:
-    """List the metrics that a run has not been scored by because they came later."""
+    """List the metrics that are newer than a run's scores."""
     return sorted(METRICS.keys() - set(record.metrics)) if record.scores else []
 
 
 def find_lost(job: Job, record: Record) -> list[str]:
-    """List the files that a finished run has written and that are not there any more."""
+    """List the files of a finished run that are missing."""
     files = [picture.file for picture in record.pictures.values()]
     if record.family != CALIBRATION and files:
         files.append("history.csv")
@@ -86,21 +86,21 @@ def find_lost(job: Job, record: Record) -> list[str]:
 
 
 def is_kept(job: Job) -> bool:
-    """Tell whether a run's trained model is still there to be scored."""
+    """Return whether a run's trained model is still there to be scored."""
     return find_key(job.checkpoint / "training.json") == job.spec.training_key and all(
-        (job.checkpoint / weights_file(name)).exists() for name in WEIGHTS
+        (job.checkpoint / file).exists() for file in WEIGHTS
     )
 
 
 def is_begun(job: Job, folder: Path | None = None) -> bool:
-    """Tell whether the training of a run, its own or in another's folder, has been begun."""
+    """Return whether the training of a run has begun, in its own folder or another."""
     checkpoint = (folder or job.folder) / "checkpoint"
     names = ("training.json", "state.safetensors")
     return any(find_key(checkpoint / name) == job.spec.training_key for name in names)
 
 
 def is_done(job: Job, folder: Path) -> bool:
-    """Tell whether a folder has the finished record of a run, whatever its extractor's hash is.
+    """Return whether a folder has the finished record of a run, whatever its extractor's hash.
 
     A plan knows the extractor's name alone.
     """
@@ -115,7 +115,7 @@ def is_done(job: Job, folder: Path) -> bool:
 
 
 def has_other_code(job: Job, folder: Path) -> bool:
-    """Tell whether a folder's run differs from a job by the code of its model, and its defaults."""
+    """Return whether a folder's run differs from a job by its model's code, and its defaults."""
     try:
         spec = RunSpec.model_validate(read_record(folder).spec)
     except (BadInput, ValidationError):
@@ -134,7 +134,7 @@ def list_folders(folder: Path) -> dict[str, list[Path]]:
 
 
 def find_key(path: Path) -> str | None:
-    """Tell which training a file says it is of; None where it says nothing."""
+    """Return the key of the training that a file is of; None where it names none."""
     if path.suffix != ".json":
         return read_about(path).get("key")
     try:
@@ -144,9 +144,12 @@ def find_key(path: Path) -> str | None:
 
 
 def reuse_training(job: Job, others: list[Path]) -> bool:
-    """Take over the training of a run in one of the folders `others`, if it is the same training.
+    """Reuse the training, finished or not, of a run in one of the folders `others`.
 
     The files are shared by links where the disk allows it; none is ever written in place.
+
+    Returns:
+        Whether one of them has the same training.
     """
     for name in ("training.json", "state.safetensors"):
         for folder in others:
@@ -154,8 +157,7 @@ def reuse_training(job: Job, others: list[Path]) -> bool:
                 if folder == job.folder:
                     return True
                 job.checkpoint.mkdir(parents=True, exist_ok=True)
-                files = [f"{kind}.safetensors" for kind in WEIGHTS] if name[0] == "t" else []
-                for file in (*files, name):
+                for file in (*(WEIGHTS if name == "training.json" else ()), name):
                     link(folder / "checkpoint" / file, job.checkpoint / file)
                 if (folder / FILM).exists():
                     link(folder / FILM, job.folder / FILM)
@@ -164,7 +166,7 @@ def reuse_training(job: Job, others: list[Path]) -> bool:
 
 
 def link(source: Path, target: Path) -> None:
-    """Let `target` be the same file as `source`, or a copy of it."""
+    """Make `target` the same file as `source`, or a copy of it."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
@@ -173,12 +175,12 @@ def link(source: Path, target: Path) -> None:
 
 
 def find_trained(
-    job: Job, tell: Emit
+    job: Job, emit: Emit
 ) -> tuple[TrainedRecord, dict[str, Tensor], dict[str, Tensor]] | None:
-    """Read what a finished training has left, if it was this one and nothing of it is damaged.
+    """Read a finished training of the job's key, unless a file of it is damaged.
 
     Returns:
-        What is known of it, and the weights `model` and `best`.
+        Its record, and the weights `model` and `best`.
     """
     if not (job.checkpoint / "training.json").exists():
         return None
@@ -186,64 +188,59 @@ def find_trained(
         known = read_sealed(job.checkpoint / "training.json", TrainedRecord)
         if known.key != job.spec.training_key:
             return None
-        last, best, _ = (load_weights(job, name) for name in WEIGHTS)
+        last, best, _ = (load_weights(job, file) for file in WEIGHTS)
     except (BadInput, Damaged, OSError) as error:
-        quarantine(job, tell, one_line(error), "training.json", *map(weights_file, WEIGHTS))
+        quarantine(job, emit, one_line(error), "training.json", *WEIGHTS)
         return None
     return known, last, best
 
 
-def load_weights(job: Job, name: str) -> dict[str, Tensor]:
+def load_weights(job: Job, file: str) -> dict[str, Tensor]:
     """Read weights of the job's own training.
 
     Raises:
         Damaged: they are another's, or the file is cut short or altered.
     """
-    path = job.checkpoint / weights_file(name)
+    path = job.checkpoint / file
     tensors, about = load_all(path)
     if about.get("key") != job.spec.training_key:
         raise Damaged(f"{path} is of another training")
     return tensors
 
 
-def weights_file(name: str) -> str:
-    """Give the name of a file of weights."""
-    return f"{name}.safetensors"
-
-
-def find_state(job: Job, tell: Emit) -> TrainingState | None:
-    """Read where an earlier training was interrupted, if it was this one."""
+def find_state(job: Job, emit: Emit) -> TrainingState | None:
+    """Read the state of an interrupted training of the job's key."""
     path = job.checkpoint / "state.safetensors"
     try:
         tensors, about = load_all(path)
     except FileNotFoundError:
         return None
     except (Damaged, OSError) as error:
-        quarantine(job, tell, one_line(error), path.name)
+        quarantine(job, emit, one_line(error), path.name)
         return None
     known = about.pop("key", None) == job.spec.training_key
     return TrainingState(about.pop("step"), tensors, about) if known else None
 
 
-def quarantine(job: Job, tell: Emit, why: str, *files: str) -> None:
-    """Rename files that cannot be used, and say so; what they were to save is done again."""
+def quarantine(job: Job, emit: Emit, why: str, *files: str) -> None:
+    """Rename files that cannot be used, and emit a notice; their content is computed again."""
     for file in files:
         path = job.checkpoint / file
         with suppress(FileNotFoundError):
             path.replace(path.with_name(f"{file}.damaged"))
-    tell(Noticed(job.spec.name, f"{why}; {ASIDE}"))
+    emit(Noticed(job.spec.name, f"{why}; {QUARANTINED}"))
 
 
 class RunCheckpointer:
-    """Writes down the state of a run's training every so often, and before it is interrupted.
+    """Saves the state of a run's training at intervals, and before it is interrupted.
 
     Attributes:
-        film: the picture of the training as far as it has come.
-        code: of the model when the training began, as in `Record`.
+        film: the picture of the training so far.
+        code: the hash of the model's code when the training began, as in `Record`.
     """
 
-    def __init__(self, job: Job, tell: Emit, state: TrainingState | None) -> None:
-        self.job, self.tell = job, tell
+    def __init__(self, job: Job, emit: Emit, state: TrainingState | None) -> None:
+        self.job, self.emit = job, emit
         self.last = time.monotonic()
         earlier: Any = state.about if state else {}
         self.peak_memory_mb = float(earlier.get("peak_memory_mb", 0))
@@ -252,11 +249,11 @@ class RunCheckpointer:
         self.code = earlier.get("code") if state else hash_model(job.spec.model)
 
     def due(self) -> bool:
-        """Tell whether it is time, or somebody wants the process to end."""
+        """Return whether it is time, or an interruption is requested."""
         return interrupt_requested() or time.monotonic() - self.last >= self.job.checkpoint_seconds
 
     def save(self, state: TrainingState) -> None:
-        """Write the state down; then make way for whoever wants the process to end."""
+        """Write the state; then raise an interruption that is requested."""
         peak = read_peak_memory(torch.device(self.job.spec.device))
         self.peak_memory_mb = max(self.peak_memory_mb, peak)
         about: dict[str, Any] = state.about | {
@@ -267,14 +264,14 @@ class RunCheckpointer:
             "code": self.code,
         }
         save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
-        self.tell(Saved(self.job.spec.name, state.step))
+        self.emit(Saved(self.job.spec.name, state.step))
         check_interrupted()
         self.last = time.monotonic()
 
 
 def save_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
-    """Write a trained model's weights, then what is known of it; no state is needed any more."""
+    """Write a trained model's weights, then its record; the state is not needed any more."""
     for name, tensors in weights.items():
-        save_tensors(job.checkpoint / weights_file(name), tensors, {"key": known.key})
+        save_tensors(job.checkpoint / f"{name}.safetensors", tensors, {"key": known.key})
     write_sealed(job.checkpoint / "training.json", known)
     (job.checkpoint / "state.safetensors").unlink(missing_ok=True)

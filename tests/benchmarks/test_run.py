@@ -469,7 +469,7 @@ def test_a_damaged_record_is_set_aside_and_scored_again(
     capsys.readouterr()
     assert main(arguments) == 0
     out, error = capsys.readouterr()
-    index, line = (line for line in out.splitlines() if "set aside as *.damaged" in line)
+    index, line = (line for line in out.splitlines() if "quarantined as *.damaged" in line)
     assert "suite.json is damaged" in index
     assert "record.json is damaged" in line
     assert "trained already, scoring it" in out

@@ -237,7 +237,7 @@ def raise_a_bug(*_: object) -> None:
 
 @pytest.mark.parametrize("file", ["model", "best", "unaveraged"])
 @pytest.mark.parametrize("how", ["cut short", "altered", "missing", "of another training"])
-def test_damaged_weights_are_set_aside_and_trained_again(plan: Plan, file: str, how: str) -> None:
+def test_damaged_weights_are_quarantined_and_trained_again(plan: Plan, file: str, how: str) -> None:
     (job,) = plan("Average")
     trained = run(job, silent)
     path = job.checkpoint / f"{file}.safetensors"
@@ -246,7 +246,7 @@ def test_damaged_weights_are_set_aside_and_trained_again(plan: Plan, file: str, 
     again = run(job, told.append)
     assert (again.status, again.scores) == ("ok", trained.scores)
     (notice,) = (m.text for m in told if isinstance(m, Noticed))
-    assert "set aside" in notice
+    assert "quarantined" in notice
     assert "\n" not in notice
     assert path.with_name(f"{path.name}.damaged").exists() == (how != "missing")
     assert is_kept(job)
@@ -307,7 +307,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(plan: Plan, name: str)
 
 
 @pytest.mark.parametrize("how", ["cut short", "altered"])
-def test_a_damaged_checkpoint_is_set_aside_and_training_begins_anew(plan: Plan, how: str) -> None:
+def test_a_damaged_checkpoint_is_quarantined_and_training_begins_anew(plan: Plan, how: str) -> None:
     (job,) = plan("Average")
     kill_after(job, 4)
     damage(job.checkpoint / "state.safetensors", how)
