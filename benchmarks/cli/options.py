@@ -126,7 +126,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", default="auto", choices=PRECISIONS, help=PRECISION)
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
-    add("--shards", type=whole, metavar="N", help="equal parts of a batch; see the README")
+    add("--shards", type=whole, metavar="N", help="equal parts of a batch, each computed by a process of torchrun")
     add("--engine", default="local", choices=("inline", "local", "ray"), help="see the README")
     add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores and memory)")
     add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")
@@ -243,10 +243,10 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
     Raises:
         BadInput: naming what would be right.
     """
-    if suite.shards % count_processes():
+    if suite.shards != count_processes():
         raise BadInput(
-            f"{place}: shards: {suite.shards} cannot be shared out evenly among the "
-            f"{count_processes()} processes of torchrun; choose a multiple of their number"
+            f"{place}: shards: {suite.shards} takes as many processes, not {count_processes()}: "
+            f"torchrun --nproc-per-node {suite.shards} -m benchmarks.run {choose_suite(options)}"
         )
     if options.address and options.engine != "ray":
         raise BadInput(f"--address: the engine is {options.engine!r}; add --engine ray")

@@ -1,4 +1,4 @@
-"""Shards of a batch, by one process and by the two that torchrun starts."""
+"""Trainings by the processes that torchrun starts: each computes its part of every batch."""
 
 import os
 import signal
@@ -8,23 +8,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
-from pandas.testing import assert_frame_equal
-from torch import Tensor, nn
 
 from benchmarks import run
 from benchmarks.cli.options import read_arguments
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
+from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record
-from benchmarks.training import distributed
-from benchmarks.training.checkpoint import read_about
-from benchmarks.training.distributed import Shards
-from benchmarks.training.loop import TrainingConfig, train
-from metrics import Moments
-from models.base import Adam, GenerativeModel, Player, Step
+from benchmarks.training.checkpoint import load_tensors, read_about
+from benchmarks.training.distributed import ALONE, World
 
 SUITE = """
 dataset = "digits"
@@ -37,15 +31,9 @@ evaluations = 2
 extractor = "random"
 
 [contenders.gan]
-inversion_steps = 5
-
-[contenders.dcgan]
-model = "gan"
 backbone = "conv"
 width = 8
 inversion_steps = 5
-
-[contenders.autoencoder]
 
 [contenders.vae]
 
@@ -54,13 +42,29 @@ width = 8
 critic_width = 8
 """
 
-FAILING = """
-import os
+MODELS = """
+from torch import nn
 
+from models.base import Adam, GenerativeModel, Player, map_batches
 from models.vae import VAE
 
 
-class Everywhere(VAE):
+class Exact(GenerativeModel):
+    def __init__(self, config, shape):
+        super().__init__(config, shape)
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Unflatten(1, shape))
+
+    def players(self):
+        return [Player("exact", list(self.parameters()), self.error, Adam(0.01))]
+
+    def error(self, play):
+        return (self.net(play.images) - play.images).square().mean()
+
+    def sample(self, n, rng, source=None):
+        return self.net(torch.rand(n, *self.shape, generator=rng)).sigmoid()
+
+
+class Failing(VAE):
     def negative_elbo(self, play):
         if play.step == 2:
             raise KeyError("a bug")
@@ -82,72 +86,19 @@ class Elsewhere(VAE):
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
 
-class Line(GenerativeModel):
-    """A game without chance or statistics over the batch."""
-
-    def __init__(self, config: GenerativeModel.Config, shape: tuple[int, int, int]) -> None:
-        super().__init__(config, shape)
-        self.line = nn.Linear(16, 16)
-        self.register_buffer("seen", torch.zeros(()))
-
-    def players(self) -> list[Player]:
-        return [Player("line", list(self.line.parameters()), self.error, Adam(0.01))]
-
-    def error(self, play: Step) -> Tensor:
-        self.seen += play.images.mean()
-        x = play.images.flatten(1)
-        return (self.line(x) - x).square().sum(1).mean()
+@pytest.mark.parametrize(("batch", "size"), [(12, 3), (64, 4), (6, 2), (5, 1)])
+def test_ranks_have_all_rows_of_a_batch_in_order(batch: int, size: int) -> None:
+    rows = [range(batch)[World(rank, size).rows(batch)] for rank in range(size)]
+    assert [row for part in rows for row in part] == list(range(batch))
+    assert len({len(part) for part in rows}) == 1
 
 
-def train_line(shards: Shards) -> Line:
-    torch.manual_seed(0)
-    model = Line(Line.Config(), (1, 4, 4))
-    images = torch.randint(0, 256, (50, 1, 4, 4), dtype=torch.uint8)
-    plan = TrainingConfig(steps=20, batch=12, seed=1, evaluations=1)
-    train(model, images, None, plan, evaluate=lambda _: 0.0, report=lambda *_: None, shards=shards)
-    return model
+def test_every_rank_has_seeds_of_its_own_and_a_process_alone_the_usual_ones() -> None:
+    from benchmarks.core.seeds import derive_seed
 
-
-@pytest.mark.parametrize("count", [2, 3, 6])
-def test_shards_move_a_player_as_the_whole_batch_does(count: int) -> None:
-    whole, parts = train_line(Shards()), train_line(Shards(count))
-    torch.testing.assert_close(parts.line.weight, whole.line.weight, rtol=1e-4, atol=1e-6)
-    assert parts.seen != whole.seen
-
-
-def test_every_shard_finds_the_same_buffers_and_the_first_leaves_its_own() -> None:
-    model = nn.Module()
-    model.register_buffer("seen", torch.tensor([5.0]))
-    found = {}
-
-    def compute(shard: int) -> list[Tensor]:
-        found[shard] = model.seen.item()
-        model.seen.fill_(shard)
-        return [torch.tensor([1.0 + shard])]
-
-    (mean,) = Shards(4).mean(compute, model)
-    assert found == dict.fromkeys(range(4), 5.0)
-    assert model.seen.item() == 0
-    assert mean.item() == 2.5
-
-
-@pytest.mark.parametrize(("total", "count"), [(12, 3), (64, 5), (7, 2), (5, 1)])
-def test_shards_are_all_of_the_rows_in_order(total: int, count: int) -> None:
-    shards = Shards(count)
-    rows = [row for shard in shards.own for row in range(total)[shards.rows(total, shard)]]
-    assert rows == list(range(total))
-
-
-def test_processes_share_the_shards_out_in_order() -> None:
-    assert [list(Shards(6, rank, 3).own) for rank in range(3)] == [[0, 1], [2, 3], [4, 5]]
-
-
-def test_moments_of_shards_are_those_of_all() -> None:
-    features = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    merged = Shards(3).summarise(list(features.split([20, 20, 10])))
-    assert isinstance(merged, Moments)
-    torch.testing.assert_close(merged.covariance, Moments(features).covariance)
-    assert Shards().summarise([features]) is features
+    seeds = [World(rank, 2).seed("noise", 3) for rank in (0, 1)]
+    assert len({*seeds, ALONE.seed("noise", 3)}) == 3
+    assert ALONE.seed("noise", 3) == derive_seed("noise", 3)
 
 
 def test_one_shard_leaves_a_spec_its_name() -> None:
@@ -181,7 +132,7 @@ def test_a_batch_without_equal_shards_is_refused(batch: int, shards: int) -> Non
         ("--jobs 2", "--jobs 2: all processes of torchrun"),
         ("--engine ray", "--engine ray: all processes of torchrun"),
         ("--device cuda:1", "--device cuda:1: each process of torchrun"),
-        ("--shards 1", "shards: 1 cannot be shared out evenly among the 2 processes"),
+        ("--shards 1", "shards: 1 takes as many processes, not 2: torchrun --nproc-per-node 1"),
     ],
 )
 def test_options_that_several_processes_cannot_have_are_refused(
@@ -194,15 +145,11 @@ def test_options_that_several_processes_cannot_have_are_refused(
         run.compare(options, [])
 
 
-def test_a_process_that_does_not_answer_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "READY", 0.1)
-    team = distributed.Team(torch.distributed.HashStore(), 0, 2)
-    with pytest.raises(RuntimeError, match="does not answer"), team.call("train", "{}"):
-        pytest.fail("nobody is ready")
-    assert team.lost
-    monkeypatch.setattr(distributed, "_team", team)
-    with pytest.raises(ConnectionError, match="a process of torchrun is lost"):
-        distributed.check_team()
+def test_shards_without_torchrun_are_refused_with_its_command(capsys) -> None:
+    assert run.main(["smoke", "--shards", "2"]) == 2
+    error = capsys.readouterr().err
+    assert "shards: 2 takes as many processes, not 1: torchrun --nproc-per-node 2" in error
+    assert error.count("\n") == 1
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -230,59 +177,79 @@ def wait_for(happens: Callable[[], bool]) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("parallel")
     (path / "mine.toml").write_text(SUITE)
-    (path / "failing.py").write_text(FAILING)
+    (path / "own.py").write_text("import os\n\nimport torch\n" + MODELS)
     return path
 
 
-def test_two_processes_score_as_one_though_they_are_interrupted_and_killed(folder: Path) -> None:
-    suite, two, one = (str(folder / name) for name in ("mine.toml", "two", "one"))
-    alone = start("benchmarks.run", suite, "--shards", "2", "--engine", "inline", "--out", one)
-    command = (*TORCHRUN, "benchmarks.run", suite, "--checkpoint-seconds", "0", "--out", two)
-
-    def step() -> int:
-        files = Path(two).glob("runs/cyclegan-*/checkpoint/state.safetensors")
-        return max((read_about(file).get("step", 0) for file in files), default=0)
-
-    reached = 0
-    for number in (signal.SIGINT, signal.SIGKILL):
-        process = start(*command)
-        wait_for(lambda before=reached: step() > before + 2)
-        process.send_signal(number)
-        assert ("interrupted; the same" in end(process)) == (number == signal.SIGINT)
-        reached = step()
-    last = start(*command)
-    text = end(last)
-    assert last.returncode in {0, 1}, text  # 1 where samples of so short a training are all alike
-    assert "resumes at step" in text
-    assert alone.wait(600) in {0, 1}
-    expected, found = (pd.read_csv(f"{path}/scores.csv") for path in (one, two))
-    assert set(expected["contender"]) >= {"gan", "dcgan", "autoencoder", "vae", "cyclegan"}
-    assert_frame_equal(found, expected, rtol=1e-5, atol=1e-9)
-    assert {p.name for p in Path(one, "runs").iterdir()} == {
-        p.name for p in Path(two, "runs").iterdir()
-    }
-    alone.communicate()
+def read_records(results: Path) -> dict[str, Record]:
+    records = [read_record(path) for path in (results / "runs").iterdir()]
+    return {record.contender: record for record in records}
 
 
-def test_a_failure_of_one_or_all_processes_is_a_record_and_the_others_go_on(folder: Path) -> None:
-    names = ("Everywhere", "Exploding", "Elsewhere")
-    models = ",".join(f"{folder / 'failing.py'}:{name}" for name in names)
-    process = start(
-        *TORCHRUN,
-        *("benchmarks.run", str(folder / "mine.toml"), "--models", f"{models},vae"),
-        *("--steps", "4", "--out", str(folder / "failures")),
-    )
+def test_two_processes_train_as_one_and_failures_alike_cost_their_run_alone(folder: Path) -> None:
+    own = folder / "own.py"
+    names = [f"{own}:{name}" for name in ("Exact", "Failing", "Exploding")]
+    options = (str(folder / "mine.toml"),)
+    models = ("--models", ",".join(names[:1]))
+    alone = start("benchmarks.run", *options, *models, "--out", str(folder / "one"))
+    models = ("--models", ",".join([*names, "vae"]))
+    process = start(*TORCHRUN, "benchmarks.run", *options, *models, "--out", str(folder / "two"))
     text = end(process)
     assert process.returncode == 1, text
-    records = [read_record(path) for path in (folder / "failures/runs").iterdir()]
-    found = {record.contender: (record.status, record.reason) for record in records}
-    assert found["everywhere"] == ("failed", "KeyError: 'a bug'")
-    assert found["exploding"][0] == "diverged"
-    assert found["elsewhere"][1] == "RuntimeError: process 1 of torchrun: KeyError: 'not there'"
-    assert found["vae"][0] in {"ok", "collapsed"}
+    end(alone)
+    found = read_records(folder / "two")
+    assert (found["failing"].status, found["failing"].reason) == ("failed", "KeyError: 'a bug'")
+    assert found["exploding"].status == "diverged"
+    assert found["vae"].status in {"ok", "collapsed"}
+    one, two = (
+        load_tensors(next((folder / name).glob("runs/exact-*/checkpoint/model.safetensors")))
+        for name in ("one", "two")
+    )
+    for name, weights in one.items():
+        torch.testing.assert_close(two[name], weights, rtol=1e-4, atol=1e-5)
+    assert found["exact"].run not in {r.run for r in read_records(folder / "one").values()}
 
 
-def test_bad_input_is_said_once(folder: Path) -> None:
+@pytest.mark.slow
+def test_a_failure_of_one_process_ends_all(folder: Path) -> None:
+    model = f"{folder / 'own.py'}:Elsewhere"
+    out = str(folder / "alone")
+    command = ("benchmarks.run", str(folder / "mine.toml"), "--models", model, "--out", out)
+    process = start(*TORCHRUN, *command)
+    text = end(process)
+    assert process.returncode == 1
+    assert "error: rank 1 of torchrun alone has failed: KeyError: 'not there'" in text
+    assert not list(Path(out).glob("runs/elsewhere-*/record.json"))
+
+
+@pytest.mark.slow
+def test_what_is_interrupted_or_killed_ends_as_if_it_had_not_been(folder: Path) -> None:
+    suite = str(folder / "mine.toml")
+    broken, whole = folder / "broken", folder / "whole"
+    command = (*TORCHRUN, "benchmarks.run", suite, "--checkpoint-seconds", "0", "--out")
+
+    def step() -> int:
+        files = broken.glob("runs/cyclegan-*/checkpoint/state.safetensors")
+        return max((read_about(file).get("step", 0) for file in files), default=0)
+
+    process = start(*command, str(broken))
+    wait_for(lambda: step() > 2)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted; the same command" in end(process)
+    assert step() > 2
+    process = start(*command, str(broken))
+    text = end(process)
+    assert process.returncode in {0, 1}, text  # 1 where samples of so short a training are alike
+    end(start(*command, str(whole)))
+    expected = sorted(whole.glob("runs/*/checkpoint/*.safetensors"))
+    assert len(expected) == 9
+    for path in expected:
+        other = load_tensors(broken / path.relative_to(whole))
+        tensors = load_tensors(path)
+        assert all(torch.equal(other[name], values) for name, values in tensors.items()), path
+
+
+def test_bad_input_is_printed_once(folder: Path) -> None:
     process = start(*TORCHRUN, "benchmarks.run", "smoke", "--shards", "5")
     text = end(process)
     errors = [line for line in text.splitlines() if line.startswith("error: ")]
