@@ -126,7 +126,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--precision", default="auto", choices=PRECISIONS, help=PRECISION)
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
-    add("--shards", type=whole, metavar="N", help="equal parts of a batch, each computed by a process of torchrun")
+    add(
+        "--shards",
+        type=whole,
+        metavar="N",
+        help="processes of torchrun that share a batch",
+    )
     add("--engine", default="local", choices=("inline", "local", "ray"), help="see the README")
     add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores and memory)")
     add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")

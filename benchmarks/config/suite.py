@@ -77,7 +77,7 @@ class Suite(BaseModel):
     extractor: str = Field(AUTO, description="auto: what suits the data")
     views: list[str] = Field([], description="further extractors by which FID is taken too")
     threads: int = Field(1, ge=1, le=1_024)
-    shards: int = Field(1, ge=1, le=FEWEST, description="equal parts of a batch, each computed by a process of torchrun")
+    shards: int = Field(1, ge=1, le=FEWEST, description="processes of torchrun for a run")
     likelihood: Likelihoods | None = None
     published: PublishedScores | None = None
     contenders: dict[str, dict[str, JsonValue]]

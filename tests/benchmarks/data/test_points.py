@@ -119,8 +119,8 @@ def test_batches_hold_points_as_they_are_and_images_divided_by_255() -> None:
     points = torch.rand(50, 2, 1, 1, generator=rng)
     images = torch.randint(0, 256, (50, 1, 3, 3), generator=rng, dtype=torch.uint8)
     chosen = Batches(points, 20, 7, CPU).indices(20, 20)
-    assert torch.equal(Batches(points, 20, 7, CPU)[1], points[chosen])
-    assert torch.equal(Batches(images, 20, 7, CPU)[1], images[chosen].float().div_(255))
+    assert torch.equal(Batches(points, 20, 7, CPU).read(1), points[chosen])
+    assert torch.equal(Batches(images, 20, 7, CPU).read(1), images[chosen].float().div_(255))
 
 
 @torch.no_grad()

@@ -18,7 +18,6 @@ from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.execution import smoke
 from benchmarks.execution.smoke import smoke_step
 from benchmarks.records.schema import Costs
-from benchmarks.training.distributed import Shards
 from benchmarks.training.flops import FlopCounter, count_training_flops
 from benchmarks.training.loop import Diverged
 from metrics import RandomExtractor
@@ -228,27 +227,15 @@ def test_rounding_noise_is_clamped(evaluator: Evaluator) -> None:
     assert torch.equal(made.samples, exact.samples)
 
 
-@pytest.mark.parametrize("shards", [1, 4])
-def test_samples_are_checked_when_they_are_validated_and_scored(
-    evaluator: Evaluator, shards: int
-) -> None:
-    model, whole = sampling(lambda x: x * 2 - 1), Shards(shards)
+def test_samples_are_checked_when_they_are_validated_and_scored(evaluator: Evaluator) -> None:
+    model = sampling(lambda x: x * 2 - 1)
     for score in (evaluator.validate, evaluator.generate):
         with pytest.raises(ContractError, match=rf"^Mine\.sample returned values from .*{RANGE}"):
-            score(model, 0, whole)
+            score(model, 0)
     with pytest.raises(ContractError, match=r"^Mine\.sample returned float32 \[\d+, 8, 8\]"):
-        evaluator.generate(sampling(lambda x: x[:, 0]), 0, whole)
+        evaluator.generate(sampling(lambda x: x[:, 0]), 0)
     with pytest.raises(Diverged):
-        evaluator.generate(sampling(lambda x: x * float("nan")), 0, whole)
-
-
-def test_what_another_process_draws_amiss_ends_the_run_here_too(
-    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([True, False])  # all finite, but elsewhere not in range
-    monkeypatch.setattr(Shards, "agree", lambda *_: next(answers))
-    with pytest.raises(RuntimeError, match=r"Mine\.sample: see another process"):
-        evaluator.generate(sampling(lambda x: x), 0)
+        evaluator.generate(sampling(lambda x: x * float("nan")), 0)
 
 
 def test_reconstructions_are_checked_when_they_are_scored(evaluator: Evaluator) -> None:

@@ -7,9 +7,8 @@ import torch
 from own_models import Ticking, Translating, average_ticks
 from torch import Tensor, nn
 
-from benchmarks.training.distributed import Shards
+from benchmarks.training.ema import EMA
 from benchmarks.training.loop import (
-    EMA,
     Batches,
     Diverged,
     StateMismatch,
@@ -17,9 +16,9 @@ from benchmarks.training.loop import (
     TrainingConfig,
     TrainingState,
     evenly_spaced,
-    schedule_factor,
     train,
 )
+from benchmarks.training.optimizers import schedule_factor
 from models.base import Adam, GenerativeModel, ModelConfig, Player, Step
 from models.gan import GAN
 
@@ -75,7 +74,7 @@ def duel(**settings: Any) -> Duel:
 
 def test_batches_cover_each_epoch_once_and_span_epochs() -> None:
     stream = Batches(torch.arange(10, dtype=torch.uint8), 4, 0, torch.device("cpu"))
-    drawn = [round(x * 255) for i in range(5) for x in stream[i].tolist()]
+    drawn = [round(x * 255) for i in range(5) for x in stream.read(i).tolist()]
     assert sorted(drawn[:10]) == sorted(drawn[10:]) == list(range(10))
     assert drawn[:10] != drawn[10:]
     assert drawn != sorted(drawn)
@@ -83,16 +82,16 @@ def test_batches_cover_each_epoch_once_and_span_epochs() -> None:
 
 def test_a_batch_follows_from_its_number_alone() -> None:
     stream = Batches(IMAGES, 8, 5, torch.device("cpu"))
-    forwards = [stream[i] for i in range(20)]
+    forwards = [stream.read(i) for i in range(20)]
     fresh = Batches(IMAGES, 8, 5, torch.device("cpu"))
-    assert all(torch.equal(fresh[i], forwards[i]) for i in reversed(range(20)))
+    assert all(torch.equal(fresh.read(i), forwards[i]) for i in reversed(range(20)))
     other = Batches(IMAGES, 8, 6, torch.device("cpu"))
-    assert not torch.equal(other[0], forwards[0])
+    assert not torch.equal(other.read(0), forwards[0])
 
 
 def test_a_batch_larger_than_the_set_repeats_it() -> None:
     stream = Batches(torch.arange(3, dtype=torch.uint8), 7, 0, torch.device("cpu"))
-    drawn = [round(x * 255) for x in stream[0].tolist()]
+    drawn = [round(x * 255) for x in stream.read(0).tolist()]
     assert sorted(drawn[:3]) == sorted(drawn[3:6]) == [0, 1, 2]
 
 
@@ -271,8 +270,7 @@ def test_what_is_evaluated_scored_and_best_is_the_average_of_its_step() -> None:
     assert trained.last["ticks"].item() == pytest.approx(12)
 
 
-@pytest.mark.parametrize("shards", [1, 2])
-def test_every_batch_has_noise_of_its_own(shards: int) -> None:
+def test_every_batch_has_noise_of_its_own() -> None:
     drawn, loose = [], []
     for seed in (0, 1):
         plan = TrainingConfig(steps=4, batch=8, seed=seed, evaluations=1)
@@ -281,12 +279,11 @@ def test_every_batch_has_noise_of_its_own(shards: int) -> None:
             *(IMAGES, None, plan),
             evaluate=lambda _: 0.0,
             report=lambda *_: None,
-            shards=Shards(shards),
         )
         drawn += model.shown["noise"]
         loose += model.shown["global noise"]
-    assert len(set(torch.cat(drawn).tolist())) == 2 * 4 * 3 * shards
-    assert len(set(torch.cat(loose).tolist())) == 2 * 4 * shards
+    assert len(set(torch.cat(drawn).tolist())) == 2 * 4 * 3
+    assert len(set(torch.cat(loose).tolist())) == 2 * 4
 
 
 def stream_sources(seed: int) -> tuple[list[int], list[int]]:
