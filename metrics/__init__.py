@@ -8,13 +8,11 @@ from pkgutil import walk_packages
 
 from metrics.classes import class_coverage
 from metrics.extractors.base import (
-    EXTRACTORS,
     Extractor,
     Features,
     Material,
     NotReady,
     build_extractor,
-    extractor,
     hash_tensors,
 )
 from metrics.extractors.classifier import (
@@ -25,15 +23,10 @@ from metrics.extractors.inception import InceptionExtractor
 from metrics.extractors.pixels import PixelsExtractor
 from metrics.extractors.random import RandomExtractor
 from metrics.extractors.timm import TimmExtractor
-from metrics.fid import (
-    Floor,
-    Moments,
-    frechet_distance,
-    frechet_floor,
-    frechet_infinity,
-    frechet_interval,
-)
+from metrics.fid import frechet_distance, frechet_infinity
 from metrics.inception_score import inception_score
+from metrics.intervals.base import Interval, jackknife, mean_interval, student_quantile
+from metrics.intervals.fid import Floor, frechet_floor, frechet_interval
 from metrics.kid import kernel_distance, kernel_distance_subsets
 from metrics.likelihood import (
     Annealing,
@@ -45,20 +38,26 @@ from metrics.likelihood import (
     select_deviation,
 )
 from metrics.modes import mode_coverage
+from metrics.moments import Moments
 from metrics.parzen import parzen_log_likelihood, select_bandwidth
-from metrics.prdc import find_nearest, memorization, precision_recall_density_coverage
+from metrics.prdc import precision_recall_density_coverage
+
+# Records list scores in the order of registration.
+# isort: split
+from metrics.memorization import find_nearest, memorization
 from metrics.reconstruction import lpips, mae, ms_ssim, psnr, reconstruction_mse, ssim
 from metrics.registry import (
+    EXTRACTORS,
     INTERVALS,
     METRICS,
     Aspect,
     Metadata,
     Metric,
     NotApplicable,
+    extractor,
     interval,
     metric,
 )
-from metrics.uncertainty import Interval, jackknife, mean_interval, student_quantile
 
 __all__ = [
     "EXTRACTORS",
@@ -118,6 +117,8 @@ __all__ = [
     "train_classifier",
 ]
 
+FORMER_PLACES = ("metrics.score", "metrics.features")
+
 for _module in walk_packages(__path__, f"{__name__}."):
-    if _module.name != "metrics.score":  # the former place of metrics.registry
+    if _module.name not in FORMER_PLACES:
         import_module(_module.name)

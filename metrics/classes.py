@@ -1,19 +1,14 @@
 """Which classes generated images reach, and how often: mode coverage as a classifier sees it."""
 
-import math
 from typing import NamedTuple
 
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
-from metrics.registry import interval, metric
-from metrics.uncertainty import LEVEL, Interval
+from metrics.registry import metric
 
 TENTH = 0.1
 """A class is reached by this part of its share among real images, or more."""
-
-Z = float(ndtri((1 + LEVEL) / 2))
 
 
 class ClassCoverage(NamedTuple):
@@ -65,33 +60,14 @@ def class_coverage(real: Tensor, fake: Tensor) -> ClassCoverage:
     Raises:
         ValueError: where they are no matrices of one width, are empty or have NaN.
     """
-    counts, share = _count(real, fake)
+    counts, share = count_classes(real, fake)
     found = counts.double() / counts.sum()
     reached = (found >= TENTH * share) & (counts > 0) & (share > 0)
-    return ClassCoverage(reached.sum().item() / (share > 0).sum().item(), divergence(counts, share))
+    part = reached.sum().item() / (share > 0).sum().item()
+    return ClassCoverage(part, divergence_from(counts, share))
 
 
-@interval("classes_reached", words="95 %, Wilson's for each class, over generated samples")
-@interval("class_kl", words="95 %, delta method over generated samples")
-def class_intervals(real: Tensor, fake: Tensor) -> dict[str, Interval]:
-    """Return both scores with intervals over the generated images, the reference fixed.
-
-    The ends of the share of classes count those whose own Wilson interval lies on the right side of
-    its threshold, and those for which it doesn't lie on the wrong one.
-    """
-    counts, share = _count(real, fake)
-    value = class_coverage(real, fake).classes_reached
-    total = int(counts.sum())
-    ends = [wilson_interval(int(count), total) for count in counts]
-    needed = [TENTH * one for one in share.tolist()]
-    classes = sum(one > 0 for one in needed)
-    low = sum(end.low >= one > 0 for end, one in zip(ends, needed, strict=True)) / classes
-    high = sum(end.high >= one > 0 for end, one in zip(ends, needed, strict=True)) / classes
-    reached = Interval(value, min(low, value), max(high, value), (high - low) / (2 * Z))
-    return {"classes_reached": reached, "class_kl": divergence_interval(counts, share)}
-
-
-def _count(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def count_classes(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Return the classes' counts among the fakes, int64 [K], and shares among the real, float64."""
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
         raise ValueError(
@@ -110,7 +86,7 @@ def _count(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return counts, (reference.double() / len(real)).to(counts.device)
 
 
-def divergence(counts: Tensor, share: Tensor) -> float:
+def divergence_from(counts: Tensor, share: Tensor) -> float:
     """Return KL(f || r) in nats of the histogram f of `counts` [K] from shares r [K].
 
     0 log 0 is 0; a count where r is 0 makes it infinite.
@@ -118,35 +94,3 @@ def divergence(counts: Tensor, share: Tensor) -> float:
     f = counts.double() / counts.sum()
     value = (torch.special.xlogy(f, f) - torch.special.xlogy(f, share)).sum().item()
     return max(value, 0.0)
-
-
-def divergence_interval(counts: Tensor, share: Tensor) -> Interval:
-    """Return `divergence` with its 95 % interval over the draws that were counted.
-
-    The standard error is that of the delta method, √(Var(log(f/r)) / M). The ends are taken on the
-    scale of the square root, which is near normal from the null, where 2M times the value is a χ²,
-    to clear differences; then the bias of (k - 1)/2M (Miller 1955) is taken off, k being the
-    classes that occur, and they are moved to hold the value where that brings them past it. An
-    infinite divergence has no interval: its ends are NaN.
-    """
-    value = divergence(counts, share)
-    if not math.isfinite(value):
-        return Interval(value, math.nan, math.nan, math.nan)
-    total, classes = counts.sum().item(), (counts > 0).sum().item()
-    f, r = counts[counts > 0].double() / total, share[counts > 0]
-    spread = (f * (f / r).log().square()).sum().item() - value**2
-    error = math.sqrt(max(spread, 0.0) / total)
-    bias = (classes - 1) / (2 * total)
-    root = math.sqrt(value)
-    reach = Z * error / (2 * root) if value else 0.0
-    low, high = max(root - reach, 0.0) ** 2 - bias, (root + reach) ** 2 - bias
-    return Interval(value, min(max(low, 0.0), value), max(high, value), error)
-
-
-def wilson_interval(successes: float, count: float) -> Interval:
-    """Return a share with its 95 % score interval (Wilson 1927), which holds near 0 and 1 too."""
-    share = successes / count
-    centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
-    error = math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2)) / (1 + Z**2 / count)
-    low, high = max(centre - Z * error, 0.0), min(centre + Z * error, 1.0)
-    return Interval(share, min(low, share), max(high, share), error)

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metrics.registry import interval, metric
-from metrics.uncertainty import Interval, jackknife, mean_interval
+from metrics.registry import metric
 
 SPLITS = 10
 """The number of splits in papers."""
@@ -82,12 +81,6 @@ def score_unsplit(logits: Tensor) -> float:
     return inception_score(logits, splits=1).inception_score
 
 
-@interval("inception_score", words="95 %, jackknife over samples")
-def unsplit_interval(logits: Tensor) -> Interval:
-    """Return the Inception Score over all images with its jackknife interval on the log scale."""
-    return jackknife(score_unsplit, logits, log=True)
-
-
 @metric(
     name="inception_score_10",
     symbol="IS (10 splits)",
@@ -101,12 +94,3 @@ def unsplit_interval(logits: Tensor) -> Interval:
 def score_in_ten(logits: Tensor) -> float:
     """Return the mean Inception Score of ten splits, for comparison with papers alone."""
     return inception_score(logits).inception_score
-
-
-@interval("inception_score_10", words="95 %, Student's t over ten splits")
-def ten_split_interval(logits: Tensor) -> Interval:
-    """Return the mean score of ten splits with the interval that their spread gives.
-
-    It is one of what ten splits of as many images score on average, their bias included.
-    """
-    return mean_interval(score_splits(logits, SPLITS))

@@ -1,4 +1,4 @@
-"""What was computed from the features of a reference is kept for as long as these live."""
+"""Results computed from the features of a reference, kept for as long as these live."""
 
 from collections.abc import Callable
 from functools import wraps

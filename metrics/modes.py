@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from metrics.classes import Z, divergence, divergence_interval, wilson_interval
-from metrics.registry import interval, metric
-from metrics.uncertainty import Interval
+from metrics.classes import divergence_from
+from metrics.registry import metric
 
 REACH = 3.0
 """Deviations from its nearest centre within which a point is of high quality."""
@@ -76,36 +75,13 @@ def mode_coverage(points: Tensor, centres: Tensor, deviation: float) -> ModeCove
         ValueError: where shapes differ from these, points are not finite or `deviation` not
             positive.
     """
-    counts = _count(points, centres, deviation)
+    counts = count_modes(points, centres, deviation)
     good = int(counts.sum())
-    even = divergence(counts, _equal(counts)) if good else math.log(len(centres))
+    even = divergence_from(counts, equal_shares(counts)) if good else math.log(len(centres))
     return ModeCoverage(float((counts > 0).sum()), good / len(points), even)
 
 
-@interval("modes", words="95 %, normal, jackknife over points")
-@interval("high_quality", words="95 %, Wilson's over points")
-@interval("reverse_kl", words="95 %, delta method over high-quality points")
-def mode_intervals(points: Tensor, centres: Tensor, deviation: float) -> dict[str, Interval]:
-    """Return the three scores with intervals over the generated points.
-
-    That of the number of modes is about what as many points of the same generator recover on
-    average. Its standard error is √s, s being the modes with a single high-quality point: the
-    delete-one jackknife in closed form, too wide rather than too narrow (Efron & Stein 1981). A
-    divergence without any high-quality point has no interval; its ends are NaN.
-    """
-    counts = _count(points, centres, deviation)
-    modes, _, even = mode_coverage(points, centres, deviation)
-    error = math.sqrt(int((counts == 1).sum()))
-    low, high = max(modes - Z * error, 0.0), min(modes + Z * error, float(len(centres)))
-    unknown = Interval(even, math.nan, math.nan, math.nan)
-    return {
-        "modes": Interval(modes, low, high, error),
-        "high_quality": wilson_interval(int(counts.sum()), len(points)),
-        "reverse_kl": divergence_interval(counts, _equal(counts)) if counts.any() else unknown,
-    }
-
-
-def _count(points: Tensor, centres: Tensor, deviation: float) -> Tensor:
+def count_modes(points: Tensor, centres: Tensor, deviation: float) -> Tensor:
     """Return how many high-quality points each mode has, int64 [K]."""
     if (
         points.ndim != 2
@@ -127,5 +103,6 @@ def _count(points: Tensor, centres: Tensor, deviation: float) -> Tensor:
     return nearest[distances <= REACH * deviation].bincount(minlength=len(centres))
 
 
-def _equal(counts: Tensor) -> Tensor:
+def equal_shares(counts: Tensor) -> Tensor:
+    """Return 1/K for each of K modes, float64 [K]."""
     return torch.full_like(counts, 1 / len(counts), dtype=torch.float64)

@@ -1,14 +1,15 @@
-"""What a metric says about itself, and the registry in which it is found.
+"""The registries of metrics, of their intervals and of feature extractors.
 
-A metric is a decorated function in a module of this package; nothing else needs to know of it.
+Each is a decorated function in a module of this package; nothing else needs to know of it. The
+decorators' arguments are literals, so that all can be listed from the source without torch.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 Aspect = Literal["fidelity", "classes", "variety", "copying", "shape"]
-"""What can be wrong with generated images.
+"""An aspect in which generated images can be wrong.
 
 Single images (fidelity), the shares of classes among them, their variety within classes, copies of
 training images, and the shape of their features' distribution beyond two moments.
@@ -20,12 +21,12 @@ Inputs = Literal[
 
 
 class NotApplicable(ValueError):
-    """A metric that these images cannot have, and why, in one line: its row is left out."""
+    """A metric cannot be had of these images, with the reason in one line: its row is left out."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """How to name, read and feed a metric.
+    """The name, direction, range, inputs and source of a metric.
 
     `low` and `high` bound its values; None stands for no bound. `inputs` is one of
 
@@ -33,7 +34,7 @@ class Metadata:
     - `logits`: `f(fake [M, K])`
     - `both_logits`: `f(real [N, K], fake [M, K])`
     - `training`: `f(real [N, d], fake [M, d], train [T, d])`, train being the images that the model
-      has learnt from and real those it has not
+      was trained on and real those it was not
     - `modes`: `f(points [M, 2], centres [K, 2], deviation)`
     - `pairs`: `f(originals, reconstructions) -> Tensor [N]`, images float [N, C, H, W] in [0, 1],
       one value an image
@@ -41,8 +42,8 @@ class Metadata:
     - `decoder`: `f(images, latent, ...)`, a procedure on a model's decoder
 
     and returns, where nothing else is said, a float or a named tuple of floats of which the field
-    called `name` is this metric. `sees` are the aspects that the metric is there to tell, and
-    `ignores` those by which it promises not to be moved; the audit holds it to both.
+    called `name` is this metric. `sees` are the aspects that the metric is meant to detect, and
+    `ignores` those that must not move it; the audit tests both.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Metric:
-    """One score of a function that may give several; calling it gives this one."""
+    """One score of a function that may return several; calling it returns this one."""
 
     metadata: Metadata
     function: Callable[..., Any]
@@ -72,13 +73,24 @@ class Metric:
 
 @dataclass(frozen=True)
 class IntervalOf:
-    """How the interval of a metric is found: a function of the metric's own inputs, and in words.
+    """A function of a metric's own inputs that returns its interval, and its method in words.
 
-    It returns an `uncertainty.Interval`, or a dict of them by the metrics' names.
+    It returns an `Interval`, or a dict of them by the metrics' names.
     """
 
     function: Callable[..., Any]
     words: str
+
+
+class ExtractorEntry(NamedTuple):
+    """An extractor's one-line summary, the function that builds it, and whether it reads weights.
+
+    The function takes `Material` and, where it builds a family, the name of a member.
+    """
+
+    summary: str
+    build: Callable[..., Any]
+    weights: bool
 
 
 METRICS: dict[str, Metric] = {}
@@ -87,30 +99,42 @@ METRICS: dict[str, Metric] = {}
 INTERVALS: dict[str, IntervalOf] = {}
 """The intervals of metrics that have a better one than the jackknife over generated samples."""
 
+EXTRACTORS: dict[str, ExtractorEntry] = {}
+"""Every extractor by its name; one called `family:NAME` stands for all names `family:...`."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def metric(**about: Any) -> Callable[[F], F]:
-    """Enter a function in `METRICS` under `about`, the fields of `Metadata`, given as literals.
+    """Register a function in `METRICS` under `about`, the fields of `Metadata`.
 
-    Literals, so that the metrics can be listed from the source without importing torch. A function
-    that returns several scores has the decorator once for each.
+    A function that returns several scores has the decorator once for each.
     """
     metadata = Metadata(**about)
-
-    def enter(function: F) -> F:
-        METRICS[metadata.name] = Metric(metadata, function)
-        return function
-
-    return enter
+    return _register(METRICS, (metadata.name,), lambda function: Metric(metadata, function))
 
 
 def interval(*names: str, words: str) -> Callable[[F], F]:
-    """Enter a function in `INTERVALS` for the metrics called `names`; `words` say what it gives."""
+    """Register a function in `INTERVALS` for metrics by their names, its method in `words`."""
+    return _register(INTERVALS, names, lambda function: IntervalOf(function, words))
 
+
+def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[F], F]:
+    """Register a function that builds an extractor in `EXTRACTORS`.
+
+    Args:
+        name: of the extractor, or `family:NAME`.
+        summary: one line about it.
+        weights: whether it reads `Material.weights`.
+    """
+    return _register(EXTRACTORS, (name,), lambda build: ExtractorEntry(summary, build, weights))
+
+
+def _register(
+    registry: dict[str, Any], names: tuple[str, ...], entry: Callable[[F], Any]
+) -> Callable[[F], F]:
     def enter(function: F) -> F:
-        for name in names:
-            INTERVALS[name] = IntervalOf(function, words)
+        registry.update(dict.fromkeys(names, entry(function)))
         return function
 
     return enter

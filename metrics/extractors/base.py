@@ -6,7 +6,7 @@ An extractor is a decorated function in a module of this package that builds one
 import hashlib
 import logging
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from metrics.registry import EXTRACTORS
 
 log = logging.getLogger(__name__)
 
@@ -161,41 +163,6 @@ class Material:
     weights: Path | None = None
     device: str | torch.device = "cpu"
     ready: bool = False
-
-
-Build = Callable[..., Extractor]
-"""Builds an extractor from `Material` and, where it stands for many, the name of one of them."""
-
-
-class ExtractorEntry(NamedTuple):
-    """An extractor's one-line summary, the function that builds it, and what else that reads."""
-
-    summary: str
-    build: Build
-    weights: bool
-
-
-EXTRACTORS: dict[str, ExtractorEntry] = {}
-"""Every extractor by its name, filled when the package is imported.
-
-One called `family:NAME` stands for all whose names begin with `family:`.
-"""
-
-
-def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[Build], Build]:
-    """Enter a function that builds an extractor in `EXTRACTORS`; the arguments are literals.
-
-    Args:
-        name: of the extractor, or `family:NAME`.
-        summary: one line about it.
-        weights: whether it reads `Material.weights`.
-    """
-
-    def enter(build: Build) -> Build:
-        EXTRACTORS[name] = ExtractorEntry(summary, build, weights)
-        return build
-
-    return enter
 
 
 def build_extractor(name: str, material: Material) -> Extractor:

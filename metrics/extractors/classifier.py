@@ -9,8 +9,8 @@ from metrics.extractors.base import (
     Material,
     NotReady,
     exact,
-    extractor,
 )
+from metrics.registry import extractor
 
 RECIPE = (
     "classifier 1: images standardised by channel; 3x3 convolutions with batch normalisation, "

@@ -11,7 +11,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from metrics.extractors.base import Extractor, Material, NotReady, extractor, warn_once
+from metrics.extractors.base import Extractor, Material, NotReady, warn_once
+from metrics.registry import extractor
 
 RECIPE = (
     "inception 1: 8 bits of [0, 255]; resized to 299 pixels as TensorFlow 1 does, without "

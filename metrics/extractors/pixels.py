@@ -4,7 +4,8 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from metrics.extractors.base import Extractor, Material, extractor
+from metrics.extractors.base import Extractor, Material
+from metrics.registry import extractor
 
 RECIPE = (
     "pixels 1: {values}, all channels at their own size, less the mean of the training images; "

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.extractors.base import Extractor, Material, extractor
+from metrics.extractors.base import Extractor, Material
+from metrics.registry import extractor
 
 RECIPE = (
     "random 1: images in [-1, 1]; 3x3 convolutions of 32, 64 (stride 2) and 16 (stride 2) channels "

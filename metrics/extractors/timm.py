@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.extractors.base import Extractor, Material, NotReady, exact, extractor
+from metrics.extractors.base import Extractor, Material, NotReady, exact
+from metrics.registry import extractor
 
 RECIPE = (
     "timm 1: {name}; 8 bits divided by 255, grey repeated to RGB; {interpolation} resizing with "

@@ -3,21 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from draws import normal
+from draws import SQUARE, around
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
-from metrics import INTERVALS, METRICS
-from metrics.modes import mode_coverage, mode_intervals
-
-SQUARE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
-
-
-def around(*counts: int, deviation: float = 0.01, seed: int = 0) -> Tensor:
-    """So many points of each of the square's modes."""
-    modes = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    return SQUARE[modes] + deviation * normal(len(modes), 2, seed=seed)
+from metrics import mode_coverage
+from metrics.intervals.classes import mode_intervals
 
 
 def test_by_hand():
@@ -78,44 +69,6 @@ def test_freedom_of_order_rotation_and_scale(seed, turn, scale):
     there = mode_coverage(scale * points[order] @ rotation, scale * SQUARE @ rotation, scale * 0.01)
     here = mode_coverage(points, SQUARE, 0.01)
     assert tuple(there) == pytest.approx(tuple(here), abs=1e-9)
-
-
-def test_intervals_hold_their_scores():
-    points = around(60, 30, 1, 0)
-    values = mode_coverage(points, SQUARE, 0.01)._asdict()
-    for name, interval in INTERVALS["modes"].function(points, SQUARE, 0.01).items():
-        assert interval.value == values[name] == METRICS[name](points, SQUARE, 0.01)
-        assert interval.low <= interval.value <= interval.high
-
-
-@pytest.mark.parametrize("mean", [0.3, 2.0, 6.0])
-def test_the_interval_of_modes_covers_what_others_recover(mean):
-    """Points fall on 200 modes at `mean` a mode; the truth is how many that finds on average."""
-    modes, rng = 200, np.random.default_rng(3)
-    centres = torch.stack([torch.arange(modes), torch.zeros(modes)], dim=1).double()
-    truth = modes * (1 - (1 - 1 / modes) ** int(mean * modes))
-    hits = []
-    for _ in range(200):
-        points = centres[rng.integers(modes, size=int(mean * modes))]
-        found = mode_intervals(points, centres, 0.01)["modes"]
-        hits.append(found.low <= truth <= found.high)
-    assert np.mean(hits) >= 0.92
-
-
-@pytest.mark.parametrize(
-    "weights", [(0.25, 0.25, 0.25, 0.25), (0.4, 0.3, 0.2, 0.1), (0.9, 0.1, 0, 0)]
-)
-def test_the_interval_of_the_divergence_covers(weights):
-    rng = np.random.default_rng(4)
-    truth = sum(w * math.log(4 * w) for w in weights if w)
-    hits = []
-    for _ in range(500):
-        points = SQUARE[np.repeat(np.arange(4), rng.multinomial(1000, weights))]
-        found = mode_intervals(points, SQUARE, 0.01)["reverse_kl"]
-        hits.append(found.low <= truth + 1e-12 and truth <= found.high)
-    assert np.mean(hits) >= 0.92
-    if truth:
-        assert np.mean(hits) <= 0.98
 
 
 @pytest.mark.parametrize(

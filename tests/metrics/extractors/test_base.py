@@ -1,8 +1,9 @@
+from unittest.mock import patch
+
 import pytest
 import torch
 
-from metrics import EXTRACTORS, Extractor, Material, RandomExtractor, build_extractor
-from metrics.extractors.base import extractor
+from metrics import EXTRACTORS, Extractor, Material, RandomExtractor, build_extractor, extractor
 
 
 @pytest.fixture
@@ -11,9 +12,8 @@ def images():
     return torch.randint(0, 256, (20, 3, 8, 8), generator=rng).to(torch.uint8)
 
 
-def test_a_family_is_built_by_its_members_names(monkeypatch, tmp_path, images):
-    monkeypatch.setattr("metrics.extractors.base.EXTRACTORS", dict(EXTRACTORS))
-
+@patch.dict(EXTRACTORS)
+def test_a_family_is_built_by_its_members_names(tmp_path, images):
     @extractor(name="seeded:NAME", summary="random with a seed")
     def build(material: Material, name: str) -> Extractor:
         return RandomExtractor(material.images.shape[1], seed=int(name))

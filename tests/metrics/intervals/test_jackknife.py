@@ -6,8 +6,12 @@ import torch
 from draws import normal
 from scipy import stats
 
-from metrics import METRICS, jackknife, mean_interval
-from metrics.uncertainty import jackknife_interval
+from metrics import METRICS, Interval, jackknife, mean_interval
+from metrics.intervals.base import jackknife_interval, wilson_interval
+
+
+def cover(intervals: list[Interval], expected: float) -> float:
+    return float(np.mean([one.low <= expected <= one.high for one in intervals]))
 
 
 def test_mean_interval_is_students():
@@ -80,3 +84,26 @@ def test_too_few_images_are_an_error():
         mean_interval(normal(1))
     with pytest.raises(ValueError, match="length: 40, 41"):
         jackknife(lambda x, y: 0.0, normal(40), normal(41))
+
+
+@pytest.mark.parametrize(("successes", "count"), [(0, 10), (3, 10), (10, 10), (989, 1000)])
+def test_wilson_agrees_with_scipy(successes, count):
+    theirs = stats.binomtest(successes, count).proportion_ci(method="wilson")
+    ours = wilson_interval(successes, count)
+    assert ours.value == successes / count
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_jackknife_of_the_inception_score_covers():
+    """What the score is on average for this many images, whose bias every such score has."""
+    score = METRICS["inception_score"]
+    for bias, seed in ((0.0, 0), (0.3, 1)):
+        rng = torch.Generator().manual_seed(seed)
+        odds = torch.softmax(bias * torch.arange(10), dim=0)
+        intervals = []
+        for _ in range(150):
+            classes = torch.multinomial(odds, 400, replacement=True, generator=rng)
+            noise = 1.5 * torch.randn(400, 10, generator=rng)
+            intervals.append(jackknife(score, 4 * torch.eye(10)[classes] + noise, log=True))
+        expected = float(np.mean([one.value for one in intervals]))
+        assert 0.92 <= cover(intervals, expected) <= 0.98

@@ -1,15 +1,49 @@
-"""How often 95 % intervals over generated samples hold what they are for, by simulation."""
+"""The floor of the Fréchet distance, and how often its intervals hold what they are for."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from draws import normal
+from draws import normal, rectified
 from torch import Tensor
 
-from metrics import METRICS, Interval, frechet_distance, frechet_interval, jackknife
-from metrics.fid import Moments, _expand, frechet_infinity_interval
+from metrics import Interval, Moments, frechet_distance, frechet_floor, frechet_interval
+from metrics.intervals.fid import expand_distance, frechet_infinity_interval
+
+SPECTRUM = torch.tensor([9.0, 4, 1, 1, 0.2, 0.01], dtype=torch.float64).sqrt()
+
+
+def test_the_floor_is_the_distance_of_two_samples_of_one_gaussian():
+    """Its mean to the next order in 1/N, some percent, its deviation to the simulation's error."""
+    floor = frechet_floor(normal(200_000, 6) * SPECTRUM, 300)
+    draws = (normal(1000, 2, 400, 6) * SPECTRUM).unbind()
+    values = np.array([frechet_distance(real[:300], fake) for real, fake in draws])
+    # The reference is 200,000 rows: 1/200,000 + 1/300 is the floor's, 1/300 + 1/400 the draws'.
+    share = (1 / 300 + 1 / 400) / (1 / 200_000 + 1 / 300)
+    assert values.mean() == pytest.approx(share * floor.mean, rel=0.03)
+    assert values.std() == pytest.approx(share * floor.deviation, rel=0.06)
+
+
+def test_the_floor_of_a_small_sample_is_that_of_its_distribution():
+    """Though its eigenvalues spread, which alone would take a tenth off."""
+    samples = normal(60, 100, 20)
+    expected = (1 / 100 + 1 / 50) * (1.25 * 20 + 20 * 20 / 4)
+    assert np.mean([frechet_floor(sample, 50).mean for sample in samples]) == pytest.approx(
+        expected, rel=0.03
+    )
+
+
+def test_the_floor_has_the_units_of_the_distance_and_falls_with_the_counts():
+    real = rectified(400, 300, 0)
+    floor = frechet_floor(real, 400)
+    assert frechet_floor(Moments(real), 400) == pytest.approx(floor)
+    assert frechet_floor(10 * real, 400) == pytest.approx((100 * floor.mean, 100 * floor.deviation))
+    less = frechet_floor(real, 10**9)
+    assert less == pytest.approx((floor.mean / 2, floor.deviation / 2), rel=1e-6)
+    assert frechet_floor(torch.ones(9, 3), 5) == (0, 0)
+    with pytest.raises(ValueError, match="2 or more rows"):
+        frechet_floor(real, 1)
 
 
 def cover(intervals: list[Interval], expected: float) -> float:
@@ -60,7 +94,7 @@ def test_frechet_interval_covers(count, d, factor, shift, rectify):
 def test_infinity_interval_covers_the_distance_of_the_distributions(factor, shift, least, most):
     rng = torch.Generator().manual_seed(0)
     many = features(200_000, 16, rng, rectify=True)
-    truth = Moments(many).distance(Moments(factor * many + shift))
+    truth = frechet_distance(Moments(many), Moments(factor * many + shift))
     intervals = [
         frechet_infinity_interval(
             features(300, 16, rng, rectify=True), factor * features(300, 16, rng, True) + shift
@@ -80,12 +114,12 @@ def test_the_expansion_is_that_of_weighted_features():
         mean = weights @ fake
         scatter = (weights[:, None] * (fake - mean)).T @ (fake - mean) * count
         state = {"count": torch.tensor(count), "mean": mean, "scatter": scatter}
-        return Moments.from_state(state).distance(reference)
+        return frechet_distance(Moments.from_state(state), reference)
 
     equal = torch.full((count,), 1 / count, dtype=torch.float64)
     tilts = 1e-5 * (torch.eye(count, dtype=torch.float64) - equal)
     influences = torch.tensor([weigh(equal + t) - weigh(equal - t) for t in tilts]) / 2e-5
-    expansion = _expand(fake, real)
+    expansion = expand_distance(fake, real)
     # The unbiased covariance has the factor N/(N-1), which influences of the sample leave out.
     assert influences.var().item() / count == pytest.approx(expansion.variance, rel=0.05)
     step = influences / (count**2 * math.sqrt(expansion.variance)) / 10
@@ -107,18 +141,3 @@ def test_interval_is_about_its_distance(rows):
 
 def test_interval_of_features_that_do_not_vary():
     assert frechet_interval(torch.ones(9, 3), torch.zeros(9, 3)) == (3, 3, 3, 0)
-
-
-def test_jackknife_of_the_inception_score_covers():
-    """What the score is on average for this many images, whose bias every such score has."""
-    score = METRICS["inception_score"]
-    for bias, seed in ((0.0, 0), (0.3, 1)):
-        rng = torch.Generator().manual_seed(seed)
-        odds = torch.softmax(bias * torch.arange(10), dim=0)
-        intervals = []
-        for _ in range(150):
-            classes = torch.multinomial(odds, 400, replacement=True, generator=rng)
-            noise = 1.5 * torch.randn(400, 10, generator=rng)
-            intervals.append(jackknife(score, 4 * torch.eye(10)[classes] + noise, log=True))
-        expected = float(np.mean([one.value for one in intervals]))
-        assert 0.92 <= cover(intervals, expected) <= 0.98

@@ -1,14 +1,17 @@
-"""Intervals over the images of one set: what another draw of as many images might have scored."""
+"""Intervals of means, of shares, and by the jackknife."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
 LEVEL = 0.95
+
+NORMAL = float(ndtri((1 + LEVEL) / 2))
+"""The normal quantile of a two-sided interval."""
 
 
 class Interval(NamedTuple):
@@ -72,7 +75,7 @@ def jackknife(
     count = len(samples[0])
     if any(len(sample) != count for sample in samples):
         raise ValueError(f"samples differ in length: {', '.join(str(len(s)) for s in samples)}")
-    parts = deal(count, blocks, seed, samples[0].device)
+    parts = _deal_blocks(count, blocks, seed, samples[0].device)
     left = []
     for part in parts:
         kept = torch.ones(count, dtype=torch.bool, device=part.device)
@@ -81,12 +84,8 @@ def jackknife(
     return jackknife_interval(score(*samples), left, log=log)
 
 
-def deal(count: int, blocks: int, seed: int, device: torch.device) -> Sequence[Tensor]:
-    """Deal row indices at random to near-equal blocks, whatever order the rows come in.
-
-    Raises:
-        ValueError: where there are fewer than two blocks, or than two rows a block.
-    """
+def _deal_blocks(count: int, blocks: int, seed: int, device: torch.device) -> Sequence[Tensor]:
+    """Deal row indices at random to near-equal blocks, whatever order the rows come in."""
     if blocks < 2 or count < 2 * blocks:
         raise ValueError(
             f"a jackknife needs 2 or more blocks of 2 or more images, not {blocks} of {count}"
@@ -113,6 +112,16 @@ def jackknife_interval(value: float, left: Sequence[float], *, log: bool = False
         return Interval(value, max(value - reach, 0.0), value + reach, error)
     ratio = math.exp(reach / value)
     return Interval(value, value / ratio, value * ratio, error)
+
+
+def wilson_interval(successes: float, count: float) -> Interval:
+    """Return a share with its 95 % score interval (Wilson 1927), which holds near 0 and 1 too."""
+    share = successes / count
+    z = NORMAL
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    error = math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    low, high = max(centre - z * error, 0.0), min(centre + z * error, 1.0)
+    return Interval(share, min(low, share), max(high, share), error)
 
 
 def student_quantile(freedom: int) -> float:
