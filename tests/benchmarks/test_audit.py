@@ -30,7 +30,7 @@ QUICK = (*SMALL, "--metrics", "fid,mae", "--faults", "blur,drop")
 EXTRACTOR = '''"""An extractor of one's own."""
 
 from benchmarks.auditing.own import METRICS
-from metrics.extractors.base import Extractor, extractor
+from metrics import Extractor, extractor
 from torch import nn
 
 
