@@ -10,7 +10,7 @@ from benchmarks.cli.options import DIRECT, folder, names, read_options, whole
 from benchmarks.config import registry
 from benchmarks.config.suite import Suite
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.data.registry import DATASETS
+from benchmarks.data import is_points
 
 DESCRIPTION = """Damage real images in known ways and amounts, compute every score under every
 extractor, and report which can be trusted for what. Data and extractors are those of the suite."""
@@ -94,7 +94,7 @@ def choose_subject(options: argparse.Namespace) -> tuple[str, Suite, list[str]]:
     asked["extractor"] = options.extractor if options.extractor in shipped else None
     asked["views"] = [v for v in options.views or [] if v in shipped] if options.views else None
     name, suite, *_ = read_options(argparse.Namespace(**asked, set=[]))
-    if suite.dataset in DATASETS and DATASETS[suite.dataset].points:
+    if is_points(suite.dataset):
         raise BadInput(f"{suite.dataset} holds points, and images are audited here")
     views = suite.views if options.views is None else options.views
     return name, suite, [options.extractor or suite.extractor, *views]

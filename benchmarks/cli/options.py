@@ -174,12 +174,11 @@ def choose_suite(options: argparse.Namespace) -> str:
     """
     if options.suite or options.dataset is None:
         return options.suite or "digits"
-    from benchmarks.data import DATASETS
+    from benchmarks.data import is_points
 
     if options.dataset in list_suites():
         return str(options.dataset)
-    entry = DATASETS.get(options.dataset)
-    return "digits" if entry and entry.points else "folder"
+    return "digits" if is_points(options.dataset) else "folder"
 
 
 def describe_choices() -> str:
@@ -188,7 +187,7 @@ def describe_choices() -> str:
 
     sections = {
         "suites": list_suites(),
-        "data sets": {name: entry.summary for name, entry in list_datasets().items()},
+        "data sets": list_datasets(),
         "models": {name: entry.summary for name, entry in registry.list_models().items()},
         "metrics": {name: entry.summary for name, entry in registry.list_metrics().items()},
         "extractors": {name: e.summary for name, e in registry.list_extractors().items()},

@@ -12,8 +12,7 @@ from benchmarks.config import registry
 from benchmarks.config.paths import Paths
 from benchmarks.config.suite import AUTO
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.data import list_datasets
-from benchmarks.data.registry import DATASETS
+from benchmarks.data import is_points, list_datasets
 from benchmarks.data.resizing import LARGEST, SMALLEST
 from benchmarks.evaluation.comparison import ExistingComparison, check_label, read_comparison
 from benchmarks.evaluation.extractors import check_weights
@@ -125,9 +124,9 @@ def check_sources(sources: Iterable[ImageSource]) -> None:
 
 def check_dataset(name: str) -> None:
     """Refuse a data set that there is not, or that holds no images."""
-    if not name.startswith("folder:") and name not in DATASETS:
+    if not name.startswith("folder:") and name not in list_datasets():
         raise BadInput(f"--dataset: {unknown('data set', name, list_datasets())}")
-    if name in DATASETS and DATASETS[name].points:
+    if is_points(name):
         raise BadInput(f"--dataset {name}: it holds points, and images are scored here")
 
 

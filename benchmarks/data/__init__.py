@@ -1,7 +1,6 @@
 """Data sets: from a name to images in fixed splits. Importing this imports no heavy library."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -10,7 +9,7 @@ from benchmarks.core.errors import BadInput, one_line, unknown
 from benchmarks.data import registry
 from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint_splits
 from benchmarks.data.folder import read_folder
-from benchmarks.data.registry import DATASETS, TRANSFORMS
+from benchmarks.data.registry import DATASETS, TRANSFORMS, DatasetEntry
 from benchmarks.data.resizing import check_shape, fit
 from benchmarks.data.sources import transform_source
 from benchmarks.data.splits import split_source, split_target
@@ -21,7 +20,9 @@ __all__ = [
     "Split",
     "Truth",
     "default_data_root",
+    "is_points",
     "list_datasets",
+    "list_sources",
     "load_dataset",
 ]
 
@@ -31,54 +32,32 @@ FOLDER = "folder:"
 FOLDER_SOURCE = "folder A"
 
 
-@dataclass(frozen=True)
-class DatasetEntry:
-    """A data set as far as it is known without reading it.
-
-    Attributes:
-        name: as the user types it.
-        summary: one line on its images.
-        source: the default source domain.
-        sources: every source domain it may have.
-    """
-
-    name: str
-    summary: str
-    source: str
-    sources: tuple[str, ...]
-
-
 def default_data_root() -> Path:
     """Return the folder of downloads: `$BENCHMARKS_DATA`, or one in the user's cache folder."""
     chosen = os.environ.get("BENCHMARKS_DATA")
     return Path(chosen) if chosen else user_cache_path("generative-benchmarks") / "data"
 
 
-def list_datasets() -> dict[str, DatasetEntry]:
-    """Return all data sets by name; a folder of the user's own stands under `folder:PATH`."""
-    entries = [
-        DatasetEntry(name, entry.summary, entry.source, _sources(name))
-        for name, entry in DATASETS.items()
-    ]
-    summary = (
+def list_datasets() -> dict[str, str]:
+    """Return all data sets' summaries by name, the user's own folder under `folder:PATH`."""
+    own = (
         "your own images, a folder or a .zip: any sizes and formats, class subfolders or "
         "dataset.json, train/ val/ test/, trainA/ trainB/"
     )
-    entries.append(DatasetEntry("folder:PATH", summary, "edges", _sources("folder:PATH")))
-    return {entry.name: entry for entry in entries}
+    return {entry.name: entry.summary for entry in DATASETS.values()} | {f"{FOLDER}PATH": own}
 
 
-def _is_points(name: str) -> bool:
+def is_points(name: str) -> bool:
+    """Return whether a data set holds points of the plane."""
     return name in DATASETS and DATASETS[name].points
 
 
-def _sources(name: str) -> tuple[str, ...]:
-    """List the sources of a data set: points of points, images or transforms of images."""
-    others = (n for n, entry in DATASETS.items() if n != name and entry.points == _is_points(name))
-    if _is_points(name):
-        return tuple(others)
-    folder = (FOLDER_SOURCE,) if name.startswith(FOLDER) else ()
-    return (*TRANSFORMS, *others, *folder)
+def list_sources(name: str) -> tuple[str, ...]:
+    """List the source domains that a data set may have."""
+    if not name.startswith(FOLDER):
+        return DATASETS[name].sources
+    images = (entry.name for entry in DATASETS.values() if not entry.points)
+    return (*TRANSFORMS, *images, FOLDER_SOURCE)
 
 
 def load_dataset(
@@ -107,7 +86,7 @@ def load_dataset(
     """
     check_shape(image_size, channels)
     _check_names(name, source)
-    if _is_points(name) and (image_size or channels):
+    if is_points(name) and (image_size or channels):
         raise BadInput(f"{name}: points have no image size or channels to choose; leave them out")
     raw = _read_raw(name, data_root, image_size, channels, download)
     parts = split_target(raw, name)
@@ -150,8 +129,8 @@ def _check_names(name: str, source: str | None) -> None:
                 f"unknown data set {name!r}: for images of your own write {FOLDER}{name}"
             )
         raise BadInput(unknown("data set", name, list_datasets()))
-    if source is not None and source not in _sources(name):
-        raise BadInput(unknown(f"source for {name}", source, _sources(name)))
+    if source is not None and source not in list_sources(name):
+        raise BadInput(unknown(f"source for {name}", source, list_sources(name)))
 
 
 def _read_raw(

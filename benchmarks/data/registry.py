@@ -1,4 +1,4 @@
-"""The data sets and source transforms that there are, each entered by a decorator."""
+"""The registry of data sets and source transforms, each entered by a decorator."""
 
 import importlib
 import pkgutil
@@ -11,43 +11,52 @@ import numpy as np
 
 from benchmarks.data.dataset import Raw
 
-Reader = Callable[[Path, bool], Raw]
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 AnyTransform = TypeVar("AnyTransform", bound=Transform)
-AnyReader = TypeVar("AnyReader", bound=Reader)
+AnyReader = TypeVar("AnyReader", bound=Callable[[Path, bool], Raw])
 
 
 @dataclass(frozen=True)
-class Registered:
-    """A data set: one line about it, its default source, what reads it, whether it is points."""
+class DatasetEntry:
+    """A data set as far as it is known without reading it.
 
+    Attributes:
+        name: as the user types it.
+        summary: one line on its images.
+        source: the default source domain: a transform or another data set.
+        read: reads it, given the folder of its files and whether it may download them.
+        points: whether it holds points of the plane, whose source can only be other points.
+    """
+
+    name: str
     summary: str
     source: str
-    read: Reader
-    points: bool
+    read: Callable[[Path, bool], Raw]
+    points: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source domain it may have: points of points, images or transforms of images."""
+        others = (e.name for e in DATASETS.values() if e.name != self.name)
+        alike = (name for name in others if DATASETS[name].points == self.points)
+        return tuple(alike) if self.points else (*TRANSFORMS, *alike)
 
 
-DATASETS: dict[str, Registered] = {}
+DATASETS: dict[str, DatasetEntry] = {}
 TRANSFORMS: dict[str, Transform] = {}
 
 
 def dataset(
     *, name: str, summary: str, source: str, points: bool = False
 ) -> Callable[[AnyReader], AnyReader]:
-    """Enter a function as the data set `name`.
+    """Enter a function as a data set; the arguments are fields of `DatasetEntry`.
 
     The function gets the folder of the data files and whether it may download into it, and returns
     a `Raw`. It imports heavy libraries inside its body.
-
-    Args:
-        name: what the user types.
-        summary: one line on what the images are.
-        source: the default source domain: a transform or another data set.
-        points: whether it holds points of the plane, whose source can only be other points.
     """
 
     def enter(read: AnyReader) -> AnyReader:
-        DATASETS[name] = Registered(summary, source, read, points)
+        DATASETS[name] = DatasetEntry(name, summary, source, read, points)
         return read
 
     return enter

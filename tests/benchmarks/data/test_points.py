@@ -9,7 +9,7 @@ from scipy import stats
 
 from benchmarks.core.errors import BadInput
 from benchmarks.core.tensors import quantize, to_float
-from benchmarks.data import Dataset, list_datasets, load_dataset, registry
+from benchmarks.data import Dataset, list_sources, load_dataset, registry
 from benchmarks.data.mixtures import draw_mixture
 from benchmarks.evaluation.pictures import encode_tiles, render_points
 from benchmarks.training.loop import Batches
@@ -83,10 +83,10 @@ def test_images_have_no_truth() -> None:
 def test_the_source_of_points_is_other_points(points) -> None:
     (other,) = set(SETS) - {points.name}
     assert points.source == other
-    assert list_datasets()[points.name].sources == (other,)
+    assert list_sources(points.name) == (other,)
     assert points.hidden_pairs is None
     assert len(points.source_train) > 100_000
-    assert not set(SETS) & set(list_datasets()["mnist"].sources)
+    assert not set(SETS) & set(list_sources("mnist"))
 
 
 @pytest.mark.parametrize(
