@@ -258,9 +258,13 @@ def state_head_start(finding: Finding) -> list[str]:
     if len(rest) == 1:
         return [f"{easier}; only {plain(leader)} starts from noise."]
     rivals = pairs[(pairs["first"] == leader) & pairs["second"].isin(rest)]
+    left = rivals.loc[~(rivals["p_holm"] <= ALPHA), "second"]
+    lead = f"but is not significantly different from {name_models(left)}"
+    if left.empty:
+        lead = state_lead(rivals, ranking)
     return [
         f"{easier}; among models that start from noise, {plain(leader)} has the"
-        f" {finding.words.best} {finding.words.symbol}, {state_lead(rivals, ranking)}."
+        f" {finding.words.best} {finding.words.symbol}, {lead}."
     ]
 
 

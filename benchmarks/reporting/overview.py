@@ -26,19 +26,13 @@ from benchmarks.core.text import (
     show_number,
 )
 from benchmarks.reporting import latex
-from benchmarks.reporting.page.templating import (
-    TEMPLATES,
-    embed_data,
-    hash_source,
-    make_environment,
-)
+from benchmarks.reporting.page.templating import embed_data, render_page
 from benchmarks.statistics.rankings import is_lower_better
 
 PLOT = "critical_difference_{}"
 FORMATS = ("png", "svg", "pdf")
 LONGEST = 20
 """Characters of a name in a table's head or at its side in a terminal."""
-LONGEST_ON_PAGE = 40
 CAPTION = (
     "Values with their 95 % intervals over seeds (over samples, of one seed); the best of each row"
     " stands out. In parentheses: the rank within the row, ties shared, among the contenders that"
@@ -219,16 +213,10 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _write_page(result: Aggregate, plots: dict[str, bytes]) -> bytes:
-    from markupsafe import Markup
-
-    environment = make_environment()
-    environment.filters["plain"] = plain
-    environment.filters["name"] = lambda name: shorten(plain(name), LONGEST_ON_PAGE)
-    style = (TEMPLATES / "page.css").read_text("utf-8")
     rows = result.scores[["suite", "dataset", "folder"]].drop_duplicates()
-    page = environment.get_template("aggregate.html").render(
-        style=Markup(style),  # noqa: S704 - the package's own file
-        digest=hash_source(style),
+    return render_page(
+        "aggregate.html",
+        script="",
         boards=boards(result),
         suites=rows.to_dict("records"),
         extractors=_extractors(result.scores),
@@ -237,7 +225,6 @@ def _write_page(result: Aggregate, plots: dict[str, bytes]) -> bytes:
         caption=CAPTION,
         notes=result.notes,
     )
-    return page.encode()
 
 
 def _extractors(values: pd.DataFrame) -> dict[str, str]:

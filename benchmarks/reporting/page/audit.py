@@ -29,17 +29,10 @@ from benchmarks.reporting.audits import (
     state_counts,
     state_outcome,
 )
-from benchmarks.reporting.page.charts import EmbeddedChart
-from benchmarks.reporting.page.pictures import Embedded
-from benchmarks.reporting.page.provenance import Fact, describe
+from benchmarks.reporting.page.provenance import Fact, describe_environments
 from benchmarks.reporting.page.table import list_columns
-from benchmarks.reporting.page.templating import (
-    TEMPLATES,
-    embed_data,
-    hash_source,
-    make_environment,
-)
-from benchmarks.reporting.page.text import sentence
+from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, render_page
+from benchmarks.reporting.page.text import to_sentence
 
 LONGEST = 36
 """Characters of a fault's or a metric's name in a heading."""
@@ -102,8 +95,8 @@ class Ladder:
     aspect: str
     summary: str
     labels: list[str]
-    strip: Embedded | None
-    curve: EmbeddedChart | None
+    strip: EmbeddedImage | None
+    curve: EmbeddedImage | None
     words: list[str]
 
 
@@ -134,31 +127,23 @@ def build_audit_page(
     Returns:
         HTML in UTF-8, with everything embedded.
     """
-    style, script = ((TEMPLATES / name).read_text("utf-8") for name in ("page.css", "page.js"))
     blocks = lay_out(audit)
-    content = (
-        make_environment()
-        .get_template("audit.html")
-        .render(
-            style=style,
-            script=script,
-            hashes={"style": hash_source(style), "script": hash_source(script)},
-            name=plain(audit.about["dataset"]["name"]),
-            facts=_state_facts(audit),
-            advice=[plain(line) for line in audit.about["advice"]],
-            answers=show_answers(audit),
-            heat=show_heat(audit, blocks),
-            broken=list_broken(blocks, audit),
-            ladders=[_ladder(audit, fault, plots, strips) for fault in audit.about["faults"]],
-            floors=_show_floors(audit, blocks),
-            about=audit.about,
-            aspects=ASPECTS,
-            command=plain(audit.about["command"]),
-            provenance=_trace(audit),
-            machine=_machine(audit),
-        )
+    return render_page(
+        "audit.html",
+        name=plain(audit.about["dataset"]["name"]),
+        facts=_state_facts(audit),
+        advice=[plain(line) for line in audit.about["advice"]],
+        answers=show_answers(audit),
+        heat=show_heat(audit, blocks),
+        broken=list_broken(blocks, audit),
+        ladders=[_ladder(audit, fault, plots, strips) for fault in audit.about["faults"]],
+        floors=_show_floors(audit, blocks),
+        about=audit.about,
+        aspects=ASPECTS,
+        command=plain(audit.about["command"]),
+        provenance=_trace(audit),
+        machine=_machine(audit),
     )
-    return content.encode()
 
 
 def summarise(frames: Frames) -> Section:
@@ -209,7 +194,7 @@ def show_heat(audit: Audit, blocks: Sequence[Block]) -> Heat:
     faults = {fault["name"]: fault for fault in audit.about["faults"]}
     return Heat(
         [
-            (aspect, len(members), sentence(ASPECTS.get(aspect, aspect)))
+            (aspect, len(members), to_sentence(ASPECTS.get(aspect, aspect)))
             for aspect, members in group_faults(audit)
         ],
         [
@@ -341,28 +326,26 @@ def _ladder(
         name,
         plain(fault["title"]),
         plain(fault["aspect"]),
-        sentence(plain(fault["summary"]).rstrip(".") or plain(fault["title"])),
+        to_sentence(plain(fault["summary"]).rstrip(".") or plain(fault["title"])),
         labels,
         _embed_strip(strip) if strip else None,
-        EmbeddedChart("", "", alt, embed_data(curve, "image/png"), *_measure(curve))
-        if curve
-        else None,
+        EmbeddedImage(embed_data(curve, "image/png"), *_measure_png(curve), alt) if curve else None,
         words,
     )
 
 
-def _measure(picture: bytes) -> tuple[int, int]:
+def _measure_png(picture: bytes) -> tuple[int, int]:
     """How large a plot is shown: at as many pixels an inch as a page has."""
     image = Image.open(io.BytesIO(picture))
     scale = 96 / image.info.get("dpi", (96, 96))[0]
     return round(image.width * scale), round(image.height * scale)
 
 
-def _embed_strip(content: bytes) -> Embedded:
+def _embed_strip(content: bytes) -> EmbeddedImage:
     """A strip, every pixel enlarged by the same whole factor."""
     width, height = Image.open(io.BytesIO(content)).size
     factor = max(1, round(STRIP / width))
-    return Embedded(embed_data(content, "image/png"), width * factor, height * factor)
+    return EmbeddedImage(embed_data(content, "image/png"), width * factor, height * factor)
 
 
 def _tell(audit: Audit, fault: Mapping[str, Any]) -> list[str]:
@@ -375,7 +358,7 @@ def _tell(audit: Audit, fault: Mapping[str, Any]) -> list[str]:
                 names.setdefault(cell.verdict, []).append(plain(line.metric["symbol"]))
         said = [f"{verdict}: {', '.join(names[verdict])}" for verdict in SIGNS if verdict in names]
         if said:
-            sentences.append(sentence(f"{block.title}: {'; '.join(said)}"))
+            sentences.append(to_sentence(f"{block.title}: {'; '.join(said)}"))
     return sentences
 
 
@@ -442,4 +425,4 @@ def _shape(shape: Iterable[int]) -> str:
 
 def _machine(audit: Audit) -> list[Fact]:
     environment = audit.about.get("environment")
-    return describe([Environment.model_validate(environment)]) if environment else []
+    return describe_environments([Environment.model_validate(environment)]) if environment else []

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -12,8 +11,7 @@ from benchmarks.config.registry import list_metrics
 from benchmarks.reporting import comparison
 from benchmarks.reporting.comparison import Column
 from benchmarks.reporting.page.table import list_columns
-from benchmarks.reporting.page.templating import embed_data
-from benchmarks.reporting.page.text import show_name
+from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, show_name
 from benchmarks.reporting.plots import PLOTS
 from benchmarks.reporting.plots.registry import Plot
 
@@ -23,27 +21,15 @@ PIXELS = 1.5
 """Pixels for a point of a chart: a little larger than on paper."""
 
 
-@dataclass(frozen=True)
-class EmbeddedChart:
-    """A chart as it is embedded, with its width and height in pixels where it tells them."""
-
-    heading: str
-    caption: str
-    alt: str
-    source: str
-    width: int | None
-    height: int | None
-
-
-def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> list[EmbeddedChart]:
+def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> list[EmbeddedImage]:
     """Embed the charts of a section that have been drawn, of files by name."""
     return [
-        EmbeddedChart(
-            plot.heading,
-            plot.caption,
-            describe_plot(plot, frames),
+        EmbeddedImage(
             embed_data(content, "image/svg+xml"),
             *measure_svg(content),
+            describe_plot(plot, frames),
+            plot.heading,
+            plot.caption,
         )
         for plot in PLOTS.values()
         if plot.section == section and (content := plots.get(f"{plot.name}.svg"))

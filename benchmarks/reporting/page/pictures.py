@@ -12,8 +12,7 @@ from PIL import Image
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import plain, shorten, show_amount, show_number
-from benchmarks.reporting.page.templating import embed_data
-from benchmarks.reporting.page.text import show_name
+from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, show_name
 
 SHOWN = 24
 """Contenders whose pictures are shown: the best by FID."""
@@ -30,64 +29,52 @@ REASON = 120
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of pictures: what it is called and says, its rows' names and width in pixels."""
+class PictureKind:
+    """A kind of pictures: heading, caption, width in pixels and the names of its rows."""
 
     heading: str
-    text: str
+    caption: str
     width: int
     rows: tuple[str, ...] = ()
 
 
 KINDS = {
-    "samples": Kind(
+    "samples": PictureKind(
         "Samples",
-        "The first that each contender generated after training, chosen by index and never by"
-        " looks, beside real images at the same scale.",
+        "The first samples of each model after training, not cherry-picked, beside real images at"
+        " the same scale.",
         240,
     ),
-    "neighbours": Kind(
+    "neighbours": PictureKind(
         "Nearest training images",
-        "The samples that come nearest to training images, over those: what was learnt by heart"
-        " would show here first.",
+        "The samples nearest to training images, above those images. Memorization would show here"
+        " first.",
         500,
         ("sample", "nearest"),
     ),
-    "reconstructions": Kind(
+    "reconstructions": PictureKind(
         "Reconstructions",
-        "Held-out images, the first of their split, over what is left of them after coding and"
-        " decoding.",
+        "The first images of the held-out split, above their reconstructions.",
         500,
         ("input", "output"),
     ),
-    "interpolations": Kind(
+    "interpolations": PictureKind(
         "Interpolations",
-        "From one code to another in equal steps, a pair in each row.",
+        "From one code to another in equal steps, one pair per row.",
         560,
     ),
-    "translations": Kind(
+    "translations": PictureKind(
         "Translations",
         "Held-out source images, translated and translated back.",
         500,
         ("source", "target", "back"),
     ),
-    "evolution": Kind(
-        "Evolution over training",
-        "Samples of the same numbers and the same randomness at each validation; under each, the"
-        " training images seen by then.",
+    "evolution": PictureKind(
+        "Samples over training",
+        "Samples from the same noise at each validation; below, the training images seen so far.",
         120,
     ),
 }
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A PNG as a data URL, with the width and height at which it is shown."""
-
-    source: str
-    width: int
-    height: int
-    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +84,7 @@ class Exhibit:
     name: str
     detail: str
     note: str
-    images: list[Embedded] = field(default_factory=list)
+    images: list[EmbeddedImage] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,32 +92,32 @@ class Gallery:
     """All pictures of a kind, and how many contenders more have one."""
 
     name: str
-    kind: Kind
+    kind: PictureKind
     exhibits: list[Exhibit]
     more: int
 
 
-def hang(pictures: pd.DataFrame) -> list[Gallery]:
-    """Make a gallery of each kind of pictures there is, of `frames.Frames.pictures`."""
+def build_galleries(pictures: pd.DataFrame) -> list[Gallery]:
+    """Build a gallery of each kind of pictures there is, of `frames.Frames.pictures`."""
     own = pictures[(pictures["family"] != CALIBRATION) | (pictures["contender"] == "real")]
     frames = {str(kind): frame for kind, frame in own.groupby("kind", sort=False)}
     return [
-        _gallery(name, kind, frames[name])
+        _build_gallery(name, kind, frames[name])
         for name, kind in KINDS.items()
         if name in frames and frames[name]["tiles"].notna().any()
     ]
 
 
-def _gallery(name: str, kind: Kind, frame: pd.DataFrame) -> Gallery:
+def _build_gallery(name: str, kind: PictureKind, frame: pd.DataFrame) -> Gallery:
     real = frame["family"] == CALIBRATION
     ranked = frame[~real].sort_values("mean_fid", kind="stable", na_position="last")
     best = frame.loc[ranked.index[:SHOWN].sort_values()]
     chosen = _merge_alike(pd.concat([frame[real], best]).to_dict("records"))
     for row in filter(_has_tiles, chosen):
         row["tiles"] = row["tiles"][:, :COLUMNS] if kind.rows else row["tiles"]
-    width = max(_width(row["tiles"], name) for row in chosen if _has_tiles(row))
+    width = max(_natural_width(row["tiles"], name) for row in chosen if _has_tiles(row))
     factor = max(1, round(kind.width / width))
-    exhibits = [_exhibit(name, row, factor) for row in chosen]
+    exhibits = [_build_exhibit(name, row, factor) for row in chosen]
     return Gallery(name, kind, exhibits, max(0, len(ranked) - SHOWN))
 
 
@@ -149,33 +136,33 @@ def _has_tiles(row: dict[Any, Any]) -> bool:
     return isinstance(row["tiles"], np.ndarray)
 
 
-def _width(tiles: np.ndarray, kind: str) -> int:
-    """Pixels from left to right at natural size."""
+def _natural_width(tiles: np.ndarray, kind: str) -> int:
+    """Return the pixels from left to right at natural size."""
     columns = FOLDED if kind == "evolution" else tiles.shape[1]
     return min(WIDEST, columns * (tiles.shape[3] + 1) - 1)
 
 
-def _exhibit(name: str, row: dict[Any, Any], factor: int) -> Exhibit:
+def _build_exhibit(name: str, row: dict[Any, Any], factor: int) -> Exhibit:
     shown = "real images" if row["family"] == CALIBRATION else show_name(str(row["contender"]))
-    note = _trouble(row)
+    note = _state_trouble(row)
     if not _has_tiles(row):
         return Exhibit(shown, "", note or "no picture")
     if name == "evolution":
-        images = _filmstrip(row["tiles"], row["images"], factor)
+        images = _build_filmstrip(row["tiles"], row["images"], factor)
     else:
-        images = [embed(row["tiles"], factor)]
-    return Exhibit(shown, _detail(row), note, images)
+        images = [embed_mosaic(row["tiles"], factor)]
+    return Exhibit(shown, _state_score(row), note, images)
 
 
-def _trouble(row: dict[Any, Any]) -> str:
-    """What went wrong with the run, if anything did."""
+def _state_trouble(row: dict[Any, Any]) -> str:
+    """State what went wrong with the run, if anything did."""
     if row["status"] is None or row["status"] == "ok":
         return ""
     return f"{row['status']}: {shorten(plain(row['reason'] or ''), REASON)}"
 
 
-def _detail(row: dict[Any, Any]) -> str:
-    """The run's own score: `FID 0.362, seed 0`."""
+def _state_score(row: dict[Any, Any]) -> str:
+    """State the run's own score: `FID 0.362, seed 0`."""
     parts = [str(row["protocol"])] if row["kind"] == "reconstructions" and row["protocol"] else []
     if row["metric"] and not pd.isna(row["value"]):
         symbol = list_metrics()[row["metric"]].about["symbol"]
@@ -185,26 +172,28 @@ def _detail(row: dict[Any, Any]) -> str:
     return ", ".join(parts)
 
 
-def _filmstrip(tiles: np.ndarray, seen: Sequence[float] | None, factor: int) -> list[Embedded]:
-    """A small mosaic of each validation, evenly chosen if there are many."""
+def _build_filmstrip(
+    tiles: np.ndarray, seen: Sequence[float] | None, factor: int
+) -> list[EmbeddedImage]:
+    """Embed a small mosaic of each validation, evenly chosen if there are many."""
     count = len(tiles)
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOMENTS)).round().astype(int))
     labels = [f"{show_amount(images)} images" for images in seen] if seen else None
     return [
-        embed(_fold(tiles[i]), factor, labels[i] if labels else f"{i + 1} of {count}")
+        embed_mosaic(_fold_row(tiles[i]), factor, labels[i] if labels else f"{i + 1} of {count}")
         for i in chosen
     ]
 
 
-def _fold(row: np.ndarray) -> np.ndarray:
+def _fold_row(row: np.ndarray) -> np.ndarray:
     """Lay a row of tiles, [columns, H, W, 3], out in rows of two."""
     columns = min(FOLDED, len(row))
     rows = len(row) // columns
     return row[: rows * columns].reshape(rows, columns, *row.shape[1:])
 
 
-def embed(tiles: np.ndarray, factor: int, label: str = "") -> Embedded:
-    """Make a picture of tiles, uint8 [rows, columns, H, W, 3], to be shown `factor` times as large.
+def embed_mosaic(tiles: np.ndarray, factor: int, label: str = "") -> EmbeddedImage:
+    """Embed tiles, uint8 [rows, columns, H, W, 3], to be shown `factor` times as large.
 
     It is stored at natural size with gaps of a transparent pixel; of large tiles only so many as
     fit into `WIDEST` pixels.
@@ -221,4 +210,4 @@ def embed(tiles: np.ndarray, factor: int, label: str = "") -> Embedded:
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     source = embed_data(file.getvalue(), "image/png")
-    return Embedded(source, image.width * factor, image.height * factor, label)
+    return EmbeddedImage(source, image.width * factor, image.height * factor, caption=label)

@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.analysis.lookup import runs_by_contender
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import show_duration
+from benchmarks.core.text import count, show_duration
 from benchmarks.records.schema import Environment, Record
 from benchmarks.records.store import Results
-from benchmarks.reporting.page.text import show_name
+from benchmarks.reporting.page.templating import show_name
 
 VALUES = 4
 """Different values of one thing that are named."""
@@ -30,50 +30,31 @@ class Fact:
     flagged: bool = False
 
 
-@dataclass(frozen=True)
-class Spec:
-    """The resolved spec of a contender as JSON, without the seed."""
+def trace_results(results: Results) -> dict[str, Any]:
+    """Trace where the numbers of a suite come from.
 
-    name: str
-    runs: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """All that is told of where the numbers come from.
-
-    Attributes:
-        command: what makes them again.
+    Returns:
+        command: what reproduces them.
         facts: of the data, the features and the time it took.
         machines: of training, and of scoring.
-        specs: of the first contenders.
+        specs: of the first contenders: name, runs in words, and the resolved spec as JSON.
         more: how many more contenders there are.
     """
-
-    command: str
-    facts: list[Fact]
-    machines: list[tuple[str, list[Fact]]]
-    specs: list[Spec]
-    more: int
-
-
-def trace(results: Results) -> Provenance:
-    """Tell where the numbers of a suite come from."""
     records = results.records
     trained = [record.environment for record in records if record.environment]
     scored = [e for record in records if (e := record.scored or record.environment)]
     contenders = list(runs_by_contender(r for r in records if r.family != CALIBRATION).items())
-    return Provenance(
-        command=results.index.command,
-        facts=[fact for fact in _facts(records) if fact.lines],
-        machines=[("Training", describe(trained)), ("Scoring", describe(scored))],
-        specs=[_spec(name, runs) for name, runs in contenders[:SPECS]],
-        more=max(0, len(contenders) - SPECS),
-    )
+    machines = (("Training", trained), ("Scoring", scored))
+    return {
+        "command": results.index.command,
+        "facts": [fact for fact in _list_facts(records) if fact.lines],
+        "machines": [(title, describe_environments(found)) for title, found in machines],
+        "specs": [_show_spec(name, runs) for name, runs in contenders[:SPECS]],
+        "more": max(0, len(contenders) - SPECS),
+    }
 
 
-def _facts(records: Sequence[Record]) -> list[Fact]:
+def _list_facts(records: Sequence[Record]) -> list[Fact]:
     trained = [record for record in records if record.family != CALIBRATION]
     data = [record.spec.get("data") for record in trained]
     sets = [value for value in data if isinstance(value, dict)]
@@ -82,16 +63,16 @@ def _facts(records: Sequence[Record]) -> list[Fact]:
         Fact("Data set", tally(record.dataset for record in trained)),
         Fact("Data fingerprint (SHA-256)", tally(value.get("fingerprint") for value in sets)),
         Fact("Source images' fingerprint", tally(v.get("source_fingerprint") for v in sets)),
-        Fact("Extractors, with their hashes", _some(sorted(set(extractors)))),
+        Fact("Extractors, with their hashes", _shorten_list(sorted(set(extractors)))),
         Fact("Device", tally(record.spec.get("device") for record in trained)),
         Fact("Precision", tally(record.spec.get("precision") for record in trained)),
-        Fact("Training in all", _total(record.costs.train_seconds for record in trained)),
-        Fact("Scoring in all", _total(record.costs.score_seconds for record in records)),
+        Fact("Training in all", _show_total(record.costs.train_seconds for record in trained)),
+        Fact("Scoring in all", _show_total(record.costs.score_seconds for record in records)),
     ]
 
 
-def describe(environments: Sequence[Environment]) -> list[Fact]:
-    """Tell versions, hardware and commits of the machines that runs were made on."""
+def describe_environments(environments: Sequence[Environment]) -> list[Fact]:
+    """List versions, hardware and commits of the machines of some runs."""
     getters: dict[str, Callable[[Environment], Any]] = {
         "Python": lambda e: e.python,
         "Platform": lambda e: e.platform,
@@ -101,12 +82,12 @@ def describe(environments: Sequence[Environment]) -> list[Fact]:
         "Packages": lambda e: ", ".join(f"{k} {v}" for k, v in sorted(e.versions.items())),
     }
     facts = [Fact(name, tally(map(get, environments))) for name, get in getters.items()]
-    commits = tally(_commit(environment) for environment in environments)
+    commits = tally(_show_commit(environment) for environment in environments)
     dirty = any(e.git is None or e.git.dirty for e in environments)
     return [fact for fact in (*facts, Fact("Git", commits, flagged=dirty)) if fact.lines]
 
 
-def _commit(environment: Environment) -> str:
+def _show_commit(environment: Environment) -> str:
     if environment.git is None:
         return "no checkout: the code that ran is not known"
     state = "with uncommitted changes" if environment.git.dirty else "clean"
@@ -114,33 +95,33 @@ def _commit(environment: Environment) -> str:
 
 
 def tally(values: Iterable[Any]) -> list[str]:
-    """Each different value, the most frequent first, with its number of runs if there are several.
+    """Tally different values, the most frequent first, with their runs if there are several.
 
     At most `VALUES` are named; the last line says how many more there are.
     """
     counts = Counter(str(value) for value in values if value is not None)
     if len(counts) == 1:
         return list(counts)
-    lines = [f"{v} ({n:,} run{'s' if n > 1 else ''})" for v, n in counts.most_common(VALUES)]
+    lines = [f"{v} ({count(n, 'run')})" for v, n in counts.most_common(VALUES)]
     return lines + ([f"and {len(counts) - VALUES:,} more"] if len(counts) > VALUES else [])
 
 
-def _total(seconds: Iterable[float | None]) -> list[str]:
+def _show_total(seconds: Iterable[float | None]) -> list[str]:
     known = [value for value in seconds if value is not None]
     return [show_duration(sum(known))] if known else []
 
 
-def _spec(name: str, runs: Sequence[Record]) -> Spec:
-    """The spec of a contender: that of its first run, since seeds differ in nothing else."""
+def _show_spec(name: str, runs: Sequence[Record]) -> tuple[str, str, str]:
+    """Show the spec of a contender, that of its first run: seeds differ in nothing else."""
     seeds = name_seeds(run.seed for run in runs)
     fields = {key: value for key, value in runs[0].spec.items() if key != "seed"}
     text = json.dumps(fields, indent=2, ensure_ascii=False)
-    about = f"{runs[0].family}, {len(runs):,} run{'s' if len(runs) > 1 else ''}"
-    return Spec(show_name(name), f"{about}, {seeds}" if seeds else about, text)
+    about = f"{runs[0].family}, {count(len(runs), 'run')}"
+    return show_name(name), f"{about}, {seeds}" if seeds else about, text
 
 
 def name_seeds(seeds: Iterable[int | None]) -> str:
-    """Seeds in a few words: `seed 3`, `seeds 0 to 2 and 7`."""
+    """Name seeds in a few words: `seed 3`, `seeds 0 to 2 and 7`."""
     known = sorted(seed for seed in seeds if seed is not None)
     ranges: list[list[int]] = []
     for seed in known:
@@ -156,7 +137,7 @@ def name_seeds(seeds: Iterable[int | None]) -> str:
     return f"{noun} {', '.join(others)}{' and ' if others else ''}{last}" if words else ""
 
 
-def _some(values: Sequence[str]) -> list[str]:
-    """The first values, and how many more there are."""
+def _shorten_list(values: Sequence[str]) -> list[str]:
+    """Return the first values, and how many more there are."""
     more = len(values) - VALUES
     return [*values[:VALUES], *([f"and {more:,} more"] if more > 0 else [])]

@@ -16,7 +16,8 @@ from benchmarks.core.text import show_number
 from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.reporting import comparison
 from benchmarks.reporting.comparison import Column
-from benchmarks.reporting.page.text import direction, sentence, show_name
+from benchmarks.reporting.page.templating import show_name
+from benchmarks.reporting.page.text import state_direction, to_sentence
 
 SHOWN = frozenset(("Generation", "Fidelity and variety", "Modes", "Likelihood", "Reconstruction"))
 """Groups of columns that are shown at first."""
@@ -164,7 +165,7 @@ def define(column: Column) -> str:
     """What a column is, where it comes from and which way is better, in sentences."""
     entry = list_metrics().get(column.key)
     source = f" Source: {entry.about['source']}." if entry else ""
-    return f"{sentence(explain(column))}{source} {direction(column.better)}".strip()
+    return f"{to_sentence(explain(column))}{source} {state_direction(column.better)}".strip()
 
 
 def list_columns() -> Iterable[Column]:

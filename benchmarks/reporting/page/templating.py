@@ -1,19 +1,39 @@
-"""The templates of pages, and how what they embed is written down."""
+"""The templates of pages, and how files are embedded in them."""
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from benchmarks.core.text import visible
+from benchmarks.core.text import plain, shorten, visible
 
 TEMPLATES = Path(__file__).with_name("templates")
+LONGEST = 60
+"""Characters of a contender's name that are shown."""
 
 
-def make_environment() -> Environment:
-    """Make the templates' environment: it escapes all text, and shows what cannot be seen."""
-    return Environment(
+@dataclass(frozen=True)
+class EmbeddedImage:
+    """An image as a data URL, its size in pixels where it is known, and its texts on the page."""
+
+    source: str
+    width: int | None
+    height: int | None
+    alt: str = ""
+    heading: str = ""
+    caption: str = ""
+
+
+def render_page(template: str, script: str = "page.js", **context: Any) -> bytes:
+    """Render a page from its template: HTML in UTF-8, with style and script embedded.
+
+    All text is escaped, and signs that cannot be seen are replaced. Style and script are the only
+    ones that the page's Content-Security-Policy allows, by their hashes.
+    """
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -21,13 +41,23 @@ def make_environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value, "\n") if type(value) is str else value,
     )
+    environment.filters.update(plain=plain, name=show_name)
+    sources = {"style": (TEMPLATES / "page.css").read_text("utf-8")}
+    sources["script"] = (TEMPLATES / script).read_text("utf-8") if script else ""
+    hashes = {name: _hash_source(text) for name, text in sources.items()}
+    return environment.get_template(template).render(sources, hashes=hashes, **context).encode()
 
 
-def hash_source(text: str) -> str:
-    """Give what a Content-Security-Policy calls a script or a style by."""
+def _hash_source(text: str) -> str:
+    """Return the hash by which a Content-Security-Policy allows a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def embed_data(content: bytes, kind: str) -> str:
-    """Write a file of a kind such as `image/png` as a data URL."""
+    """Return a file of a kind such as `image/png` as a data URL."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def show_name(name: str) -> str:
+    """Return a contender's name as it is shown, in one line and not too long."""
+    return shorten(plain(name), LONGEST)

@@ -40,13 +40,13 @@ from benchmarks.reporting.plots.drawing import (
 from benchmarks.reporting.plots.registry import plot
 from benchmarks.reporting.plots.rows import (
     count_statuses,
-    draw_rows,
     explain_no_score,
     explain_row,
     is_calibration,
     label_row,
     list_competing,
     list_trained,
+    make_rows,
     mean_fids,
 )
 from benchmarks.statistics.intervals import LOG_SCALE, SeedInterval
@@ -113,7 +113,7 @@ def _draw_metrics(runs: pd.DataFrame, titles: dict[str, str], *, paper: bool) ->
         f"features: {_features(runs)}{left_out(everybody, ROWS)}"
     )
     margins = Margins(0, 0.15, 0.42 if paper else 0.5, 0.25 if paper else 0.3)
-    panels, places = draw_rows(labels, len(titles), margins, paper=paper, note=note)
+    panels, places = make_rows(labels, len(titles), margins, paper=paper, note=note)
     for axes, metric in zip(panels, titles, strict=True):
         _draw_metric(axes, runs, metric, dict(zip(shown, places, strict=True)))
         axes.set_title(titles[metric] + say_direction(metric, paper=paper), pad=14 if paper else 18)

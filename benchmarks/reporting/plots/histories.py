@@ -45,11 +45,11 @@ from benchmarks.reporting.plots.drawing import (
 from benchmarks.reporting.plots.registry import plot
 from benchmarks.reporting.plots.rows import (
     count_statuses,
-    draw_rows,
     explain_no_score,
     explain_row,
     label_row,
     list_trained,
+    make_rows,
     mean_fids,
 )
 from benchmarks.statistics.intervals import last_over_best
@@ -242,7 +242,7 @@ def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     note = f"open: best by validation; filled: last; {drawn}{left_out(everybody, ROWS)}"
     margins = Margins(0, 0.6, 0.25, 0.42 if paper else 0.5)
     lines = max(2, room)
-    (axes,), places = draw_rows(labels, 1, margins, paper=paper, lines=lines, note=note)
+    (axes,), places = make_rows(labels, 1, margins, paper=paper, lines=lines, note=note)
     for name, place in zip(shown, places, strict=True):
         if name in pairs:
             _draw_stability_row(axes, pairs[name], look[name], place, room)

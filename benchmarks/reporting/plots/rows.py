@@ -64,7 +64,7 @@ def label_row(name: str, counts: Counter[str], statuses: Sequence[str], *, paper
     return "\n".join([break_name(label(name, paper=paper), 32 if paper else 26), *notes])
 
 
-def draw_rows(
+def make_rows(
     labels: Sequence[str],
     panels: int,
     margins: Margins,

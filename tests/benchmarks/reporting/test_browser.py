@@ -137,7 +137,7 @@ def test_where_higher_is_better_the_highest_comes_first(desk: Visit) -> None:
 
 
 def test_the_keyboard_sorts_too(desk: Visit) -> None:
-    name, fid = (column(desk.page, title) for title in ("contender", "FID ↓"))
+    name, fid = (column(desk.page, title) for title in ("model", "FID ↓"))
     name.get_by_role("button").focus()
     desk.page.keyboard.press("Enter")
     assert order(desk.page)[:3] == [LONG[0][0], "autoencoder", "cyclegan"]

@@ -25,8 +25,8 @@ from benchmarks.records.schema import Environment, Git
 from benchmarks.records.store import read_record, read_suite, write_record
 from benchmarks.reporting import comparison, page, plots
 from benchmarks.reporting.page import answer as page_answer
+from benchmarks.reporting.page import panels, provenance, templating
 from benchmarks.reporting.page import pictures as page_pictures
-from benchmarks.reporting.page import provenance
 from benchmarks.reporting.page import table as page_table
 from benchmarks.reporting.page import text as page_text
 
@@ -147,10 +147,10 @@ def test_rows_of_one_training_reconstruct_and_cost_once(tmp_path: Path) -> None:
         write_record(path, record)
     frames, findings = prepare(folder)
     section = page_answer.describe_finding(findings[-1], frames)
-    assert {place.name for place in section.places.lines} == {"vae", "autoencoder"}
+    assert {place.name for place in section.ranking.lines} == {"vae", "autoencoder"}
     seconds = frames.runs[frames.runs["contender"] == "autoencoder"]["train_seconds"].sum()
     assert f"{show_duration(30 + seconds)} of training in all" in page_answer.state_facts(frames)
-    prices = page_answer.state_prices(frames.comparison, findings)
+    prices = page_answer.state_costs(frames.comparison, findings)
     assert any(price.startswith("vae: ") for price in prices)
 
 
@@ -293,7 +293,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert names[:3] == [*HOSTILE[:3]]
     assert names[3] == "bidi\N{REPLACEMENT CHARACTER}eman"
     assert names[4] == "{{ 7 * 7 }}"
-    assert len(names[5]) <= page_text.LONGEST
+    assert len(names[5]) <= templating.LONGEST
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", content.decode())
 
 
@@ -328,14 +328,14 @@ def test_more_runs_make_no_more_rows(tmp_path: Path) -> None:
 def test_of_many_contenders_the_lists_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_answer, "ROWS", 5)
+    monkeypatch.setattr(page_answer, "RANKED", 5)
     monkeypatch.setattr(page_answer, "PAIRED", 3)
     monkeypatch.setattr(page_pictures, "SHOWN", 4)
     contenders = tuple((f"c{i}", family) for i, (_, family) in enumerate(FOUR * 2))
     many = read(build(write_suite(tmp_path / "many", contenders, seeds=2)))
     samples = many.one("div", id="pictures-samples")
     assert len(samples.all("figure")) == 4 + 1
-    assert "and 4 more contenders" in samples.text
+    assert "and 4 more models" in samples.text
     ranks, pairs = many.all("article")[0].all("table")
     assert len(ranks.one("tbody").all("tr")) == 5
     assert len(pairs.one("tbody").all("tr")) == 3
@@ -368,14 +368,14 @@ def test_pictures_are_enlarged_by_a_whole_factor_and_described(built: Element) -
         assert image.attributes["alt"]
     first = built.one("div", id="pictures-samples").all("figure")[0]
     assert "real images" in first.text
-    assert "chosen by index and never by looks" in built.text
+    assert "not cherry-picked" in built.text
 
 
 @pytest.mark.parametrize("grey", [True, False])
 def test_a_mosaic_keeps_its_pixels_between_transparent_gaps(grey: bool) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 1 if grey else 3), np.uint8)
     tiles = np.repeat(tiles, 3, axis=-1) if grey else tiles
-    embedded = page_pictures.embed(tiles, 3)
+    embedded = page_pictures.embed_mosaic(tiles, 3)
     image = Image.open(io.BytesIO(base64.b64decode(embedded.source.partition(",")[2])))
     assert image.mode == ("LA" if grey else "RGBA")
     assert (embedded.width, embedded.height) == (3 * image.width, 3 * image.height)
@@ -388,7 +388,7 @@ def test_a_mosaic_keeps_its_pixels_between_transparent_gaps(grey: bool) -> None:
 
 
 def test_large_tiles_are_fewer() -> None:
-    embedded = page_pictures.embed(np.zeros((8, 8, 400, 400, 3), np.uint8), 1)
+    embedded = page_pictures.embed_mosaic(np.zeros((8, 8, 400, 400, 3), np.uint8), 1)
     assert (embedded.width, embedded.height) == (801, 801)
 
 
@@ -401,17 +401,17 @@ def _evolution(rows: int, images: tuple[float, ...] | None) -> pd.DataFrame:
 
 
 def test_a_filmstrip_is_labelled_with_the_images_seen() -> None:
-    (gallery,) = page_pictures.hang(_evolution(3, (6400.0, 12_800.0, 19_200.0)))
+    (gallery,) = page_pictures.build_galleries(_evolution(3, (6400.0, 12_800.0, 19_200.0)))
     (exhibit,) = gallery.exhibits
-    assert [i.label for i in exhibit.images] == ["6.40K images", "12.8K images", "19.2K images"]
-    (gallery,) = page_pictures.hang(_evolution(2, None))
-    assert [i.label for i in gallery.exhibits[0].images] == ["1 of 2", "2 of 2"]
+    assert [i.caption for i in exhibit.images] == ["6.40K images", "12.8K images", "19.2K images"]
+    (gallery,) = page_pictures.build_galleries(_evolution(2, None))
+    assert [i.caption for i in gallery.exhibits[0].images] == ["1 of 2", "2 of 2"]
 
 
 def test_a_long_filmstrip_keeps_its_ends() -> None:
     seen = tuple(float(i) for i in range(1, 101))
-    (gallery,) = page_pictures.hang(_evolution(100, seen))
-    labels = [image.label for image in gallery.exhibits[0].images]
+    (gallery,) = page_pictures.build_galleries(_evolution(100, seen))
+    labels = [image.caption for image in gallery.exhibits[0].images]
     assert len(labels) == page_pictures.MOMENTS
     assert (labels[0], labels[-1]) == ("1 images", "100 images")
 
@@ -436,15 +436,15 @@ def test_provenance_has_the_command_and_flags_a_dirty_tree(tmp_path: Path) -> No
         )
     results = read_suite(folder)
     index = results.index.model_copy(update={"command": "python -m benchmarks.run mini"})
-    told = provenance.trace(replace(results, index=index))
-    assert told.command == "python -m benchmarks.run mini"
-    (_, training), _ = told.machines
+    told = provenance.trace_results(replace(results, index=index))
+    assert told["command"] == "python -m benchmarks.run mini"
+    (_, training), _ = told["machines"]
     git = next(fact for fact in training if fact.name == "Git")
     assert git.flagged
     assert git.lines == ["abc, clean (1 run)", "abc, with uncommitted changes (1 run)"]
-    assert ["f1n9e2"] in [fact.lines for fact in told.facts]
-    assert json.loads(told.specs[0].text) == {"data": {"fingerprint": "f1n9e2"}, "steps": 7}
-    assert told.specs[0].runs == "gan, 2 runs, seeds 0 to 1"
+    assert ["f1n9e2"] in [fact.lines for fact in told["facts"]]
+    assert json.loads(told["specs"][0][2]) == {"data": {"fingerprint": "f1n9e2"}, "steps": 7}
+    assert told["specs"][0][1] == "gan, 2 runs, seeds 0 to 1"
 
 
 def test_values_are_tallied_the_most_frequent_first() -> None:
@@ -480,7 +480,7 @@ def test_ranks_are_shown_as_intervals() -> None:
 
 
 def test_intervals_are_laid_out_on_one_axis() -> None:
-    strips = page_answer.lay_out(
+    strips = page_answer.scale_ends(
         [(1, 10, 100), (100, 1000, 10_000), (np.nan, np.nan, np.nan)], log=True
     )
     assert strips[0] == pytest.approx((0, 0.25, 0.5))
@@ -489,7 +489,7 @@ def test_intervals_are_laid_out_on_one_axis() -> None:
 
 
 def test_an_endless_interval_does_not_press_the_others_together() -> None:
-    near, far, endless = page_answer.lay_out(
+    near, far, endless = page_answer.scale_ends(
         [(1.9, 2, 2.1), (3.9, 4, 4.1), (1e-9, 3, 1e9)], log=False
     )
     assert far[1] - near[1] > 0.3
@@ -498,16 +498,16 @@ def test_an_endless_interval_does_not_press_the_others_together() -> None:
 
 def test_the_variance_is_told_in_shares(folder: Path) -> None:
     frames, _ = prepare(folder)
-    variance = page.apportion(frames)
-    assert sum(share for _, _, share in variance.parts) == pytest.approx(1)
-    assert "of the variance of FID" in variance.sentence
+    sentence, parts = panels.split_fid_variance(frames)
+    assert sum(share for _, _, share in parts) == pytest.approx(1)
+    assert sentence.startswith("Of the variance of log FID, ")
 
 
 def test_further_extractors_have_a_table(folder: Path) -> None:
     frames, _ = prepare(folder)
-    assert page.compare_extractors(frames) is None
+    assert panels.compare_extractors(frames) is None
     further = replace(frames, runs=frames.runs.assign(**{"fid@pixels": frames.runs["fid"] * 2}))
-    table = page.compare_extractors(further)
+    table = panels.compare_extractors(further)
     assert [name for name, _ in table.heads] == ["classifier@3fa94c1e", "pixels"]
     assert len(table.rows) == len(FOUR) + 2
     means = frames.comparison.set_index("contender")["fid"]

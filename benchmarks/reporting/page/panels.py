@@ -1,0 +1,101 @@
+"""Small tables and lists of a suite's page: extractors, runs that went wrong, variance, costs."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from benchmarks.analysis import lookup
+from benchmarks.analysis.finding import show_share
+from benchmarks.analysis.findings import split_fid, state_variance
+from benchmarks.analysis.frames import Frames, scores_frame
+from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.text import count, plain, show_amount, show_number
+from benchmarks.records.schema import Record
+from benchmarks.reporting.comparison import COST, Cell, Column, cells
+from benchmarks.reporting.page.provenance import name_seeds
+from benchmarks.reporting.page.table import define
+from benchmarks.reporting.page.templating import show_name
+from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
+
+COSTS = (
+    *COST,
+    Column("training_flops", "training FLOPs", show_amount, "lower"),
+    Column("steps", "steps", show_amount),
+    Column("training_images", "images seen", show_amount),
+    Column("score_seconds", "scoring s", show_number),
+)
+
+
+@dataclass(frozen=True)
+class SimpleTable:
+    """Headings with their meanings, and rows of a name and cells."""
+
+    heads: list[tuple[str, str]]
+    rows: list[tuple[str, list[Cell]]]
+
+
+def compare_extractors(frames: Frames) -> SimpleTable | None:
+    """Compare FID in the features of every extractor; None where there is only one."""
+    runs = frames.runs
+    others = [str(column) for column in runs if str(column).startswith("fid@")]
+    if not others:
+        return None
+    means = runs.groupby("contender", observed=True)[["fid", *others]].agg(_mean_fid)
+    first = lookup.shown_extractor(frames.results.records) or "FID"
+    heads = [(name, f"FID in the features of {name}") for name in (first, *(o[4:] for o in others))]
+    rows = [
+        (show_name(str(name)), [Cell(show_number(value)) for value in row])
+        for name, row in zip(means.index, means.to_numpy(), strict=True)
+    ]
+    return SimpleTable(heads, rows)
+
+
+def _mean_fid(values: pd.Series) -> float:
+    """Return the mean over seeds as all tables have it, the geometric one."""
+    runs = [SeedInterval(value, math.nan, math.nan) for value in values]
+    return interval_over_seeds("fid", runs).value
+
+
+def list_troubles(records: Iterable[Record]) -> list[str]:
+    """List how runs of each contender went wrong, a line a status, with the first reason."""
+    runs: dict[tuple[str, str], list[Record]] = {}
+    totals: dict[str, int] = {}
+    for record in records:
+        totals[record.contender] = totals.get(record.contender, 0) + 1
+        if record.status != "ok":
+            runs.setdefault((record.contender, record.status), []).append(record)
+    return [
+        f"{show_name(name)}: {len(bad):,} of {totals[name]:,} {status} "
+        f"({name_seeds(record.seed for record in bad)}): "
+        f"{plain(bad[0].reason or '')}{_count_other_reasons(bad)}"
+        for (name, status), bad in runs.items()
+    ]
+
+
+def _count_other_reasons(records: Sequence[Record]) -> str:
+    others = len({record.reason for record in records}) - 1
+    return f" ({count(others, 'other reason')})" if others else ""
+
+
+def split_fid_variance(frames: Frames) -> tuple[str, list[tuple[str, str, float]]] | None:
+    """Split FID's variance: a sentence, and source, share in words and share of each component."""
+    scores = scores_frame([r for r in frames.results.records if r.family != CALIBRATION])
+    parts = split_fid(scores)
+    if not parts:
+        return None
+    return state_variance(scores), [(name, show_share(share), share) for name, share in parts]
+
+
+def show_costs(comparison: pd.DataFrame) -> SimpleTable | None:
+    """Show every contender's costs, means over runs; None where nothing was measured."""
+    frame = comparison[comparison["family"] != CALIBRATION]
+    columns = [column for column in COSTS if frame[column.key].notna().any()]
+    if not columns:
+        return None
+    shown = zip(*(cells(frame, column) for column in columns), strict=True)
+    return SimpleTable(
+        [(column.title, define(column)) for column in columns],
+        [(show_name(name), [*row]) for name, row in zip(frame["contender"], shown, strict=True)],
+    )
