@@ -14,7 +14,6 @@ from benchmarks.analysis.finding import (
     HEADLINE_SCORES,
     NAMED,
     Finding,
-    count_seeds_needed,
     join_few,
     name_models,
     show_share,
@@ -25,26 +24,11 @@ from benchmarks.analysis.marks import UNMARKED, Marks, state_audit
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import join_words, plain, show_number
 from benchmarks.records.schema import EXTERNAL, SCORED
-from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, POWER
+from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
-from benchmarks.statistics.variance import split_variance, splits_logarithms
-
-POWER_NOTE = (
-    f"The numbers of seeds needed are for a power of {POWER:g} at the observed difference and"
-    " spread; estimated from few seeds, they are a rough guide."
-)
-SOURCES = {
-    "contender": "between models",
-    "seed": "between seeds of a model",
-    "sampling": "between samples of a run",
-    "extractor": "in disagreement between extractors",
-}
-"""Where each component of `split_variance` lies."""
 
 
-def collect_findings(
-    runs: pd.DataFrame, scores: pd.DataFrame, marks: Marks = UNMARKED
-) -> list[Finding]:
+def collect_findings(runs: pd.DataFrame, marks: Marks = UNMARKED) -> list[Finding]:
     """Collect a finding for each headline score that any run has.
 
     Reconstructions are ranked only within a route and code size: a finding for each of those that
@@ -52,7 +36,6 @@ def collect_findings(
 
     Args:
         runs: `frames.Frames.runs`; calibration runs and images of other programs do not compete.
-        scores: `frames.scores_frame`, for the components of FID's variance.
         marks: what their audit found.
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
@@ -63,12 +46,6 @@ def collect_findings(
             finding.details.extend(_state_external(runs, finding.metric))
     for finding in findings[:1]:
         finding.details.extend(_state_failures(competing))
-    for finding in findings:
-        if finding.metric == "fid" and split_variance(scores)["share"].notna().sum() > 2:
-            finding.details.append(state_variance(scores))
-    unsure = [f for f in findings if f.tested and (f.pairs["p_holm"] > ALPHA).any()]
-    for finding in unsure[:1]:
-        finding.details.append(POWER_NOTE)
     return findings
 
 
@@ -173,43 +150,6 @@ def state_flips(finding: Finding) -> list[str]:
     return lines
 
 
-def _state_ranks(finding: Finding) -> list[str]:
-    """State the ranks that the tests leave possible, or of many contenders which is last."""
-    ranking, k = finding.ranking, len(finding.ranking)
-    if not finding.tested or k < 3:
-        return []
-    if k <= 2 * NAMED:
-        ranks = (
-            f"{plain(name)} {low}" if low == high else f"{plain(name)} {low} to {high}"
-            for name, low, high in ranking[["contender", "rank_low", "rank_high"]].to_numpy()
-        )
-        certain = (ranking["rank_low"] == ranking["rank_high"]).all()
-        start = "All ranks are significant" if certain else "Ranks consistent with the tests"
-        return [f"{start}: {', '.join(ranks)}."]
-    last = ranking.iloc[-1]
-    better = int(last["rank_low"]) - 1 or "none"
-    return [
-        f"{plain(last['contender'])} is last ({show_number(last['value'])}), significantly worse"
-        f" than {better} of the {k - 1} others."
-    ]
-
-
-def _state_open_pairs(finding: Finding) -> list[str]:
-    """Name the pairs without the leader that do not differ significantly, where there are few."""
-    pairs = finding.pairs
-    left = pairs[(pairs["p_holm"] > ALPHA) & (pairs["first"] != finding.leader)]
-    if len(finding.ranking) > 2 * NAMED or left.empty:
-        return []
-    texts = [
-        f"{plain(first)} and {plain(second)} ({count_seeds_needed(left.iloc[[place]])})"
-        for place, (first, second) in enumerate(left[["first", "second"]].to_numpy())
-    ]
-    start = "Pairs" if finding.certain else "Further pairs"
-    return [
-        f"{start} not significantly different (seeds per model needed): {join_few(texts, '; ')}."
-    ]
-
-
 def _state_probability(finding: Finding) -> list[str]:
     """State how often a run of the leader is better than one of the runner-up."""
     if finding.pairs.empty or pd.isna(finding.pairs["probability_low"].iloc[0]):
@@ -305,8 +245,6 @@ def _state_single_seeds(finding: Finding) -> list[str]:
 
 DETAILS: tuple[Callable[[Finding], list[str]], ...] = (
     state_flips,
-    _state_ranks,
-    _state_open_pairs,
     _state_probability,
     _state_agreement,
     state_head_start,
@@ -365,17 +303,3 @@ def _state_failed_runs(runs: pd.DataFrame, name: str, unscored: int, total: int)
     how = join_words([f"{count} {status}" for status, count in counts.items()])
     rest = "it has no score" if unscored == total else "its scores are those of the others"
     return f"{plain(name)}: of {total} run{'s' * (total > 1)}, {how}; {rest}."
-
-
-def split_fid(scores: pd.DataFrame) -> list[tuple[str, float]]:
-    """Split the variance of FID into its sources, each with its share; none where unknown."""
-    parts = split_variance(scores).dropna(subset="share")
-    return [(SOURCES[source], share) for source, share in parts[["component", "share"]].to_numpy()]
-
-
-def state_variance(scores: pd.DataFrame) -> str:
-    """State the sources of FID's variance, of which there must be some."""
-    (source, share), *others = split_fid(scores)
-    texts = [f"{show_share(share)} lies {source}", *(f"{show_share(s)} {o}" for o, s in others)]
-    subject = "log FID" if splits_logarithms(scores) else "FID"
-    return f"Of the variance of {subject}, {join_words(texts)}."

@@ -213,7 +213,7 @@ def write_report(frames: "Frames") -> list[Path]:
     }
     drawn = plots.render(frames)
     files |= {f"plots/{name}": content for name, content in drawn.items()}
-    findings = collect_findings(frames.runs, scores, frames.marks)
+    findings = collect_findings(frames.runs, frames.marks)
     page = build_page(frames, findings, drawn, list_gaps(frames))
     check_links(results.folder)
     paths = write_files(results.folder, files | {"report.html": page})

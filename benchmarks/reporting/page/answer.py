@@ -74,41 +74,21 @@ def _index_rows(comparison: pd.DataFrame) -> dict[str, dict[Any, Any]]:
 
 
 @dataclass(frozen=True)
-class RankedRow:
-    """A row of a ranking; `strip` has the interval's low end, value and high end in 0 to 1."""
-
-    name: str
-    rank: str
-    value: str
-    bounds: str
-    strip: tuple[float, float, float] | None
-
-
-@dataclass(frozen=True)
-class PairRow:
-    """The test between a pair, as it is shown."""
-
-    first: str
-    second: str
-    difference: str
-    p: str
-    significant: bool
-    probability: str
-    seeds: str
-    needed: str
-
-
-@dataclass(frozen=True)
 class ScoreSection:
-    """The part of the page on one score."""
+    """The part of the page on one score.
+
+    Attributes:
+        ranking: rows of name, rank, value, bounds and strip: low end, value and high end in 0 to 1.
+        pairs: rows of a tested pair.
+    """
 
     title: str
     meaning: str
     finding: Finding
     over: str
     scale: str
-    ranking: Clipped[RankedRow]
-    tests: Clipped[PairRow]
+    ranking: Clipped[dict[str, Any]]
+    pairs: Clipped[dict[str, Any]]
 
 
 def describe_finding(finding: Finding, frames: Frames) -> ScoreSection:
@@ -126,13 +106,13 @@ def describe_finding(finding: Finding, frames: Frames) -> ScoreSection:
         over="seeds" if (ranking["seeds"] > 1).any() else "samples",
         scale="log scale" if log else "linear scale",
         ranking=clip(_list_ranking(ranking, frames.comparison, finding.metric, log), RANKED),
-        tests=_list_pairs(finding.pairs, list(ranking["contender"]), log),
+        pairs=_list_pairs(finding.pairs, list(ranking["contender"]), log),
     )
 
 
 def _list_ranking(
     ranking: pd.DataFrame, comparison: pd.DataFrame, metric: str, log: bool
-) -> list[RankedRow]:
+) -> list[dict[str, Any]]:
     rows = _index_rows(comparison)
     ranked = [rank for rank in ranking.to_dict("records") if rank["contender"] in rows]
     ends = [
@@ -140,13 +120,13 @@ def _list_ranking(
         for rank in ranked
     ]
     return [
-        RankedRow(
-            show_name(rank["contender"]),
-            show_ranks(rank["rank"], rank["rank_low"], rank["rank_high"]),
-            show_number(value),
-            f"[{show_number(low)}, {show_number(high)}]" if math.isfinite(low + high) else "",
-            strip,
-        )
+        {
+            "name": show_name(rank["contender"]),
+            "rank": show_ranks(rank["rank"], rank["rank_low"], rank["rank_high"]),
+            "value": show_number(value),
+            "bounds": _show_interval("", show_number(low), show_number(high)).strip(),
+            "strip": strip,
+        }
         for rank, (low, value, high), strip in zip(ranked, ends, scale_ends(ends, log), strict=True)
     ]
 
@@ -185,7 +165,7 @@ def scale_ends(
     ]
 
 
-def _list_pairs(pairs: pd.DataFrame, ranked: Sequence[str], log: bool) -> Clipped[PairRow]:
+def _list_pairs(pairs: pd.DataFrame, ranked: Sequence[str], log: bool) -> Clipped[dict[str, Any]]:
     """List the tests among the best by rank."""
     best = set(ranked[:PAIRED])
     chosen = pairs[pairs["first"].isin(best) & pairs["second"].isin(best)]
@@ -194,22 +174,22 @@ def _list_pairs(pairs: pd.DataFrame, ranked: Sequence[str], log: bool) -> Clippe
     )
 
 
-def _show_pair(row: Mapping[Any, Any], log: bool) -> PairRow:
+def _show_pair(row: Mapping[Any, Any], log: bool) -> dict[str, Any]:
     estimate, low, high = (show_number(row[key]) for key in ("estimate", "low", "high"))
     chance = (row[f"probability{end}"] for end in ("", "_low", "_high"))
     sure, least, most = (f"{x:.0%}" if math.isfinite(x) else "" for x in chance)
     needed = row["seeds_needed"]
     significant = row["p_holm"] <= ALPHA
-    return PairRow(
-        first=show_name(row["first"]),
-        second=show_name(row["second"]),
-        difference=_show_interval(f"× {estimate}" if log and estimate else estimate, low, high),
-        p=show_p(row["p_holm"]),
-        significant=significant,
-        probability=_show_interval(sure, least, most) if least else "",
-        seeds=f"{row['seeds_first']:,} and {row['seeds_second']:,}",
-        needed="" if significant or needed is None or pd.isna(needed) else f"{int(needed):,}",
-    )
+    return {
+        "first": show_name(row["first"]),
+        "second": show_name(row["second"]),
+        "difference": _show_interval(f"× {estimate}" if log and estimate else estimate, low, high),
+        "p": show_p(row["p_holm"]),
+        "significant": significant,
+        "probability": _show_interval(sure, least, most) if least else "",
+        "seeds": f"{row['seeds_first']:,} and {row['seeds_second']:,}",
+        "needed": "" if significant or needed is None or pd.isna(needed) else f"{int(needed):,}",
+    }
 
 
 def _show_interval(value: str, low: str, high: str) -> str:

@@ -8,16 +8,16 @@ import pandas as pd
 
 from benchmarks.analysis import lookup
 from benchmarks.analysis.finding import show_share
-from benchmarks.analysis.findings import split_fid, state_variance
 from benchmarks.analysis.frames import Frames, scores_frame
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import count, plain, show_amount, show_number
+from benchmarks.core.text import count, join_words, plain, show_amount, show_number
 from benchmarks.records.schema import Record
 from benchmarks.reporting.comparison import COST, Cell, Column, cells
 from benchmarks.reporting.page.provenance import name_seeds
 from benchmarks.reporting.page.table import define
 from benchmarks.reporting.page.templating import show_name
 from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
+from benchmarks.statistics.variance import split_variance, splits_logarithms
 
 COSTS = (
     *COST,
@@ -26,6 +26,13 @@ COSTS = (
     Column("training_images", "images seen", show_amount),
     Column("score_seconds", "scoring s", show_number),
 )
+SOURCES = {
+    "contender": "between models",
+    "seed": "between seeds of a model",
+    "sampling": "between samples of a run",
+    "extractor": "in disagreement between extractors",
+}
+"""Where each component of `split_variance` lies."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +89,13 @@ def _count_other_reasons(records: Sequence[Record]) -> str:
 def split_fid_variance(frames: Frames) -> tuple[str, list[tuple[str, str, float]]] | None:
     """Split FID's variance: a sentence, and source, share in words and share of each component."""
     scores = scores_frame([r for r in frames.results.records if r.family != CALIBRATION])
-    parts = split_fid(scores)
-    if not parts:
+    parts = split_variance(scores).dropna(subset="share")[["component", "share"]].to_numpy()
+    if not len(parts):
         return None
-    return state_variance(scores), [(name, show_share(share), share) for name, share in parts]
+    shares = [(SOURCES[source], show_share(share), share) for source, share in parts]
+    texts = [f"{text} {'lies ' * (i == 0)}{name}" for i, (name, text, _) in enumerate(shares)]
+    subject = "log FID" if splits_logarithms(scores) else "FID"
+    return f"Of the variance of {subject}, {join_words(texts)}.", shares
 
 
 def show_costs(comparison: pd.DataFrame) -> SimpleTable | None:

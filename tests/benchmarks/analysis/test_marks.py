@@ -13,7 +13,7 @@ from benchmarks import run
 from benchmarks.analysis import audits
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.findings import collect_findings
-from benchmarks.analysis.frames import Frames, gather, scores_frame
+from benchmarks.analysis.frames import Frames, gather
 from benchmarks.analysis.headline import write_headline
 from benchmarks.analysis.marks import MARK, Marks
 from benchmarks.analysis.suites import read_aggregate
@@ -48,7 +48,7 @@ def read(folder: Path, *, require: bool = False) -> Frames:
 
 
 def state(frames: Frames) -> list[Finding]:
-    return collect_findings(frames.runs, scores_frame(frames.results.records), frames.marks)
+    return collect_findings(frames.runs, frames.marks)
 
 
 def show(frames: Frames) -> str:
@@ -68,7 +68,7 @@ def test_without_an_audit_nothing_changes(suite: Path) -> None:
     assert write_latex(frames.results) == write_latex(frames.results, None, frames.marks)
     assert MARK not in print_markdown(frames) + show(frames)
     assert compare(frames).marks == []
-    plain = collect_findings(frames.runs, scores_frame(frames.results.records))
+    plain = collect_findings(frames.runs)
     assert [(f.summary, f.details) for f in plain] == [
         (f.summary, f.details) for f in state(frames)
     ]

@@ -18,7 +18,7 @@ from synthetic import FOUR, write_large_suite, write_suite
 from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.findings import collect_findings
-from benchmarks.analysis.frames import Frames, gather, scores_frame
+from benchmarks.analysis.frames import Frames, gather
 from benchmarks.analysis.headline import write_headline
 from benchmarks.core.text import show_duration, show_number, show_p
 from benchmarks.records.schema import Environment, Git
@@ -99,7 +99,7 @@ def read(content: bytes) -> Element:
 
 def prepare(folder: Path) -> tuple[Frames, list[Finding]]:
     frames = gather(read_suite(folder))
-    return frames, collect_findings(frames.runs, scores_frame(frames.results.records))
+    return frames, collect_findings(frames.runs)
 
 
 def build(folder: Path, left_out: tuple[str, ...] = ()) -> bytes:
@@ -147,7 +147,7 @@ def test_rows_of_one_training_reconstruct_and_cost_once(tmp_path: Path) -> None:
         write_record(path, record)
     frames, findings = prepare(folder)
     section = page_answer.describe_finding(findings[-1], frames)
-    assert {place.name for place in section.ranking.lines} == {"vae", "autoencoder"}
+    assert {row["name"] for row in section.ranking.lines} == {"vae", "autoencoder"}
     seconds = frames.runs[frames.runs["contender"] == "autoencoder"]["train_seconds"].sum()
     assert f"{show_duration(30 + seconds)} of training in all" in page_answer.state_facts(frames)
     prices = page_answer.state_costs(frames.comparison, findings)
@@ -313,7 +313,7 @@ def rename(
         update={"contenders": entries, "command": "</script><script>alert(2)</script>"}
     )
     renamed = gather(replace(results, records=records, index=index))
-    findings = collect_findings(renamed.runs, scores_frame(records))
+    findings = collect_findings(renamed.runs)
     return renamed, findings, CHARTS, ["<script>alert(3)</script> is damaged"]
 
 
