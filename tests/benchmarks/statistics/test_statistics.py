@@ -412,6 +412,7 @@ def test_with_rows_of_one_training_few_equal_suites_find_any_difference() -> Non
     assert 0.005 < np.mean(adjusted.min(axis=1) <= 0.05) < 0.058  # 0.05 and two standard errors
 
 
+@pytest.mark.slow
 def test_rank_intervals_hold_with_rows_of_one_training() -> None:
     rng = np.random.default_rng(12)
     wrong = 0
