@@ -6,10 +6,12 @@ import subprocess
 import sys
 from functools import partial
 
+import pytest
 from commands import Command, Disk, retry
 from kills import check_files, take_stock
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_command_which_goes_on_when_there_is_room(
     disk: Disk, scores: bytes
 ) -> None:
@@ -40,6 +42,7 @@ def fill(disk: Disk) -> None:
             pass  # somebody else has taken the last of it
 
 
+@pytest.mark.slow
 def test_a_folder_that_becomes_read_only_fails_its_runs_which_go_on_when_it_is_writable(
     disk: Disk, scores: bytes
 ) -> None:

@@ -21,7 +21,11 @@ LAST_WORDS = "interrupted; the same command goes on with the runs not finished\n
 
 @pytest.mark.parametrize(
     ("number", "whole_group"),
-    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)],
+    [
+        (signal.SIGINT, True),
+        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, True, marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_interrupted_goes_on_to_the_same_scores(
     tmp_path: Path, scores: bytes, number: int, whole_group: bool
@@ -49,6 +53,7 @@ def test_what_is_interrupted_goes_on_to_the_same_scores(
     assert (folder / "scores.csv").read_bytes() == scores
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_ends_a_command_in_good_order(tmp_path: Path, scores: bytes) -> None:
     folder = tmp_path / "results"
     session = Session(folder)
@@ -64,6 +69,7 @@ def test_a_closed_terminal_ends_a_command_in_good_order(tmp_path: Path, scores: 
     assert (folder / "scores.csv").read_bytes() == scores
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_workers_who_cannot_end(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     command = Command(folder)

@@ -11,6 +11,7 @@ from kills import check_files
 from benchmarks.run import main
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_refused_until_its_holder_has_died(
     tmp_path: Path, scores: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:

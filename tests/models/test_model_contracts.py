@@ -235,7 +235,10 @@ def test_a_copy_does_not_depend_on_its_neighbours(name: str) -> None:
         torch.testing.assert_close(alone, together[:3], atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(m, marks=[pytest.mark.slow] * (m == "cyclegan")) for m in MODELS],
+)
 def test_a_few_seconds_of_training_bring_samples_and_copies_nearer(name: str) -> None:
     digits = torch.tensor(load_digits().images)[:, None]
     data = (digits * 255 / 16).round().to(torch.uint8)
@@ -428,6 +431,7 @@ def test_the_loop_takes_the_steps_of_plain_adam_whatever_layout_gradients_have(
         torch.testing.assert_close(p.detach(), expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_compiled_networks_have_the_losses_of_eager_ones(name: str) -> None:
     (_, eager), (_, compiled) = (
