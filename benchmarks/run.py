@@ -87,9 +87,9 @@ def join_processes() -> AbstractContextManager[object]:
     """Join the other processes of `torchrun`, where there are any; they end with this one."""
     if count_processes() == 1:
         return nullcontext()
-    from benchmarks.training.distributed import join
+    from benchmarks.training.distributed import process_group
 
-    return join()
+    return process_group()
 
 
 def obey(options: argparse.Namespace, argv: list[str]) -> int:
@@ -342,13 +342,13 @@ def try_contender(spec: RunSpec, data: "Dataset") -> tuple[str, str, str]:
     from benchmarks.core.tensors import as_tensor
     from benchmarks.core.threads import fixed_threads
     from benchmarks.evaluation.contract import ContractError
-    from benchmarks.execution.train_one import build_model, count_steps, take_smoke_step
+    from benchmarks.execution.train_one import build_model, count_steps, measure_costs
 
     train, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
     try:
         with fixed_threads(spec.threads):
             model = build_model(spec, data.shape).to(spec.device)
-            parameters = take_smoke_step(model, spec, train, source).parameters
+            parameters = measure_costs(model, spec, train, source).parameters
     except ContractError as error:
         return "?", "?", str(error)
     except FAILURES as error:
@@ -521,7 +521,7 @@ def share_training(
         The job to be scored; None where the training failed, whose record enters `made`.
     """
     from benchmarks.execution.events import Finished
-    from benchmarks.execution.resume import is_kept, reuse_training
+    from benchmarks.execution.resume import has_weights, reuse_training
     from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
     from benchmarks.execution.train_one import Progress
 
@@ -533,7 +533,7 @@ def share_training(
     failed = [record for record in records if record.status in {"failed", "diverged"}]
     try:
         reuse_training(job, [row.folder for row in rows])
-        if not failed or is_kept(job):
+        if not failed or has_weights(job):
             return job
         reason = f"its training failed in {failed[0].run}: {failed[0].reason}"
         record = unfinished(job, failed[0].status, reason)
@@ -577,7 +577,7 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
         find_finished,
         find_lost,
         find_missing,
-        is_kept,
+        has_weights,
         quarantine_damaged,
     )
     from benchmarks.records.store import read_record
@@ -586,10 +586,10 @@ def sort_out(console: "Console", jobs: "list[Job]") -> "tuple[dict[str, Record],
     for job in jobs:
         record = None if job.afresh else find_finished(job)
         lost = find_lost(job, record) if record else []
-        again = [file for file in lost if file != FILM] if is_kept(job) else []
+        again = [file for file in lost if file != FILM] if has_weights(job) else []
         mended += bool(again)
         gone += [f"{job.folder / file}" for file in lost if file not in again]
-        if record and not again and not (find_missing(record) and is_kept(job)):
+        if record and not again and not (find_missing(record) and has_weights(job)):
             finished[record.run] = record
             stale += bool(find_missing(record))
             continue

@@ -1,4 +1,4 @@
-"""The unit of work: a run to do, and where it takes place."""
+"""The unit of work: a run, and the folders that it reads and writes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,11 @@ from benchmarks.core.seeds import derive_seed
 
 @dataclass(frozen=True)
 class Job:
-    """A run to do: its spec, its suite's name and where it takes place.
+    """A run to do: its spec, its suite's name and its folders.
 
     Attributes:
-        checkpoint_seconds: after how long the state of training is written down again.
-        afresh: whether nothing of an earlier training counts.
+        checkpoint_seconds: seconds between two checkpoints of its training.
+        afresh: whether to reuse nothing of an earlier training.
     """
 
     spec: RunSpec
@@ -30,7 +30,7 @@ class Job:
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of its weights, and of its training while that goes on."""
+        """The folder of its weights, and of the state of its training."""
         return self.folder / "checkpoint"
 
     @property

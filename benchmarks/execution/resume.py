@@ -20,7 +20,7 @@ from benchmarks.execution.events import Emit, Noticed, Saved
 from benchmarks.execution.job import Job
 from benchmarks.records.schema import Picture, Record, TrainedRecord
 from benchmarks.records.store import read_record, read_sealed, write_sealed
-from benchmarks.training.checkpoint import Damaged, load_all, read_about, save_tensors
+from benchmarks.training.checkpoint import Damaged, load_checkpoint, read_metadata, save_checkpoint
 from benchmarks.training.flops import read_peak_memory
 from benchmarks.training.loop import TrainingState
 from metrics import METRICS
@@ -85,7 +85,7 @@ def find_lost(job: Job, record: Record) -> list[str]:
     return [file for file in files if not (job.folder / file).exists()]
 
 
-def is_kept(job: Job) -> bool:
+def has_weights(job: Job) -> bool:
     """Return whether a run's trained model is still there to be scored."""
     return find_key(job.checkpoint / "training.json") == job.spec.training_key and all(
         (job.checkpoint / file).exists() for file in WEIGHTS
@@ -136,7 +136,7 @@ def list_folders(folder: Path) -> dict[str, list[Path]]:
 def find_key(path: Path) -> str | None:
     """Return the key of the training that a file is of; None where it names none."""
     if path.suffix != ".json":
-        return read_about(path).get("key")
+        return read_metadata(path).get("key")
     try:
         return read_sealed(path, TrainedRecord).key
     except BadInput:
@@ -202,7 +202,7 @@ def load_weights(job: Job, file: str) -> dict[str, Tensor]:
         Damaged: they are another's, or the file is cut short or altered.
     """
     path = job.checkpoint / file
-    tensors, about = load_all(path)
+    tensors, about = load_checkpoint(path)
     if about.get("key") != job.spec.training_key:
         raise Damaged(f"{path} is of another training")
     return tensors
@@ -212,7 +212,7 @@ def find_state(job: Job, emit: Emit) -> TrainingState | None:
     """Read the state of an interrupted training of the job's key."""
     path = job.checkpoint / "state.safetensors"
     try:
-        tensors, about = load_all(path)
+        tensors, about = load_checkpoint(path)
     except FileNotFoundError:
         return None
     except (Damaged, OSError) as error:
@@ -263,7 +263,7 @@ class RunCheckpointer:
             "film": self.film and self.film.model_dump(),
             "code": self.code,
         }
-        save_tensors(self.job.checkpoint / "state.safetensors", state.tensors, about)
+        save_checkpoint(self.job.checkpoint / "state.safetensors", state.tensors, about)
         self.emit(Saved(self.job.spec.name, state.step))
         check_interrupted()
         self.last = time.monotonic()
@@ -272,6 +272,6 @@ class RunCheckpointer:
 def save_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
     """Write a trained model's weights, then its record; the state is not needed any more."""
     for name, tensors in weights.items():
-        save_tensors(job.checkpoint / f"{name}.safetensors", tensors, {"key": known.key})
+        save_checkpoint(job.checkpoint / f"{name}.safetensors", tensors, {"key": known.key})
     write_sealed(job.checkpoint / "training.json", known)
     (job.checkpoint / "state.safetensors").unlink(missing_ok=True)

@@ -104,7 +104,7 @@ def write_outcome(job: Job, record: Record, progress: Progress, trace: bytes = b
     if trace:
         write_atomically(path, trace)
     if progress.history:
-        write_atomically(job.folder / "history.csv", write_csv(progress.history))
+        write_atomically(job.folder / "history.csv", format_csv(progress.history))
     if record.status != "failed" or job.afresh or find_finished(job) is None:
         write_record(job.folder, record)
     if record.status == "diverged":
@@ -254,8 +254,8 @@ def write_pictures(folder: Path, made: Generated) -> None:
         write_atomically(folder / picture.file, content)
 
 
-def write_csv(rows: list[dict[str, float]]) -> bytes:
-    """Write rows as CSV, a column for every key that any of them has."""
+def format_csv(rows: list[dict[str, float]]) -> bytes:
+    """Format rows as CSV, with a column for every key of any of them."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The smoke step: before training, a model does once all that will be asked of it."""
+"""The smoke step: before training, a model does once all that is asked of it later."""
 
 import copy
 import random
@@ -35,14 +35,13 @@ IMAGES = 2
 """Images that are sampled and reconstructed."""
 
 SECONDS = 10.0
-"""After so long nothing more is sampled or reconstructed; what is wrong with it shows later."""
+"""After so long nothing more is sampled or reconstructed; faults in it show later."""
 
 
-def smoke_step(model: GenerativeModel, batch: int, train: Tensor, source: Tensor) -> Costs:
+def run_smoke_step(model: GenerativeModel, batch: int, train: Tensor, source: Tensor) -> Costs:
     """Check that a model keeps its contract, and count its parameters and operations.
 
-    A copy does it all, and the global generators are left as they were, so that nothing which
-    follows is changed.
+    A copy is used, and the global generators are restored, so that training is not changed.
 
     Args:
         model: before it is trained, on its device.
@@ -51,25 +50,25 @@ def smoke_step(model: GenerativeModel, batch: int, train: Tensor, source: Tensor
         source: those of the source domain, likewise.
 
     Raises:
-        ContractError: it does not keep it; or whatever the model itself raises.
+        ContractError: it does not; or whatever the model itself raises.
     """
     twin, end = copy.deepcopy(model), time.perf_counter() + SECONDS
-    with untouched(model.device):
+    with preserved_generators(model.device):
         check_players(twin)
-        images, starts = (take(split, batch, model.device) for split in (train, source))
+        images, starts = (take_images(split, batch, model.device) for split in (train, source))
         found = Costs(
             parameters=count_parameters(twin),
-            training_flops_per_step=try_losses(twin.train(), images, starts),
+            training_flops_per_step=check_losses(twin.train(), images, starts),
         )
-        starts = take(source, IMAGES, model.device)
+        starts = take_images(source, IMAGES, model.device)
         with suppress(Enough), Deadline(end), torch.no_grad():
-            found.sampling_flops_per_image = try_sampling(twin.eval(), starts, train[:FINISH])
+            found.sampling_flops_per_image = check_sampling(twin.eval(), starts, train[:FINISH])
             twin.config = twin.config.model_copy(update=twin.quick)
-            reconstruct(twin, take(train, IMAGES, model.device), seeded(twin))
+            reconstruct(twin, take_images(train, IMAGES, model.device), seeded(twin))
     return found
 
 
-def try_losses(model: GenerativeModel, images: Tensor, source: Tensor) -> int:
+def check_losses(model: GenerativeModel, images: Tensor, source: Tensor) -> int:
     """Compute every loss and its gradients; return the operations of that."""
     with FlopCounter() as counter:
         for player, loss in compute_losses(model, images, source):
@@ -78,11 +77,10 @@ def try_losses(model: GenerativeModel, images: Tensor, source: Tensor) -> int:
     return counter.total
 
 
-def try_sampling(model: GenerativeModel, source: Tensor, train: Tensor) -> int:
+def check_sampling(model: GenerativeModel, source: Tensor, train: Tensor) -> int:
     """Generate images; return the operations an image.
 
-    Only a model that cannot do so yet is completed before, as it will be after training: what
-    `finish` fits may take a while.
+    `finish`, which may take a while, is called only where the model cannot generate without it.
     """
     try:
         return count_sampling(model, source)
@@ -104,7 +102,7 @@ def count_sampling(model: GenerativeModel, source: Tensor) -> int:
     return counter.total // IMAGES
 
 
-def take(images: Tensor, count: int, device: torch.device) -> Tensor:
+def take_images(images: Tensor, count: int, device: torch.device) -> Tensor:
     """Return the first `count` images, from the beginning again where there are fewer, float32."""
     return to_float(images[torch.arange(count) % len(images)].to(device))
 
@@ -115,8 +113,8 @@ def seeded(model: GenerativeModel) -> torch.Generator:
 
 
 @contextmanager
-def untouched(device: torch.device) -> Iterator[None]:
-    """Leave the global generators of Python, NumPy and torch as they were before."""
+def preserved_generators(device: torch.device) -> Iterator[None]:
+    """Restore the global generators of Python, NumPy and torch after the block."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):

@@ -28,10 +28,16 @@ from benchmarks.execution.resume import (
     quarantine,
     save_training,
 )
-from benchmarks.execution.smoke import smoke_step
+from benchmarks.execution.smoke import run_smoke_step
 from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import Costs, ModelTraits, Picture, TrainedRecord, Training
-from benchmarks.training.distributed import FailedAlone, RankLost, World, current_world, join
+from benchmarks.training.distributed import (
+    FailedAlone,
+    RankLost,
+    World,
+    current_world,
+    process_group,
+)
 from benchmarks.training.flops import count_training_flops, read_peak_memory, reset_peak_memory
 from benchmarks.training.loop import (
     StateMismatch,
@@ -89,7 +95,7 @@ def train_from(
     torch.manual_seed(derive_seed(job.seed, "weights"))
     model = build_model(spec.training, evaluator.data.shape).to(device)
     progress.model = describe_model(model)
-    costs = take_smoke_step(model, spec, evaluator.train, evaluator.source_train)
+    costs = measure_costs(model, spec, evaluator.train, evaluator.source_train)
     config = make_training_config(job, model)
     seen = config.batch * count_updates(model)
     checkpointer = RunCheckpointer(job, emit, state)
@@ -135,7 +141,7 @@ def follow_rank_0() -> int:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # rank 0 stops in good order, and this one with it
     try:
-        with join() as world:
+        with process_group() as world:
             while (job := world.broadcast(None)) is not None:
                 train_along(job, world)
     except FailedAlone as error:
@@ -296,7 +302,7 @@ _tried: dict[str, Costs] = {}
 """The costs that smoke steps in this process have measured, by training and settings."""
 
 
-def take_smoke_step(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
+def measure_costs(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
     """Measure a model by a smoke step before it is trained, once for all seeds of a contender.
 
     Raises:
@@ -304,7 +310,7 @@ def take_smoke_step(model: GenerativeModel, spec: RunSpec, train: Tensor, source
     """
     key = f"{spec.model_copy(update={'seed': 0}).training_key} {model.config}"
     if key not in _tried:
-        _tried[key] = smoke_step(model, spec.batch, train, source)
+        _tried[key] = run_smoke_step(model, spec.batch, train, source)
     return _tried[key].model_copy()
 
 

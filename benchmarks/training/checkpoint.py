@@ -1,4 +1,4 @@
-"""Parameters on disk, as safetensors with a checksum: nothing is ever unpickled."""
+"""Tensors on disk, as safetensors with a checksum: nothing is ever unpickled."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from benchmarks.core.files import write_atomically
 from metrics import hash_tensors
 
 BROKEN = (SafetensorError, ValueError, RuntimeError, TypeError, RecursionError)
-"""What reading a file of a stranger's may raise."""
+"""The errors of reading a file of any origin."""
 
 
 class Damaged(Exception):
@@ -24,10 +24,10 @@ class Damaged(Exception):
         super().__init__(printable(message))
 
 
-def save_tensors(
+def save_checkpoint(
     path: Path, tensors: dict[str, Tensor], about: dict[str, JsonValue] | None = None
 ) -> None:
-    """Write named tensors, and what is to be known about them, to `path`: whole or not at all.
+    """Write named tensors and metadata to `path`: whole or not at all.
 
     Raises:
         OSError: where the file cannot be written.
@@ -39,18 +39,8 @@ def save_tensors(
     write_atomically(path, save(tensors, {"about": json.dumps({**known, "sha256": seal})}))
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors that `save_tensors` wrote, to the CPU's memory.
-
-    Raises:
-        Damaged: the file is cut short or altered.
-        OSError: it cannot be read.
-    """
-    return load_all(path)[0]
-
-
-def load_all(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the tensors that `save_tensors` wrote, and what is to be known about them.
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors, to the CPU's memory, and the metadata that `save_checkpoint` wrote.
 
     Raises:
         Damaged: the file is cut short or altered.
@@ -58,7 +48,7 @@ def load_all(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            about = parse(file.metadata())
+            about = parse_metadata(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         seal = about.pop("sha256", None)
         if seal != hash_tensors(tensors, json.dumps(about)):
@@ -68,15 +58,15 @@ def load_all(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, about
 
 
-def parse(metadata: dict[str, str] | None) -> dict[str, Any]:
-    """Read what is to be known about a file of tensors."""
+def parse_metadata(metadata: dict[str, str] | None) -> dict[str, Any]:
+    """Parse the metadata of a file of tensors."""
     return dict(json.loads((metadata or {}).get("about", "{}")))
 
 
-def read_about(path: Path) -> dict[str, Any]:
-    """Read what is to be known about a file of tensors, which is not checked; nothing if broken."""
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of a file of tensors, whose checksum is not checked; none if broken."""
     try:
         with safe_open(path, framework="pt") as file:
-            return parse(file.metadata())
+            return parse_metadata(file.metadata())
     except (*BROKEN, OSError):
         return {}

@@ -156,7 +156,7 @@ def unflatten(flat: Tensor, tensors: list[Tensor]) -> list[Tensor]:
 
 
 @contextmanager
-def join() -> Iterator[World]:
+def process_group() -> Iterator[World]:
     """Join the other processes of `torchrun`, on a GPU each where there are any.
 
     They wait for a job that rank 0 broadcasts, and for None when it leaves the block.

@@ -29,7 +29,7 @@ class FlopCounter(TorchDispatchMode):
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out one operation and count it."""
+        """Compute one operation and count it."""
         result = func(*args, **(kwargs or {}))
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
@@ -38,18 +38,18 @@ class FlopCounter(TorchDispatchMode):
 
 
 class Enough(Exception):
-    """The time of a trial is up."""
+    """The time is up."""
 
 
 class Deadline(TorchDispatchMode):
-    """Lets no operation begin after `end`, so that a trial takes no longer than it may."""
+    """Raise Enough where an operation would begin after `end`."""
 
     def __init__(self, end: float) -> None:
         super().__init__()
         self.end = end
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Carry out one operation if there is time."""
+        """Compute one operation if there is time."""
         if time.perf_counter() > self.end:
             raise Enough
         return func(*args, **(kwargs or {}))
@@ -62,10 +62,10 @@ def count_parameters(model: GenerativeModel) -> int:
 
 
 def count_training_flops(model: GenerativeModel, batch: int) -> int:
-    """Count the floating-point operations of one round of play, gradients included.
+    """Count the floating-point operations of one training step, gradients included.
 
     Those of matrix products and convolutions, a multiplication and an addition counted as two. A
-    copy of the model plays, on blank images, `batch` of them at a time.
+    copy of the model computes them, on blank images, `batch` of them at a time.
     """
     twin = copy.deepcopy(model).train()
     images = torch.zeros(batch, *model.shape, device=model.device)
@@ -78,14 +78,14 @@ def count_training_flops(model: GenerativeModel, batch: int) -> int:
 def compute_losses(
     model: GenerativeModel, images: Tensor, source: Tensor
 ) -> Iterator[tuple[Player, Tensor]]:
-    """Compute the losses of one training step without moving anybody, one for each update."""
+    """Yield the losses of one training step, one for each update; no parameter changes."""
     rng = torch.Generator(model.device).manual_seed(0)
-    rounds: list[Step] = []
+    shown: list[Step] = []
     for player in model.players():
         for turn in range(player.updates):
-            if turn == len(rounds):
-                rounds.append(Step(images, source if model.uses_source else None, rng, 0))
-            yield player, player.loss(rounds[turn])
+            if turn == len(shown):
+                shown.append(Step(images, source if model.uses_source else None, rng, 0))
+            yield player, player.loss(shown[turn])
 
 
 def differentiate(player: Player, loss: Tensor) -> tuple[Tensor | None, ...]:
@@ -95,7 +95,7 @@ def differentiate(player: Player, loss: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start measuring the peak anew where the system allows it (CUDA, mostly Linux)."""
+    """Reset the peak where the system allows it (CUDA, mostly Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
@@ -104,7 +104,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def read_peak_memory(device: torch.device) -> float:
-    """Give the peak in MiB: allocated on a CUDA device, else resident in this process.
+    """Return the peak in MiB: allocated on a CUDA device, else resident in this process.
 
     The process's includes the interpreter and PyTorch itself, some hundreds of MiB.
     """

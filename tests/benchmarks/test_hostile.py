@@ -42,7 +42,7 @@ from benchmarks.records import store
 from benchmarks.records.store import read_history, read_picture, read_suite
 from benchmarks.reporting import comparison
 from benchmarks.reporting.report import read_frames, write_report
-from benchmarks.training.checkpoint import Damaged, load_tensors, save_tensors
+from benchmarks.training.checkpoint import Damaged, load_checkpoint, save_checkpoint
 
 
 def read_images(place: Path, **options: Any) -> np.ndarray:
@@ -648,7 +648,7 @@ def described(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def kept(folder: Path) -> bytes:
-    save_tensors(folder / "kept.safetensors", TENSORS)
+    save_checkpoint(folder / "kept.safetensors", TENSORS)
     return (folder / "kept.safetensors").read_bytes()
 
 
@@ -658,7 +658,7 @@ def test_checkpoints(folder: Path, kept: bytes, data: st.DataObject) -> None:
     path = folder / "state.safetensors"
     content = data.draw(st.one_of(damaged([kept]), described()))
     path.write_bytes(content)
-    if not refusal(lambda: load_tensors(path), kind=Damaged):
+    if not refusal(lambda: load_checkpoint(path)[0], kind=Damaged):
         assert content == kept
 
 

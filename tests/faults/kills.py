@@ -32,7 +32,7 @@ from PIL import Image
 
 from benchmarks.records.schema import TrainedRecord
 from benchmarks.records.store import read_history, read_index, read_record, read_sealed
-from benchmarks.training.checkpoint import load_all
+from benchmarks.training.checkpoint import load_checkpoint
 
 WITNESS = Path(__file__).with_name("witness.py")
 GRACE = 600.0
@@ -334,7 +334,7 @@ def judge_stand(run: Path) -> Stand:
             return Stand("finished")
         if (checkpoint / "training.json").exists():
             return Stand("trained")
-        return Stand("training", load_all(checkpoint / "state.safetensors")[1]["step"])
+        return Stand("training", load_checkpoint(checkpoint / "state.safetensors")[1]["step"])
     except FileNotFoundError:
         return Stand()
 
@@ -406,7 +406,7 @@ def check_file(path: Path) -> None:
         "suite.json": lambda path: read_index(path.parent),
         "history.csv": lambda path: read_history(path.parent),
         ".csv": pd.read_csv,
-        ".safetensors": load_all,
+        ".safetensors": load_checkpoint,
         ".npz": lambda path: np.load(path)["images"],
         ".png": lambda path: Image.open(path).load(),
         ".svg": ET.parse,

@@ -21,7 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.config.registry import list_models, load_model
 from benchmarks.evaluation.contract import ROUNDING
-from benchmarks.training.checkpoint import load_all, save_tensors
+from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
 from benchmarks.training.loop import Trained, TrainingConfig, TrainingState, train
 from models.autoencoder import Autoencoder
 from models.base import GenerativeModel, Player, Step
@@ -286,7 +286,7 @@ class Notebook:
         return self.left == 0
 
     def save(self, state: TrainingState) -> None:
-        save_tensors(self.path, state.tensors, {"step": state.step, **state.about})
+        save_checkpoint(self.path, state.tensors, {"step": state.step, **state.about})
         raise Killed
 
 
@@ -345,7 +345,7 @@ def test_training_goes_on_bit_for_bit_after_a_kill(
     whole = fit(1)
     with pytest.raises(Killed):
         fit(2, checkpointer=Notebook(tmp_path / "state", step))
-    tensors, about = load_all(tmp_path / "state")
+    tensors, about = load_checkpoint(tmp_path / "state")
     torn = fit(3, state=TrainingState(about.pop("step"), tensors, about))
     pairs = {
         "last": (whole.last, torn.last),

@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.cli.options import make_parser
 from benchmarks.config.registry import load_model
 from benchmarks.config.suite import Contender, Suite, build_suite, find_suite, read_toml
-from benchmarks.training.checkpoint import save_tensors
+from benchmarks.training.checkpoint import save_checkpoint
 from benchmarks.training.flops import count_parameters
 from benchmarks.training.loop import TrainingConfig, TrainingState, train
 from models.base import GenerativeModel
@@ -51,7 +51,7 @@ class Checkpointer:
     def save(self, state: TrainingState) -> None:
         """Write the state, and note how long that took."""
         started = time.perf_counter()
-        save_tensors(self.path, state.tensors, state.about | {"key": "", "step": state.step})
+        save_checkpoint(self.path, state.tensors, state.about | {"key": "", "step": state.step})
         self.seconds.append(time.perf_counter() - started)
 
 

@@ -16,7 +16,7 @@ from benchmarks.evaluation.collapse import Variety, find_collapse
 from benchmarks.evaluation.contract import ContractError
 from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.execution import smoke
-from benchmarks.execution.smoke import smoke_step
+from benchmarks.execution.smoke import run_smoke_step
 from benchmarks.records.schema import Costs
 from benchmarks.training.flops import FlopCounter, count_training_flops
 from benchmarks.training.loop import Diverged
@@ -53,7 +53,7 @@ def losing(change: Change) -> GenerativeModel:
 
 
 def try_out(model: GenerativeModel) -> Costs:
-    return smoke_step(model, 8, DIGITS, DIGITS)
+    return run_smoke_step(model, 8, DIGITS, DIGITS)
 
 
 IMAGES = r"it must return float32 images \[2, 1, 8, 8\]$"

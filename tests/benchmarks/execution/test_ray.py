@@ -27,7 +27,7 @@ from benchmarks.execution.local import run_all
 from benchmarks.execution.ray import Changes, Copy, Dispatch, apply_changes, run_cluster
 from benchmarks.execution.run_one import run, unfinished
 from benchmarks.records.store import read_record
-from benchmarks.training.checkpoint import load_all
+from benchmarks.training.checkpoint import load_checkpoint
 from metrics import ClassifierExtractor, Material
 
 ray = pytest.importorskip("ray")
@@ -130,7 +130,7 @@ def test_a_run_goes_on_from_what_has_reached_this_machine(plan: Plan, machines: 
     reached: list[int] = []
 
     def take_down_step() -> None:
-        reached.append(load_all(job.checkpoint / "state.safetensors")[1]["step"])
+        reached.append(load_checkpoint(job.checkpoint / "state.safetensors")[1]["step"])
 
     def interrupt() -> None:
         take_down_step()

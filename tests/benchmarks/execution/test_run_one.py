@@ -24,24 +24,24 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import quantize
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.evaluation.evaluator import Evaluator, load_evaluator
-from benchmarks.execution import run_one, train_one
+from benchmarks.execution import train_one
 from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.resume import (
     find_finished,
     find_missing,
+    has_weights,
     is_begun,
     is_done,
-    is_kept,
     reuse_training,
 )
 from benchmarks.execution.run_one import calibrate, run
-from benchmarks.execution.smoke import smoke_step
+from benchmarks.execution.smoke import run_smoke_step
 from benchmarks.execution.train_one import build_model
 from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
-from benchmarks.training.checkpoint import load_tensors, save_tensors
+from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
 from metrics import METRICS, Extractor, Features, Metadata, Metric, RandomExtractor
 from models.base import GenerativeModel
 
@@ -112,7 +112,7 @@ def test_the_checkpoint_is_the_model_that_was_scored(plan: Plan) -> None:
     (job,) = plan("vae")
     run(job, silent)
     model = build_model(job.spec, (1, 8, 8)).eval()
-    model.load_state_dict(load_tensors(job.folder / "checkpoint" / "model.safetensors"))
+    model.load_state_dict(load_checkpoint(job.folder / "checkpoint" / "model.safetensors")[0])
     samples = torch.from_numpy(np.load(job.folder / "samples.npz")["images"])
     rng = torch.Generator().manual_seed(derive_seed(derive_seed(job.seed, "evaluation"), "sample"))
     with torch.no_grad():
@@ -120,7 +120,7 @@ def test_the_checkpoint_is_the_model_that_was_scored(plan: Plan) -> None:
 
 
 def weight_of(job: Job, file: str, name: str) -> float:
-    return load_tensors(job.checkpoint / f"{file}.safetensors")[name].item()
+    return load_checkpoint(job.checkpoint / f"{file}.safetensors")[0][name].item()
 
 
 def test_last_and_best_are_averages_completed_on_training_images_and_scored_apart(
@@ -145,7 +145,7 @@ def test_last_and_best_are_averages_completed_on_training_images_and_scored_apar
     seed = derive_seed(job.seed, "evaluation")
     scores = {score.metric: score.value for score in record.scores}
     for file, step, metric in (("model", 10, "fid"), ("best", best, "fid_best")):
-        model.load_state_dict(load_tensors(job.checkpoint / f"{file}.safetensors"))
+        model.load_state_dict(load_checkpoint(job.checkpoint / f"{file}.safetensors")[0])
         assert model.ticks.item() == pytest.approx(average_ticks(step, 0.5), rel=1e-5)
         model.finish(evaluator.train, torch.Generator().manual_seed(derive_seed(seed, "finish")))
         expected, *_ = evaluator.score(evaluator.generate(model, seed), model)
@@ -210,7 +210,7 @@ def test_a_run_of_before_a_metric_is_scored_by_it_from_its_checkpoint(plan: Plan
     (job,) = plan("vae")
     trained = run(job, silent)
     assert not find_missing(trained)
-    assert is_kept(job)
+    assert has_weights(job)
     earlier = trained.model_copy(update={"scores": trained.scores[:1], "metrics": ["fid"]})
     write_record(job.folder, earlier)
     assert "ssim" in find_missing(read_record(job.folder))
@@ -249,7 +249,7 @@ def test_damaged_weights_are_quarantined_and_trained_again(plan: Plan, file: str
     assert "quarantined" in notice
     assert "\n" not in notice
     assert path.with_name(f"{path.name}.damaged").exists() == (how != "missing")
-    assert is_kept(job)
+    assert has_weights(job)
 
 
 def damage(path: Path, how: str) -> None:
@@ -257,7 +257,7 @@ def damage(path: Path, how: str) -> None:
     if how == "missing":
         path.unlink()
     elif how == "of another training":
-        save_tensors(path, load_tensors(path), {"key": "another"})
+        save_checkpoint(path, load_checkpoint(path)[0], {"key": "another"})
     elif how == "cut short":
         path.write_bytes(content[: len(content) // 2])
     else:
@@ -431,7 +431,7 @@ def test_a_run_is_the_same_bytes_with_and_without_a_smoke_step(
     monkeypatch.setattr(train_one, "_tried", {})
     with_it = outcome("a")
     assert train_one._tried
-    monkeypatch.setattr(train_one, "take_smoke_step", lambda *_: Costs())
+    monkeypatch.setattr(train_one, "measure_costs", lambda *_: Costs())
     assert outcome("b") == with_it
 
 
@@ -442,10 +442,10 @@ def test_a_contender_is_tried_out_once_for_all_its_seeds(
 
     def note(model: GenerativeModel, *arguments: Any) -> Costs:
         tried.append(type(model).__name__)
-        return smoke_step(model, *arguments)
+        return run_smoke_step(model, *arguments)
 
     monkeypatch.setattr(train_one, "_tried", {})
-    monkeypatch.setattr(run_one, "smoke_step", note)
+    monkeypatch.setattr(train_one, "run_smoke_step", note)
     records = [run(job, silent) for job in plan("vae", "Average", seeds=2)]
     assert tried == ["VAE", "Average"]
     assert [r.costs.parameters for r in records[:2]] == [r.costs.parameters for r in records[2:]]
@@ -586,7 +586,7 @@ def test_what_fails_a_run_is_told_in_one_line(
     assert record.status == "failed"
     assert (record.reason or "").startswith(reason)
     assert record == read_record(job.folder)
-    assert is_kept(job), "what was trained is not lost"
+    assert has_weights(job), "what was trained is not lost"
 
 
 def test_a_record_that_cannot_be_written_is_a_failure_too(

@@ -16,7 +16,7 @@ from benchmarks.data import load_dataset
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.run_one import run
-from benchmarks.execution.smoke import smoke_step
+from benchmarks.execution.smoke import run_smoke_step
 from benchmarks.records.environment import read_environment
 from benchmarks.records.store import read_history
 from benchmarks.training.flops import count_training_flops, read_peak_memory
@@ -60,7 +60,7 @@ def test_operations_of_a_matrix_product_are_two_for_every_product(updates: int) 
     model = Slow(Slow.Config(updates=updates), (1, 8, 8))
     product = 2 * 4 * 64
     images = torch.zeros(16, 1, 8, 8, dtype=torch.uint8)
-    counted = smoke_step(model, 16, images, images)
+    counted = run_smoke_step(model, 16, images, images)
     assert counted.parameters == 4 * 64
     assert counted.sampling_flops_per_image == product
     # Forwards, and backwards to the matrix alone.

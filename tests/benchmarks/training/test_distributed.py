@@ -17,7 +17,7 @@ from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
 from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record
-from benchmarks.training.checkpoint import load_tensors, read_about
+from benchmarks.training.checkpoint import load_checkpoint, read_metadata
 from benchmarks.training.distributed import ALONE, World
 
 SUITE = """
@@ -202,7 +202,7 @@ def test_two_processes_train_as_one_and_failures_alike_cost_their_run_alone(fold
     assert found["exploding"].status == "diverged"
     assert found["vae"].status in {"ok", "collapsed"}
     one, two = (
-        load_tensors(next((folder / name).glob("runs/exact-*/checkpoint/model.safetensors")))
+        load_checkpoint(next((folder / name).glob("runs/exact-*/checkpoint/model.safetensors")))[0]
         for name in ("one", "two")
     )
     for name, weights in one.items():
@@ -230,7 +230,7 @@ def test_what_is_interrupted_or_killed_ends_as_if_it_had_not_been(folder: Path) 
 
     def step() -> int:
         files = broken.glob("runs/cyclegan-*/checkpoint/state.safetensors")
-        return max((read_about(file).get("step", 0) for file in files), default=0)
+        return max((read_metadata(file).get("step", 0) for file in files), default=0)
 
     process = start(*command, str(broken))
     wait_for(lambda: step() > 2)
@@ -244,8 +244,8 @@ def test_what_is_interrupted_or_killed_ends_as_if_it_had_not_been(folder: Path) 
     expected = sorted(whole.glob("runs/*/checkpoint/*.safetensors"))
     assert len(expected) == 9
     for path in expected:
-        other = load_tensors(broken / path.relative_to(whole))
-        tensors = load_tensors(path)
+        other = load_checkpoint(broken / path.relative_to(whole))[0]
+        tensors = load_checkpoint(path)[0]
         assert all(torch.equal(other[name], values) for name, values in tensors.items()), path
 
 
