@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.columns import HEADLINES, PAIRS
+from benchmarks.analysis.columns import BY_KEY, COSTS, HEADLINES, PAIRS
 from benchmarks.analysis.lookup import (
     find_protocol,
     read_traits,
@@ -35,8 +35,6 @@ from benchmarks.records.store import Results
 from benchmarks.statistics.differences import ALPHA, holm, paired, welch
 from benchmarks.statistics.intervals import LOG_SCALE, SAME_RANGE
 
-EXACT = ("parameters", "training_flops_per_step", "sampling_flops_per_image")
-MEASURED = ("train_seconds", "images_per_second", "peak_memory_mb", "score_seconds")
 SAME, BETTER, WORSE = "same", "better", "worse"
 UNCHANGED = "no change beyond noise"
 INCOMPARABLE, UNJUDGED = "not comparable", "cannot be judged"
@@ -356,7 +354,7 @@ def _tally(statuses: Iterable[str]) -> str:
 
 def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Iterator[dict[str, Any]]:
     """A row a cost: counted ones are the same, more or less; timed ones depend on the machine."""
-    for cost in (*EXACT, *MEASURED):
+    for cost in COSTS:
         before, after = (_costs(part, cost) for part in (old, new))
         if before and after:
             means = sum(before) / len(before), sum(after) / len(after)
@@ -371,7 +369,7 @@ def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Itera
                 "estimate": means[1] / means[0] if means[0] else math.nan,
                 "seeds_old": len(before),
                 "seeds_new": len(after),
-                "verdict": verdict if cost in EXACT else MACHINE,
+                "verdict": verdict if BY_KEY[cost].cost == "exact" else MACHINE,
             }
 
 

@@ -13,6 +13,7 @@ from benchmarks.analysis.columns import (
     FIRST,
     FURTHER,
     STATUSES,
+    WHOLE,
 )
 from benchmarks.analysis.lookup import (
     find_route,
@@ -59,9 +60,7 @@ def comparison_frame(results: Results) -> pd.DataFrame:
     ]
     further = ["collapsed"] if any(r.status == "collapsed" for r in results.records) else []
     frame = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *further])
-    whole = ["seeds", "parameters", "best_step", "steps", "training_images", "samples"]
-    whole += ["code_size", "tuned"]
-    return frame.astype(dict.fromkeys(whole, "Int64"))
+    return frame.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[str, Any]:
@@ -111,11 +110,13 @@ def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
 def _cost_cells(scored: Sequence[Record]) -> dict[str, Any]:
     """Means over runs of the costs and of the training's length."""
     trained = [r.training for r in scored if r.training]
-    cells = {cost: _mean([getattr(r.costs, cost) for r in scored]) for cost in COSTS}
+    cells: dict[str, Any] = {}
+    for cost in COSTS:
+        mean = _mean([getattr(r.costs, cost) for r in scored])
+        cells[cost] = _whole(mean) if cost in WHOLE else mean
     steps = _mean([t.steps for t in trained])
     per_step = cells["training_flops_per_step"]
     return cells | {
-        "parameters": _whole(cells["parameters"]),
         "steps": _whole(steps),
         "best_step": _whole(_mean([t.best_step for t in trained])),
         "training_images": _whole(_mean([t.images for t in trained])),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.audits import Audit, find_audit
-from benchmarks.analysis.columns import COSTS, FIRST, FURTHER
+from benchmarks.analysis.columns import COSTS, FIRST, FURTHER, WHOLE
 from benchmarks.analysis.comparison import comparison_frame
 from benchmarks.analysis.lookup import (
     categorize,
@@ -126,8 +126,8 @@ def runs_frame(results: Results) -> pd.DataFrame:
     scores += [f"fid@{other}" for other in others]
     frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops", *MODEL])
     frame["contender"] = categorize(results, frame["contender"])
-    whole = dict.fromkeys(("seed", "parameters", *LENGTHS, "code_size"), "Int64")
-    numbers = dict.fromkeys([*scores, *(c for c in COSTS if c != "parameters")], "float64")
+    whole = dict.fromkeys(("seed", *(c for c in frame if c in WHOLE)), "Int64")
+    numbers = dict.fromkeys([*scores, *(c for c in COSTS if c not in WHOLE)], "float64")
     return frame.astype({**whole, **numbers, "training_flops": "float64"})
 
 

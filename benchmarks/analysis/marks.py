@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from benchmarks.analysis.audits import Audit, name_recipe
+from benchmarks.analysis.columns import MARK
 from benchmarks.config.registry import Entry, list_metrics
 from benchmarks.core.text import plain
 from benchmarks.statistics.intervals import SAME_RANGE
 
-MARK = "†"
 OF_FEATURES = frozenset(("features", "logits", "both_logits", "training"))
 """Kinds of a metric's inputs that an extractor has made."""
 

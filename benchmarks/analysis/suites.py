@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.audits import demand_audit, find_audit, find_fingerprints
-from benchmarks.analysis.columns import HEADLINES, PAIRS
+from benchmarks.analysis.columns import HEADLINES, MARK, PAIRS
 from benchmarks.analysis.comparison import comparison_frame
 from benchmarks.analysis.lookup import name_route, shown_extractor
-from benchmarks.analysis.marks import MARK, Marks
+from benchmarks.analysis.marks import Marks
 from benchmarks.analysis.notes import doubt_features
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION

@@ -16,6 +16,7 @@ from rich.text import Text
 from safetensors import SafetensorError
 
 from benchmarks.analysis.audits import FOLDER, Audit, AuditAbout, find_fingerprints, read_about
+from benchmarks.analysis.columns import PANELS
 from benchmarks.analysis.frames import runs_frame
 from benchmarks.auditing import store
 from benchmarks.auditing.advice import advise
@@ -55,7 +56,6 @@ from benchmarks.execution.lock import hold
 from benchmarks.records.environment import read_environment
 from benchmarks.records.store import read_suite
 from benchmarks.reporting.audits import write_verdict_markdown
-from benchmarks.reporting.comparison import PANELS
 from benchmarks.reporting.page.audit import build_audit_page
 from benchmarks.reporting.plots.audits import render_audit
 from benchmarks.reporting.report import write_reports

@@ -82,10 +82,12 @@ def render_scores(
 
 def sort_scores(scores: Iterable[Score]) -> list[Score]:
     """Sort scores by the order of a comparison's columns, those that it lacks at the end."""
-    from benchmarks.reporting.comparison import GENERATION, VARIETY
+    from benchmarks.analysis.columns import PANELS
 
-    headlines = (column.key for column in (*GENERATION, *VARIETY) if column.key != "fid")
-    places = {name: i for i, name in enumerate(("fid", "fid_floor", "fid_infinity", *headlines))}
+    panels = (PANELS[title] for title in ("Generation", "Fidelity and variety"))
+    shown = (column.key for panel in panels for column in panel)
+    order = dict.fromkeys(("fid", "fid_floor", "fid_infinity", *shown))
+    places = {name: i for i, name in enumerate(order)}
     return sorted(scores, key=lambda score: places.get(score.metric, len(places)))
 
 

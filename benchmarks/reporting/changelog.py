@@ -2,13 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
-from rich import box
 from rich.console import Group
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
 from benchmarks.analysis.changes import (
@@ -25,12 +24,10 @@ from benchmarks.analysis.changes import (
     is_comparable,
     is_worse,
 )
-from benchmarks.analysis.columns import HEADLINES
+from benchmarks.analysis.columns import BY_KEY, HEADLINES
 from benchmarks.analysis.export import write_csv
-from benchmarks.config.registry import list_metrics
 from benchmarks.core.text import (
     escape_markdown,
-    join_cells,
     plain,
     shorten,
     show_amount,
@@ -38,25 +35,25 @@ from benchmarks.core.text import (
     show_p,
     state_p,
 )
+from benchmarks.reporting.latex import Mark
+from benchmarks.reporting.table import Cell, Head, Table, show_table, write_markdown_table
 from benchmarks.statistics.differences import ALPHA
 
 NAMED = 12
 """Things of one kind that are listed before it says how many more there are."""
-NAMES = {
-    "fid_best": "best FID",
-    "paired_mse": "paired MSE",
-    "training_flops_per_step": "FLOPs/step",
-    "sampling_flops_per_image": "FLOPs/image",
-    "train_seconds": "train s",
-    "images_per_second": "images/s",
-    "peak_memory_mb": "memory MB",
-    "score_seconds": "score s",
-}
 WITHIN = "within noise"
 """What the terminal has for `UNCHANGED`, since it is narrow."""
-STYLES = {WORSE: "bold red", FAILS_MORE: "bold red", BETTER: "bold green", FAILS_LESS: "bold green"}
-HEADER = ("score", "old", "new", "new against old", "p", "verdict")
-RULE = ("---", "---:", "---:", "---:", "---:", "---")
+MARKS: dict[str, Mark] = {
+    WORSE: "worse",
+    FAILS_MORE: "worse",
+    BETTER: "better",
+    FAILS_LESS: "better",
+}
+HEADER = (
+    Head("score", left=True),
+    *map(Head, ("old", "new", "new against old", "p")),
+    Head("verdict", left=True),
+)
 DIFFERING = ("kind", "contender", "name", "old", "new")
 CAPTION = (
     "Ratios new / old of geometric means where a score is compared on the log scale, else"
@@ -111,7 +108,7 @@ def _describe(row: dict[Any, Any]) -> str:
     """A change in words: `gan FID ×1.31 [1.12, 1.54], p = 0.003`."""
     if row["kind"] == "runs":
         return f"{row['contender']} ({row['reason']})"
-    name = symbol(row["name"], row["view"])
+    name = name_score(row["name"], row["view"])
     return f"{row['contender']} {name} {show_change(row)} ({state_p(row['p_holm'])})"
 
 
@@ -126,10 +123,10 @@ def show_change(row: dict[Any, Any]) -> str:
     return f"{sign}{show_number(estimate)}{bounds}"
 
 
-def symbol(metric: str, view: str = "") -> str:
-    """A score's short name for a table, with its extractor where that is not the one shown."""
-    entry = list_metrics().get(metric)
-    short = NAMES.get(metric) or (str(entry.about["symbol"]) if entry else metric)
+def name_score(metric: str, view: str = "") -> str:
+    """Name a score or cost for a table, with its extractor where that is not the one shown."""
+    column = BY_KEY.get(metric)
+    short = (column.name or column.heading) if column else metric
     return f"{short} ({view})" if view else short
 
 
@@ -159,17 +156,24 @@ def write_changes(changes: Changes) -> dict[str, bytes]:
 
 def _write_markdown(changes: Changes) -> bytes:
     old, new = escape_markdown(changes.old), escape_markdown(changes.new)
-    lines = [f"# Changes from {old} to {new}", "", escape_markdown(summarise(changes))]
+    sections = [f"# Changes from {old} to {new}", escape_markdown(summarise(changes))]
     for name, rows in _by_contender(changes.frame):
-        lines += ["", f"## {escape_markdown(name)}", "", join_cells(HEADER), join_cells(RULE)]
-        lines += [join_cells(map(escape_markdown, _cells(row))) for row in rows]
-    lines += ["", escape_markdown(caption(changes))]
+        table = Table(name, HEADER, [[_build_row(row) for row in rows]])
+        sections += [f"## {escape_markdown(name)}", write_markdown_table(table)]
+    sections.append(escape_markdown(caption(changes)))
     if len(changes.differences):
-        lines += ["", "## What else differs", "", join_cells(DIFFERING), join_cells(["---"] * 5)]
-        for row in changes.differences[list(DIFFERING)].itertuples(index=False):
-            lines.append(join_cells(map(escape_markdown, row)))
-    notes = [f"- {escape_markdown(note)}" for note in changes.notes]
-    return "\n".join([*lines, *(["", *notes] if notes else []), ""]).encode()
+        found = changes.differences[list(DIFFERING)].itertuples(index=False)
+        table = _tabulate_differences("", DIFFERING, found)
+        sections += ["## What else differs", write_markdown_table(table)]
+    sections.append("\n".join(f"- {escape_markdown(note)}" for note in changes.notes))
+    return ("\n\n".join(filter(None, sections)) + "\n").encode()
+
+
+def _tabulate_differences(
+    title: str, header: Iterable[str], rows: Iterable[Iterable[object]]
+) -> Table:
+    heads = [Head(name, left=True) for name in header]
+    return Table(title, heads, [[[Cell(str(cell)) for cell in row] for row in rows]])
 
 
 def _by_contender(frame: pd.DataFrame) -> Iterator[tuple[str, list[dict[Any, Any]]]]:
@@ -177,18 +181,21 @@ def _by_contender(frame: pd.DataFrame) -> Iterator[tuple[str, list[dict[Any, Any
         yield str(name), rows.to_dict("records")
 
 
-def _cells(row: dict[Any, Any]) -> list[str]:
-    """A row as a person reads it, with `HEADER`."""
-    verdict = f"{row['verdict']}: {row['reason']}" if row["reason"] else row["verdict"]
+def _build_row(row: dict[Any, Any], *, brief: bool = False) -> list[Cell]:
+    """Build a row as a person reads it, with `HEADER`; a brief one without its reason."""
+    verdict = WITHIN if brief and row["verdict"] == UNCHANGED else row["verdict"]
+    if row["reason"] and not brief:
+        verdict = f"{verdict}: {row['reason']}"
+    last = Cell(verdict, mark=MARKS.get(row["verdict"], ""))
     if row["kind"] == "runs":
         values = [f"{row[side]:.0f} of {row[f'seeds_{side}']}" for side in ("old", "new")]
-        return [row["name"], *values, "", show_p(row["p"]), verdict]
+        return [*map(Cell, (row["name"], *values, "", show_p(row["p"]))), last]
     show = show_amount if row["kind"] == "cost" else show_number
     values = [show(row[side]) for side in ("old", "new")]
     if values[0] == values[1] and row["verdict"] in {"more", "less"}:
         values = [f"{row[side]:,.0f}" for side in ("old", "new")]
-    name = symbol(row["name"], row["view"])
-    return [name, *values, show_change(row), show_p(row["p_holm"]), verdict]
+    name = name_score(row["name"], row["view"])
+    return [*map(Cell, (name, *values, show_change(row), show_p(row["p_holm"]))), last]
 
 
 def show_changes(changes: Changes, width: int) -> Group:
@@ -204,26 +211,20 @@ def show_changes(changes: Changes, width: int) -> Group:
         if scored and all(row["verdict"] in {SAME, MACHINE} for row in rows):
             still.append(name)
         else:
-            parts += [_terminal_table(name, rows, width)]
+            parts += [_show_contender(name, rows, width)]
     if still:
         names = ", ".join(still[:NAMED]) + (" …" if len(still) > NAMED else "")
         parts.append(Text(f"\nThe same in every score: {plain(names)}"))
-    parts += _terminal_differences(changes.differences, width)
+    parts += _show_differences(changes.differences, width)
     parts += [Text(plain(note), style="dim") for note in (caption(changes), *changes.notes)]
     style = "bold red" if is_worse(changes) or not is_comparable(changes) else "bold"
     return Group(*parts, Text(f"\n{plain(summarise(changes))}", style=style))
 
 
-def _terminal_table(name: str, rows: Sequence[dict[Any, Any]], width: int) -> Group:
-    """A contender's table; under it reasons, and how the rows that it leaves out have fared."""
-    table = _table(shorten(plain(name), width))
-    for i, heading in enumerate(HEADER):
-        justify: Any = "left" if i in {0, len(HEADER) - 1} else "right"
-        table.add_column(heading, justify=justify)
-    for row in filter(_is_shown, rows):
-        *cells, _ = map(plain, _cells(row))
-        verdict = WITHIN if row["verdict"] == UNCHANGED else row["verdict"]
-        table.add_row(*map(Text, cells), Text(verdict, style=STYLES.get(verdict, "")))
+def _show_contender(name: str, rows: Sequence[dict[Any, Any]], width: int) -> Group:
+    """Lay out a contender's table; under it reasons, and how the rows that it leaves out fared."""
+    shown = [_build_row(row, brief=True) for row in rows if _is_shown(row)]
+    table = show_table(Table(shorten(plain(name), width), HEADER, [shown]))
     return Group(table, *(Text(plain(line), style="dim") for line in _footnotes(rows)), Text())
 
 
@@ -238,12 +239,8 @@ def _footnotes(rows: Sequence[dict[Any, Any]]) -> Iterator[str]:
         )
         yield f"Further scores: {', '.join(words)}."
     if machine := [row for row in rows if row["verdict"] == MACHINE]:
-        words = (f"{symbol(row['name'])} {show_change(row)}" for row in machine)
-        yield f"Not tested, since machines differ: {', '.join(words)}."
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        words = (f"{name_score(row['name'])} {show_change(row)}" for row in machine)
+        yield f"Not tested, since machines differ: {'; '.join(words)}."
 
 
 def _is_shown(row: dict[Any, Any]) -> bool:
@@ -257,20 +254,14 @@ PARTS = (5, 3, 5, 5)
 """Of which part of the terminal's width each column of `DIFFERING` is at most."""
 
 
-def _terminal_differences(differences: pd.DataFrame, width: int) -> Iterator[Table | Text]:
-    """Settings and environments that differ, a table of each."""
+def _show_differences(differences: pd.DataFrame, width: int) -> Iterator[RichTable | Text]:
+    """Lay out settings and environments that differ, a table of each."""
     titles = {"setting": "Settings that differ", "environment": "Versions and hardware that differ"}
     for kind, rows in differences.groupby("kind", sort=False):
-        table = _table(titles[str(kind)])
-        for heading in DIFFERING[1:]:
-            table.add_column(heading)
-        for row in rows[list(DIFFERING[1:])].head(NAMED).itertuples(index=False):
-            table.add_row(
-                *(
-                    Text(shorten(plain(str(cell)), width // n))
-                    for cell, n in zip(row, PARTS, strict=True)
-                )
-            )
-        yield table
+        found = (
+            [shorten(plain(str(cell)), width // n) for cell, n in zip(row, PARTS, strict=True)]
+            for row in rows[list(DIFFERING[1:])].head(NAMED).itertuples(index=False)
+        )
+        yield show_table(_tabulate_differences(titles[str(kind)], DIFFERING[1:], found))
         if len(rows) > NAMED:
             yield Text(f"and {len(rows) - NAMED:,} more", style="dim")

@@ -12,13 +12,7 @@ from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchmarks.core.text import (
-    escape_latex,
-    escape_markdown,
-    join_cells,
-    plain,
-    shorten,
-)
+from benchmarks.core.text import escape_latex, escape_markdown, join_cells, plain, shorten
 from benchmarks.reporting import latex
 from benchmarks.reporting.latex import Mark
 
@@ -115,10 +109,20 @@ class Table:
         return [row for group in self.groups for row in group]
 
     def select(self, places: Sequence[int]) -> "Table":
-        """Return the names with the columns at some places, without rows that are empty there."""
+        """Return the names with the columns at some places.
+
+        Rows are left out that are empty there; where columns are ranked, those beyond the first
+        group that have nothing there that can be ranked.
+        """
+        ranked = any(head.better for head in self.header)
+        scored = [i for i in places if self.header[i].better or not ranked]
         kept = [0, *places]
         groups = [
-            [[row[i] for i in kept] for row in group if any(row[i].text for i in places)]
+            [
+                [row[i] for i in kept]
+                for row in group
+                if (ranked and group is self.groups[0]) or any(row[i].text for i in scored)
+            ]
             for group in self.groups
         ]
         return replace(self, header=[self.header[i] for i in kept], groups=groups)
@@ -173,11 +177,12 @@ def show_table(table: Table, *, stacked: bool = False) -> RichTable:
         padding=(0, 1, 0, 0),
     )
     for head in table.header:
-        shown.add_column(Text(shorten(plain(head.text), LONGEST)), justify=head.align)
-    for group in table.groups:
+        shown.add_column(Text(plain(head.text)), justify=head.align)
+    for group in filter(None, table.groups):
+        if shown.row_count:
+            shown.add_section()
         for row in group:
             shown.add_row(*(show_cell(cell, stacked=stacked) for cell in row))
-        shown.add_section()
     return shown
 
 
@@ -198,7 +203,7 @@ def show_parts(table: Table, width: int, *, stacked: bool = False) -> Iterator[R
         taken = sum(widths[place - 1] + 2 for place in places)
         title = f"{table.title} (continued)" if number else table.title
         names = max(8, width - 4 - taken)
-        part = _shorten_names(replace(table.select(places), title=title), names)
+        part = shorten_names(replace(table.select(places), title=title), names, LONGEST)
         shown = show_table(part, stacked=stacked)
         for column, place in zip(shown.columns[1:], places, strict=True):
             column.width = widths[place - 1]
@@ -238,12 +243,20 @@ def _drop_intervals(table: Table, place: int) -> Table:
     return replace(table, groups=groups)
 
 
-def _shorten_names(table: Table, width: int) -> Table:
+def shorten_names(table: Table, width: int, heading: int | None = None) -> Table:
+    """Shorten the names of rows, and all headings, in one line each.
+
+    Args:
+        table: that has them.
+        width: of a row's name at most.
+        heading: of a heading at most, where that is not the same.
+    """
+    header = [replace(h, text=shorten(plain(h.text), heading or width)) for h in table.header]
     groups = [
         [[replace(row[0], text=shorten(plain(row[0].text), width)), *row[1:]] for row in group]
         for group in table.groups
     ]
-    return replace(table, groups=groups)
+    return replace(table, header=header, groups=groups)
 
 
 def show_cell(cell: Cell, *, stacked: bool = False) -> Text:

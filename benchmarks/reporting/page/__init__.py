@@ -25,7 +25,7 @@ from benchmarks.reporting.page.panels import (
 )
 from benchmarks.reporting.page.pictures import build_galleries
 from benchmarks.reporting.page.provenance import trace_results
-from benchmarks.reporting.page.table import compare
+from benchmarks.reporting.page.table import build_page_table
 from benchmarks.reporting.page.templating import render_page
 from benchmarks.reporting.page.text import LINES, clip
 
@@ -64,7 +64,7 @@ def build_page(
         prices=state_costs(comparison, findings),
         scores=[describe_finding(finding, frames) for finding in findings],
         left_out=clip(left_out, LINES),
-        table=compare(frames),
+        table=build_page_table(frames),
         audit=summarise(frames),
         csv=write_csv(comparison).decode(),
         caption=notes.caption(results),

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.columns import PAIRS
+from benchmarks.analysis.columns import COLUMNS, PAIRS
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.frames import Frames
 from benchmarks.analysis.lookup import name_size
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, show_amount, show_duration, show_number, show_p
-from benchmarks.reporting.page.table import list_columns
 from benchmarks.reporting.page.templating import show_name
 from benchmarks.reporting.page.text import Clipped, clip, show_range, state_direction, to_sentence
 from benchmarks.statistics.differences import ALPHA
@@ -96,7 +95,7 @@ def describe_finding(finding: Finding, frames: Frames) -> ScoreSection:
     ranking = finding.ranking.sort_values("rank", kind="stable")
     log = uses_log_scale(frames.runs, finding.metric)
     entry = list_metrics()[SAME_RANGE.get(finding.metric, finding.metric)]
-    heading = next((c.heading for c in list_columns() if c.key == finding.metric), finding.metric)
+    heading = next((c.heading for c in COLUMNS if c.key == finding.metric), finding.metric)
     where = f", {finding.route}, {name_size(finding.code_size)}" if finding.code_size else ""
     direction = state_direction(entry.about["direction"])
     return ScoreSection(

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks.analysis.audits import Audit
+from benchmarks.analysis.columns import COLUMNS
 from benchmarks.analysis.frames import Frames
 from benchmarks.core.text import count, plain, shorten, show_duration, show_number
 from benchmarks.records.schema import Environment
@@ -30,7 +31,6 @@ from benchmarks.reporting.audits import (
     state_outcome,
 )
 from benchmarks.reporting.page.provenance import Fact, describe_environments
-from benchmarks.reporting.page.table import list_columns
 from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, render_page
 from benchmarks.reporting.page.text import to_sentence
 
@@ -153,9 +153,7 @@ def summarise(frames: Frames) -> Section:
     audit, comparison = frames.audit, frames.comparison
     if audit is None:
         return Section(command)
-    keys = [
-        c.key for c in list_columns() if c.key in comparison and comparison[c.key].notna().any()
-    ]
+    keys = [c.key for c in COLUMNS if c.key in comparison and comparison[c.key].notna().any()]
     extractor = audit.find_extractor(frames.marks.extractor)
     blocks = lay_out(audit, [extractor or "", ""], keys)
     return Section(

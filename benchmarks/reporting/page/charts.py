@@ -5,12 +5,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from benchmarks.analysis.columns import AGREEING
+from benchmarks.analysis.columns import AGREEING, COLUMNS, Column
 from benchmarks.analysis.frames import Frames
 from benchmarks.config.registry import list_metrics
-from benchmarks.reporting import comparison
-from benchmarks.reporting.comparison import Column
-from benchmarks.reporting.page.table import list_columns
+from benchmarks.reporting.comparison import build_cells
 from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, show_name
 from benchmarks.reporting.plots import PLOTS
 from benchmarks.reporting.plots.registry import Plot
@@ -50,7 +48,7 @@ def describe_plot(plot: Plot, frames: Frames) -> str:
     if plot.name == "losses":
         players = [str(c)[5:] for c in frames.history if str(c).startswith("loss_")]
         return f"Losses by training images seen, of {', '.join(players)}."
-    present = {c.key: c for c in list_columns() if c.key in frames.comparison}
+    present = {c.key: c for c in COLUMNS if c.key in frames.comparison}
     if plot.name == "agreement":
         ranked = [present[key] for key in present if key in {"fid", *AGREEING}]
         texts = [_name_best(frames.comparison, column) for column in ranked]
@@ -64,14 +62,14 @@ def _name_best(frame: pd.DataFrame, column: Column) -> str:
     """Name the best model by a metric: `Best by FID: gan.`."""
     if column.key not in list_metrics():
         return ""
-    named = zip(frame["contender"], comparison.cells(frame, column), strict=True)
+    named = zip(frame["contender"], build_cells(frame, column), strict=True)
     best = [show_name(name) for name, cell in named if cell.best]
     return f"Best by {column.heading}: {', '.join(best[:NAMED])}." if best else ""
 
 
 def _list_values(frame: pd.DataFrame, column: Column) -> str:
     """Put a column into words: `FID by model: gan 4.99, vae 5.79 and 3 more.`."""
-    named = list(zip(frame["contender"], comparison.cells(frame, column), strict=True))
+    named = list(zip(frame["contender"], build_cells(frame, column), strict=True))
     texts = [f"{show_name(name)} {cell.text}" for name, cell in named if cell.text]
     if not texts:
         return ""

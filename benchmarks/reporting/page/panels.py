@@ -2,30 +2,25 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pandas as pd
 
 from benchmarks.analysis import lookup
+from benchmarks.analysis.columns import ALL_COSTS
 from benchmarks.analysis.finding import show_share
 from benchmarks.analysis.frames import Frames, scores_frame
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import count, join_words, plain, show_amount, show_number
+from benchmarks.core.text import count, join_words, plain, show_number
 from benchmarks.records.schema import Record
-from benchmarks.reporting.comparison import COST, Cell, Column, cells
+from benchmarks.reporting.comparison import build_table
 from benchmarks.reporting.page.provenance import name_seeds
-from benchmarks.reporting.page.table import define
+from benchmarks.reporting.page.table import MODEL
 from benchmarks.reporting.page.templating import show_name
+from benchmarks.reporting.table import Cell, Head, Table
 from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
-COSTS = (
-    *COST,
-    Column("training_flops", "training FLOPs", show_amount, "lower"),
-    Column("steps", "steps", show_amount),
-    Column("training_images", "images seen", show_amount),
-    Column("score_seconds", "scoring s", show_number),
-)
 SOURCES = {
     "contender": "between models",
     "seed": "between seeds of a model",
@@ -35,28 +30,20 @@ SOURCES = {
 """Where each component of `split_variance` lies."""
 
 
-@dataclass(frozen=True)
-class SimpleTable:
-    """Headings with their meanings, and rows of a name and cells."""
-
-    heads: list[tuple[str, str]]
-    rows: list[tuple[str, list[Cell]]]
-
-
-def compare_extractors(frames: Frames) -> SimpleTable | None:
+def compare_extractors(frames: Frames) -> Table | None:
     """Compare FID in the features of every extractor; None where there is only one."""
     runs = frames.runs
     others = [str(column) for column in runs if str(column).startswith("fid@")]
     if not others:
         return None
     means = runs.groupby("contender", observed=True)[["fid", *others]].agg(_mean_fid)
-    first = lookup.shown_extractor(frames.results.records) or "FID"
-    heads = [(name, f"FID in the features of {name}") for name in (first, *(o[4:] for o in others))]
+    names = (lookup.shown_extractor(frames.results.records) or "FID", *(o[4:] for o in others))
+    heads = [Head(name, tip=f"FID in the features of {name}") for name in names]
     rows = [
-        (show_name(str(name)), [Cell(show_number(value)) for value in row])
+        [Cell(str(name)), *(Cell(show_number(value)) for value in row)]
         for name, row in zip(means.index, means.to_numpy(), strict=True)
     ]
-    return SimpleTable(heads, rows)
+    return Table("", [MODEL, *heads], [rows])
 
 
 def _mean_fid(values: pd.Series) -> float:
@@ -98,14 +85,15 @@ def split_fid_variance(frames: Frames) -> tuple[str, list[tuple[str, str, float]
     return f"Of the variance of {subject}, {join_words(texts)}.", shares
 
 
-def show_costs(comparison: pd.DataFrame) -> SimpleTable | None:
+def show_costs(comparison: pd.DataFrame) -> Table | None:
     """Show every contender's costs, means over runs; None where nothing was measured."""
     frame = comparison[comparison["family"] != CALIBRATION]
-    columns = [column for column in COSTS if frame[column.key].notna().any()]
+    columns = [column for column in ALL_COSTS if frame[column.key].notna().any()]
     if not columns:
         return None
-    shown = zip(*(cells(frame, column) for column in columns), strict=True)
-    return SimpleTable(
-        [(column.title, define(column)) for column in columns],
-        [(show_name(name), [*row]) for name, row in zip(frame["contender"], shown, strict=True)],
-    )
+    table = build_table("", frame, columns)
+    heads = [
+        replace(head, tip=column.definition)
+        for head, column in zip(table.header[1:], columns, strict=True)
+    ]
+    return replace(table, header=[MODEL, *heads])

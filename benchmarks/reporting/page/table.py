@@ -1,190 +1,145 @@
-"""The comparison table of a suite's page, with all that is said when a cell is pointed at."""
+"""The comparison table of a suite's page, with all that is explained when a cell is pointed at."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.analysis import columns, lookup
+from benchmarks.analysis.columns import STATUSES, Column
 from benchmarks.analysis.frames import Frames
+from benchmarks.analysis.lookup import runs_by_contender, scores_of, shown_extractor
 from benchmarks.analysis.marks import Marks, state_audit
-from benchmarks.config.registry import list_metrics
-from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import show_number
-from benchmarks.records.schema import SCORED, Record, Score
-from benchmarks.reporting import comparison
-from benchmarks.reporting.comparison import Column
+from benchmarks.records.schema import SCORED, Score
+from benchmarks.reporting.comparison import build_table, explain_marks, find_panels
 from benchmarks.reporting.page.templating import show_name
-from benchmarks.reporting.page.text import state_direction, to_sentence
+from benchmarks.reporting.table import Cell, Head, Table
 
 SHOWN = frozenset(("Generation", "Fidelity and variety", "Modes", "Likelihood", "Reconstruction"))
-"""Groups of columns that are shown at first."""
-MEANINGS = {
-    "reconstruction_protocol": "how held-out images are found back: by one pass of an encoder, by a"
-    " search of the code, or by a cycle through the source domain; reconstructions compare within"
-    " one route and code size alone",
-    "code_size": "how many numbers an image is reconstructed from",
-    "seeds": "runs with different seeds whose scores count",
-    "diverged": "runs stopped because a loss was no longer finite, of all runs",
-    "failed": "runs that failed, of all runs",
-    "collapsed": "runs whose samples are all alike, of all runs",
-    "fid_spread": "geometric standard deviation of FID over seeds",
-    "fid_best": "FID of the checkpoint that is best by validation",
-    "fid_last_over_best": "how many times worse the last checkpoint's FID is than the best one's",
-    "parameters": "numbers that training fits, in all networks together",
-    "training_flops_per_step": "floating-point operations of a training step",
-    "training_flops": "floating-point operations of the whole training",
-    "sampling_flops_per_image": "floating-point operations for one generated image",
-    "train_seconds": "seconds that a run trained, the mean over runs",
-    "images_per_second": "training images seen in a second",
-    "peak_memory_mb": "largest memory of a run's process, in MB",
-    "score_seconds": "seconds that a run was scored",
-    "tuned": "values that the recipe sets beside the model's defaults",
-    "steps": "training steps of a run",
-    "training_images": "training images that a run has seen, repeats included",
-}
+"""Panels whose columns are shown at first."""
+MODEL = Head("model", left=True)
+"""The heading of the models' names."""
+BODIES = ("contenders", "calibration")
+"""What the groups of rows of a comparison are called."""
+Scores = Mapping[str, Mapping[str, Score]]
 
 
 @dataclass(frozen=True)
-class Head:
-    """The heading of a column: what it means, and by what protocol its scores were made.
+class PageHead(Head):
+    """The heading of a column with its definition, and what the audit of its scores failed for."""
 
-    `kind` is `number` or `text`; `audit` is what the audit of its scores failed for.
-    """
-
-    group: int
-    title: str
-    better: str
-    kind: str
-    meaning: str
-    protocol: str
+    definition: str = ""
     audit: str = ""
 
-    @property
-    def tip(self) -> str:
-        """All that explains the column, in lines."""
-        return "\n".join(filter(None, (self.title, self.meaning, self.protocol, self.audit)))
-
 
 @dataclass(frozen=True)
-class Shown:
-    """A cell as it is shown and sorted; `value` is None where there is none."""
-
-    group: int
-    text: str
-    bounds: str
-    best: bool
-    kind: str
-    value: float | str | None
-    tip: str
-
-
-@dataclass(frozen=True)
-class Group:
+class Panel:
     """Columns that are shown or hidden together."""
 
     number: int
-    title: str
     shown: bool
-    heads: list[Head]
+    table: Table
 
 
 @dataclass(frozen=True)
-class Row:
-    """A contender's cells."""
+class PanelRow:
+    """A row through all panels: its name, and its cells with the number of their panel."""
 
-    name: str
-    full: str
-    cells: list[Shown]
+    name: Cell
+    cells: list[tuple[int, Head, Cell]]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The comparison table: groups of columns, the contenders' rows and the calibration's.
+class PageTable:
+    """The comparison table by panels.
 
-    `marks` has a line for each score whose audit failed, with the reason.
+    Attributes:
+        panels: their tables have the same rows.
+        marks: a line for each score whose audit failed, with the reason.
     """
 
-    groups: list[Group]
-    rows: list[Row]
-    calibration: list[Row]
+    panels: list[Panel]
     marks: list[str]
 
+    @property
+    def bodies(self) -> Iterator[tuple[str, list[PanelRow]]]:
+        """The rows through all panels, of the contenders and of the calibration."""
+        for place, name in enumerate(BODIES):
+            rows = zip(*(panel.table.groups[place] for panel in self.panels), strict=True)
+            yield name, [self._join(parts) for parts in rows]
 
-def compare(frames: Frames) -> Comparison:
-    """Make the comparison table with all that is said when a cell is pointed at."""
+    def _join(self, parts: Sequence[Sequence[Cell]]) -> PanelRow:
+        cells = [
+            (panel.number, head, cell)
+            for panel, part in zip(self.panels, parts, strict=True)
+            for head, cell in zip(panel.table.header[1:], part[1:], strict=True)
+        ]
+        return PanelRow(parts[0][0], cells)
+
+
+def build_page_table(frames: Frames) -> PageTable:
+    """Build the comparison table with all that is explained when a cell is pointed at."""
     frame, marks = frames.comparison, frames.marks
-    panels = list(comparison.find_panels(frame, marks).items())
-    scores = first_scores(frames)
-    groups = [
-        Group(i, title, title in SHOWN, [_head(i, column, scores, marks) for column in columns])
-        for i, (title, columns) in enumerate(panels)
-    ]
-    rows = _table_rows(frame, panels, scores)
-    families = list(frame["family"])
-    return Comparison(
-        groups,
-        [row for row, family in zip(rows, families, strict=True) if family != CALIBRATION],
-        [row for row, family in zip(rows, families, strict=True) if family == CALIBRATION],
-        comparison.explain_marks((column for _, columns in panels for column in columns), marks),
+    scores = find_first_scores(frames)
+    panels = find_panels(frame, marks)
+    return PageTable(
+        [
+            Panel(i, title in SHOWN, explain_table(title, frame, columns, scores, marks))
+            for i, (title, columns) in enumerate(panels.items())
+        ],
+        explain_marks((column for columns in panels.values() for column in columns), marks),
     )
 
 
-def first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
-    """The scores by metric of each contender's first run that was scored."""
+def find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
+    """Find the scores by metric of each contender's first run that was scored."""
     records = frames.results.records
-    extractor = lookup.shown_extractor(records)
-    return {
-        name: lookup.scores_of(scored, extractor) if (scored := _first_scored(runs)) else {}
-        for name, runs in lookup.runs_by_contender(records).items()
+    extractor = shown_extractor(records)
+    first = {
+        name: next((run for run in runs if run.status in SCORED), None)
+        for name, runs in runs_by_contender(records).items()
     }
+    return {name: scores_of(run, extractor) if run else {} for name, run in first.items()}
 
 
-def _first_scored(runs: Iterable[Record]) -> Record | None:
-    return next((run for run in runs if run.status in SCORED), None)
+def explain_table(
+    title: str, frame: pd.DataFrame, columns: Sequence[Column], scores: Scores, marks: Marks
+) -> Table:
+    """Build the table of a panel, each heading and cell with all that explains it."""
+    table = build_table(title, frame, columns, whole=True)
+    rows = {str(row["contender"]): row for row in frame.to_dict("records")}
+    heads = [
+        _explain_head(head, column, scores, marks)
+        for head, column in zip(table.header[1:], columns, strict=True)
+    ]
+    groups = [
+        [_explain_row(row, columns, rows[row[0].text], scores) for row in group]
+        for group in table.groups
+    ]
+    return replace(table, header=[MODEL, *heads], groups=groups)
 
 
-def _head(
-    group: int, column: Column, scores: Mapping[str, Mapping[str, Score]], marks: Marks
-) -> Head:
+def _explain_head(head: Head, column: Column, scores: Scores, marks: Marks) -> PageHead:
     having = [found[column.key] for found in scores.values() if column.key in found]
-    return Head(
-        group,
-        column.title,
-        column.better or "",
-        "text" if column.prose else "number",
-        define(column),
-        "\n".join(_protocol(having)),
-        "".join(state_audit([marks.state(column.key, column.heading)])),
+    audit = "".join(state_audit([marks.state(column.key, column.heading)]))
+    lines = (column.title, column.definition, *_state_protocol(having), audit)
+    return PageHead(
+        head.text,
+        head.better,
+        prose=head.prose,
+        tip="\n".join(filter(None, lines)),
+        definition=column.definition,
+        audit=audit,
     )
 
 
-def define(column: Column) -> str:
-    """What a column is, where it comes from and which way is better, in sentences."""
-    entry = list_metrics().get(column.key)
-    source = f" Source: {entry.about['source']}." if entry else ""
-    return f"{to_sentence(explain(column))}{source} {state_direction(column.better)}".strip()
-
-
-def list_columns() -> Iterable[Column]:
-    """All columns there may be, in their order."""
-    return (column for panel in comparison.PANELS.values() for column in panel)
-
-
-def explain(column: Column) -> str:
-    """What a column is, in words."""
-    entry = list_metrics().get(column.key)
-    return MEANINGS[column.key] if entry is None else entry.summary
-
-
-def _protocol(scores: Sequence[Score]) -> list[str]:
-    """Of how many samples scores are, against what, in whose features and how made."""
+def _state_protocol(scores: Sequence[Score]) -> list[str]:
+    """State of how many samples scores are, against what, in whose features and how generated."""
     if not scores:
         return []
-    counts = sorted({score.n for score in scores if score.n})
-    sizes = " or ".join(f"{n:,}" for n in counts)
+    sizes = " or ".join(f"{n:,}" for n in sorted({score.n for score in scores if score.n}))
     parts = [
         ("n = ", [sizes] if sizes else []),
         ("against the split ", sorted({s.reference for s in scores if s.reference})),
@@ -192,60 +147,45 @@ def _protocol(scores: Sequence[Score]) -> list[str]:
     ]
     first = "; ".join(f"{words}{' or '.join(found)}" for words, found in parts if found)
     protocols = list(dict.fromkeys(s.protocol for s in scores if s.protocol))[:5]
+    second = f"Protocol: {'; '.join(protocols)}" if protocols else ""
+    return [line for line in (first, second) if line]
+
+
+def _explain_row(
+    row: Sequence[Cell], columns: Sequence[Column], values: Mapping[Any, Any], scores: Scores
+) -> list[Cell]:
+    name = row[0].text
+    found = scores.get(name, {})
     return [
-        line for line in (first, f"Protocol: {'; '.join(protocols)}" if protocols else "") if line
+        Cell(show_name(name), name),
+        *(
+            replace(
+                cell,
+                value=_find_sort_value(column, cell.value),
+                tip=_explain_cell(column, cell, values, found.get(column.key)) if cell.text else "",
+            )
+            for cell, column in zip(row[1:], columns, strict=True)
+        ),
     ]
 
 
-def _table_rows(
-    frame: pd.DataFrame,
-    panels: Sequence[tuple[str, Sequence[Column]]],
-    scores: Mapping[str, Mapping[str, Score]],
-) -> list[Row]:
-    records = frame.to_dict("records")
-    columns = [
-        [
-            _shown(i, column, cell, row, scores.get(row["contender"], {}).get(column.key))
-            for cell, row in zip(comparison.cells(frame, column), records, strict=True)
-        ]
-        for i, (_, group) in enumerate(panels)
-        for column in group
-    ]
-    return [
-        Row(show_name(row["contender"]), row["contender"], list(cells))
-        for row, cells in zip(records, zip(*columns, strict=True), strict=True)
-    ]
-
-
-def _shown(
-    group: int, column: Column, cell: comparison.Cell, row: Mapping[Any, Any], score: Score | None
-) -> Shown:
-    bounds = f"[{', '.join(cell.bounds)}]" if cell.bounds else ""
-    kind = "text" if column.prose else "number"
-    value = _sort_value(column, row[column.key])
-    tip = _explain_cell(column, cell, row, score) if cell.text else ""
-    return Shown(group, cell.text, bounds, cell.best, kind, value, tip)
-
-
-def _sort_value(column: Column, value: Any) -> float | str | None:
-    """What a cell is sorted by: of `1/3` runs that failed, the share."""
-    if value is None or pd.isna(value):
+def _find_sort_value(column: Column, value: Any) -> float | str | None:
+    """Return what a cell is sorted by: of `1/3` runs that failed, the share."""
+    if value is None:
         return None
-    if column.key in columns.STATUSES:
+    if column.key in STATUSES:
         some, _, whole = value.partition("/")
         return int(some) / max(1, int(whole))
     return str(value) if column.prose else float(value)
 
 
-def _explain_cell(
-    column: Column, cell: comparison.Cell, row: Mapping[Any, Any], score: Score | None
-) -> str:
+def _explain_cell(column: Column, cell: Cell, row: Mapping[Any, Any], score: Score | None) -> str:
     lines = [f"{column.heading} of {show_name(row['contender'])}: {cell.text}"]
     low, high = (row.get(f"{column.key}{end}", math.nan) for end in ("_low", "_high"))
     if score and math.isfinite(low + high):
         several = int(row["seeds"]) > 1
         kind = f"Student's t over {row['seeds']} seeds" if several else score.interval
         lines.append(f"95 % interval {show_number(low)} to {show_number(high)}, {kind}")
-    lines += _protocol([score]) if score else []
+    lines += _state_protocol([score]) if score else []
     lines += [score.note] if score and score.note else []
     return "\n".join(lines)

@@ -22,7 +22,7 @@ from benchmarks.records.store import read_index, read_suite, write_index
 from benchmarks.report import main
 from benchmarks.reporting.comparison import show_comparison, write_latex, write_markdown
 from benchmarks.reporting.overview import show_aggregate, write_aggregate
-from benchmarks.reporting.page.table import compare
+from benchmarks.reporting.page.table import build_page_table
 from benchmarks.reporting.report import write_report
 
 REASON = "blind to dropped classes and shifts; misled by duplicates."
@@ -67,7 +67,7 @@ def test_without_an_audit_nothing_changes(suite: Path) -> None:
     assert write_markdown(frames.results) == print_markdown(frames).encode()
     assert write_latex(frames.results) == write_latex(frames.results, None, frames.marks)
     assert MARK not in print_markdown(frames) + show(frames)
-    assert compare(frames).marks == []
+    assert build_page_table(frames).marks == []
     plain = collect_findings(frames.runs)
     assert [(f.summary, f.details) for f in plain] == [
         (f.summary, f.details) for f in state(frames)
@@ -91,8 +91,8 @@ def test_a_score_that_failed_is_marked_in_every_table_with_the_reason(suite: Pat
     assert f"† best FID, audited under classifier: {REASON}\n" in markdown
     assert re.search(r"FID†\s+Inception Score\s+KID ", terminal)
     assert f"† FID, audited under classifier: {REASON}" in terminal
-    table = compare(frames)
-    heads = {head.title: head for group in table.groups for head in group.heads}
+    table = build_page_table(frames)
+    heads = {head.title: head for panel in table.panels for head in panel.table.header}
     assert f"The audit found {FOUND}." in heads["FID† ↓"].tip
     assert heads["KID ↓"].audit == ""
     assert table.marks[0] == f"† FID, audited under classifier: {REASON}"

@@ -14,7 +14,7 @@ from synthetic import FOUR, write_suite
 from benchmarks.analysis.suites import Aggregate, explain, read_aggregate
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_record, write_index, write_record
-from benchmarks.reporting.overview import boards, show_aggregate, write_aggregate
+from benchmarks.reporting.overview import build_boards, show_aggregate, write_aggregate
 
 THREE = FOUR[:3]
 
@@ -144,9 +144,9 @@ def test_reconstructions_are_ranked_within_a_route_alone(tmp_path: Path) -> None
     assert set(ranks["contender"]) == {"vae", "autoencoder"}
     assert "Not ranked by MSE: gan, by another route or from codes of another size" in result.notes
     assert "Of 2 contenders that encode and decode ranked" in explain(result, "reconstruction_mse")
-    board = next(b for b in boards(result) if b.metric == "reconstruction_mse")
-    gan = board.contenders.index("gan")
-    assert not any(cells[gan].best or cells[gan].second for _, cells in board.rows)
+    board = next(b for b in build_boards(result) if b.metric == "reconstruction_mse")
+    gan = [head.text for head in board.table.header].index("gan")
+    assert not any(row[gan].mark for row in board.table.groups[0])
 
 
 def test_contenders_that_a_data_set_lacks_are_named_and_not_ranked(tmp_path: Path) -> None:

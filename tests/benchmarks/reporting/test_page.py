@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from synthetic import FOUR, write_large_suite, write_suite
 
+from benchmarks.analysis.columns import PANELS
 from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.findings import collect_findings
@@ -23,7 +24,7 @@ from benchmarks.analysis.headline import write_headline
 from benchmarks.core.text import show_duration, show_number, show_p
 from benchmarks.records.schema import Environment, Git
 from benchmarks.records.store import read_record, read_suite, write_record
-from benchmarks.reporting import comparison, page, plots
+from benchmarks.reporting import page, plots
 from benchmarks.reporting.page import answer as page_answer
 from benchmarks.reporting.page import panels, provenance, templating
 from benchmarks.reporting.page import pictures as page_pictures
@@ -190,7 +191,7 @@ def test_all_columns_are_explained(built: Element) -> None:
 
 def test_groups_of_columns_can_be_chosen(built: Element) -> None:
     boxes = {label.text.strip(): label.one("input") for label in built.all("label")}
-    assert set(boxes) <= set(comparison.PANELS)
+    assert set(boxes) <= set(PANELS)
     shown = {title for title, box in boxes.items() if "checked" in box.attributes}
     assert shown == page_table.SHOWN & set(boxes)
     assert shown < set(boxes)
@@ -508,12 +509,12 @@ def test_further_extractors_have_a_table(folder: Path) -> None:
     assert panels.compare_extractors(frames) is None
     further = replace(frames, runs=frames.runs.assign(**{"fid@pixels": frames.runs["fid"] * 2}))
     table = panels.compare_extractors(further)
-    assert [name for name, _ in table.heads] == ["classifier@3fa94c1e", "pixels"]
+    assert [head.text for head in table.header[1:]] == ["classifier@3fa94c1e", "pixels"]
     assert len(table.rows) == len(FOUR) + 2
     means = frames.comparison.set_index("contender")["fid"]
-    for name, (own, other) in table.rows:
-        assert own.text == show_number(means[name])
-        assert other.text == show_number(2 * means[name])
+    for name, own, other in table.rows:
+        assert own.text == show_number(means[name.text])
+        assert other.text == show_number(2 * means[name.text])
 
 
 def test_pictures_that_rows_of_one_training_share_are_shown_once() -> None:

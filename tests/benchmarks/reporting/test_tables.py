@@ -12,7 +12,7 @@ from rich.console import Console
 from scipy import stats
 from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 
-from benchmarks.analysis.columns import COMPARISON_COLUMNS, PAIRS
+from benchmarks.analysis.columns import COMPARISON_COLUMNS, PAIRS, PANELS
 from benchmarks.analysis.comparison import comparison_frame
 from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.frames import costs_frame, load, scores_frame
@@ -24,15 +24,14 @@ from benchmarks.core.text import escape_latex, escape_markdown, shorten, show_am
 from benchmarks.records.schema import Costs, IndexEntry
 from benchmarks.records.store import Results, read_suite, write_index, write_record
 from benchmarks.reporting.comparison import (
-    GENERATION,
-    RECONSTRUCTION,
-    cells,
+    build_cells,
     show_comparison,
     write_latex,
     write_markdown,
 )
 from benchmarks.reporting.latex import number, quantity
 
+GENERATION, RECONSTRUCTION = PANELS["Generation"], PANELS["Reconstruction"]
 TIDY = "suite,dataset,contender,family,seed,status,metric,value,low,high,n,reference,extractor"
 TABLE = (
     "contender,family,seeds,fid,fid_low,fid_high,inception_score,inception_score_low,"
@@ -189,15 +188,13 @@ def test_what_was_measured_stands_under_its_heading(tmp_path: Path) -> None:
 
 def test_the_second_is_marked_where_it_is_not_the_last(results: Results) -> None:
     frame = comparison_frame(results)
-    marks = {
-        column.key: [(c.best, c.second) for c in cells(frame, column)] for column in GENERATION
-    }
-    none, best, second = (False, False), (True, False), (False, True)
+    marks = {column.key: [c.mark for c in build_cells(frame, column)] for column in GENERATION}
+    none, best, second = "", "best", "second"
     assert marks["fid"] == [best, second, none, none, none, none]
     pair = frame[frame["contender"].isin(["gan", "vae", "real"])]
-    assert [(c.best, c.second) for c in cells(pair, GENERATION[0])] == [best, none, none]
+    assert [c.mark for c in build_cells(pair, GENERATION[0])] == [best, none, none]
     frame["fid"] = [3.0, 2.0, 2.0, 3.0, 1.0, 9.0]
-    assert [(c.best, c.second) for c in cells(frame, GENERATION[0])] == [
+    assert [c.mark for c in build_cells(frame, GENERATION[0])] == [
         *(second, best, best, second),
         *(none, none),
     ]
@@ -205,17 +202,17 @@ def test_the_second_is_marked_where_it_is_not_the_last(results: Results) -> None
 
 def test_the_best_reconstruction_is_that_of_its_route_and_code_size(results: Results) -> None:
     frame = comparison_frame(results)
-    best = [cell.best for cell in cells(frame, RECONSTRUCTION[0])]
+    best = [cell.best for cell in build_cells(frame, RECONSTRUCTION[0])]
     assert list(frame["contender"])[best.index(True)] == "autoencoder"
     assert sum(best) == 1
     frame.loc[frame["contender"] == "vae", "code_size"] = 64
-    assert not any(cell.best or cell.second for cell in cells(frame, RECONSTRUCTION[0]))
+    assert not any(cell.mark for cell in build_cells(frame, RECONSTRUCTION[0]))
 
 
 def test_rows_of_one_training_have_no_best_reconstruction_among_them(results: Results) -> None:
     frame = comparison_frame(results).head(3).assign(training="gan", code_size=16)
     frame["reconstruction_protocol"] = "search"
-    assert not any(cell.best for cell in cells(frame, RECONSTRUCTION[0]))
+    assert not any(cell.best for cell in build_cells(frame, RECONSTRUCTION[0]))
 
 
 def test_a_model_that_does_not_reconstruct_is_said_not_to(results: Results) -> None:
