@@ -1,4 +1,4 @@
-"""What an audit means for a comparison: the marks on its scores, and what is not to be ranked by.
+"""Marks of an audit on the scores of a comparison, and the scores that rank no model.
 
 A score is marked where its audit failed for a fault that it should see. Where an audit is required,
 nobody is ranked by such a score, nor by one that was not audited.
@@ -32,21 +32,21 @@ class Marks:
     required: bool = False
 
     def failures(self, metric: str) -> list[str]:
-        """For which faults that matter a score's audit failed, in words; see `Audit.failures`."""
+        """Return for which faults a score's audit failed, in words; see `Audit.failures`."""
         return self.audit.failures(metric, self.extractor) if self.audit else []
 
     def covers(self, metric: str) -> bool:
-        """Tell whether a score was audited."""
+        """Return whether a score was audited."""
         return self.audit is not None and self.audit.covers(metric, self.extractor)
 
     def ranks(self, metric: str) -> bool:
-        """Tell whether contenders may be ranked by a score; costs and counts need no audit."""
+        """Return whether contenders may be ranked by a score; costs and counts need no audit."""
         if not self.required or find_metric(metric) is None:
             return True
         return self.covers(metric) and not self.failures(metric)
 
     def refuse(self, metric: str, symbol: str) -> str:
-        """Say why nobody is ranked by a score; nothing where it may rank."""
+        """Return why no model is ranked by a score; empty where it may rank."""
         if self.ranks(metric):
             return ""
         named = f"{symbol}{self._under(metric)}"
@@ -55,12 +55,12 @@ class Marks:
         return f"Nobody is ranked by {named}: {why}."
 
     def state(self, metric: str, symbol: str) -> str:
-        """What a score is blind to or misled by: `FID under classifier blind to shift`."""
+        """Return what a score is blind to or misled by: `FID under classifier blind to shift`."""
         found = ", and ".join(self.failures(metric))
         return f"{symbol}{self._under(metric)} {found}" if found else ""
 
     def explain(self, scores: Iterable[tuple[str, str]]) -> list[str]:
-        """Lines below a table: one for each score that is marked, and who is not ranked by what.
+        """Return lines below a table: the scores that are marked, and those that rank no model.
 
         Args:
             scores: metric and heading of each column.
@@ -79,7 +79,7 @@ class Marks:
         return lines + self.explain_extractor() if lines else []
 
     def explain_extractor(self) -> list[str]:
-        """Say so in a line where the audit is of another training of the scores' extractor."""
+        """Return a line where the audit is of another training of the scores' extractor."""
         audited = self.audit.find_extractor(self.extractor) if self.audit else None
         if audited in {None, self.extractor}:
             return []
@@ -91,7 +91,7 @@ class Marks:
         ]
 
     def _under(self, metric: str) -> str:
-        """By whose features a score is, to be put behind its name."""
+        """Return by whose features a score is, to follow its name."""
         entry = find_metric(metric)
         if not self.extractor or entry is None or entry.about["inputs"] not in OF_FEATURES:
             return ""
@@ -99,7 +99,7 @@ class Marks:
 
 
 def state_audit(failures: Iterable[str]) -> list[str]:
-    """Say in a sentence what `Marks.state` has found of some scores; in none, if nothing."""
+    """Return a sentence of what `Marks.state` returns for some scores; none if that is nothing."""
     found = [failure for failure in failures if failure]
     return [f"The audit found {'; '.join(found)}."] if found else []
 
@@ -114,5 +114,5 @@ UNMARKED = Marks()
 
 
 def find_metric(column: str) -> Entry | None:
-    """The metric that a column of scores is as good as; None for costs and counts."""
+    """Find the metric of a column of scores; None for costs and counts."""
     return list_metrics().get(SAME_RANGE.get(column, column))

@@ -1,22 +1,22 @@
-"""What to make of an audit, in words: what to trust for what, with how many images and seeds.
+"""Recommendations from an audit: which score to trust for what, with how many images and seeds.
 
-Nothing is said that was not measured: where the number of images is worked out by the rule that
-spreads fall as 1/√n, the sentence says so, and where the spread over seeds is not known, that too.
+Nothing is stated that was not measured: where the number of images is computed by the rule that
+spreads fall as 1/√n, the sentence says so, and so where the spread over seeds is not known.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri, stdtrit
 
+from benchmarks.analysis.audits import Audit, name_recipe
 from benchmarks.auditing.ladders import LEVEL
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, join_words, plain, show_number
 from benchmarks.records.schema import EXTERNAL, SCORED
-from benchmarks.reporting.audits import ASPECTS, say
+from benchmarks.reporting.audits import ASPECTS, describe_verdict
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 
 OVERALL = ("fidelity", "classes", "variety")
@@ -40,45 +40,8 @@ TIE = 0.1
 SCORE = ["metric", "extractor"]
 
 
-class AuditLike(Protocol):
-    """What advice is made of: `about` as in `audit.json`, and the frames of `verdicts`."""
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """Samples, quarter, repetitions, extractors, faults and metrics."""
-
-    @property
-    def verdicts(self) -> pd.DataFrame:
-        """As `verdicts.judge` gives them."""
-
-    @property
-    def floors(self) -> pd.DataFrame:
-        """As `verdicts.floors` gives them."""
-
-    @property
-    def curves(self) -> pd.DataFrame:
-        """As `verdicts.curves` gives them."""
-
-
-def explain(row: Mapping[str, Any], title: str = "", shown: Sequence[str] = ()) -> str:
-    """Say a verdict in words: "blind to dropped classes", "sees blur late, from σ 8 % on".
-
-    Args:
-        row: of the verdicts.
-        title: the fault's noun phrase; its name stands in for it.
-        shown: the fault's amounts in words, by level.
-    """
-    words = say(row["verdict"], plain(title or row["fault"]))
-    threshold = float(row["threshold"])
-    if row["verdict"] not in {"sees", "sees late"} or not math.isfinite(threshold):
-        return words
-    level = int(threshold)
-    start = plain(shown[level - 1]) if level <= len(shown) else f"level {level}"
-    return f"{words}{',' if row['verdict'] == 'sees late' else ''} from {start} on"
-
-
-def advise(audit: AuditLike, runs: pd.DataFrame | None = None) -> list[str]:
-    """Say in plain sentences what the audit means for comparisons on its data set.
+def advise(audit: Audit, runs: pd.DataFrame | None = None) -> list[str]:
+    """Write in plain sentences what the audit means for comparisons on its data set.
 
     Args:
         audit: what was measured.
@@ -107,7 +70,7 @@ def advise(audit: AuditLike, runs: pd.DataFrame | None = None) -> list[str]:
     return lines if chosen is None else [*lines, *_plan(audit, chosen, runs)]
 
 
-def rate(audit: AuditLike) -> pd.DataFrame:
+def rate(audit: Audit) -> pd.DataFrame:
     """Rate each score of sets by its verdicts: a row a metric, extractor and aspect.
 
     Returns:
@@ -141,8 +104,8 @@ def choose(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | Non
     return str(metric), str(extractor)
 
 
-def _recommend(audit: AuditLike, chosen: tuple[str, str], use: str, aspects: Sequence[str]) -> str:
-    """Name a score for a use, what it sees and what it does not."""
+def _recommend(audit: Audit, chosen: tuple[str, str], use: str, aspects: Sequence[str]) -> str:
+    """Recommend a score for a use, with the faults that it sees and that it does not."""
     rows = _rows(audit, chosen)
     rows = rows[rows["aspect"].isin(aspects)]
     seen = rows["verdict"].isin(["sees", "sees late"])
@@ -155,7 +118,7 @@ def _recommend(audit: AuditLike, chosen: tuple[str, str], use: str, aspects: Seq
 
 
 def _part(seen: int, total: int) -> str:
-    """How many of the faults that were tried are seen."""
+    """State how many of the faults that were tried are seen."""
     if total == 1:
         return "the one fault that was tried"
     if seen == total:
@@ -163,35 +126,35 @@ def _part(seen: int, total: int) -> str:
     return f"{seen} of {total} faults that were tried"
 
 
-def _rows(audit: AuditLike, chosen: tuple[str, str]) -> pd.DataFrame:
+def _rows(audit: Audit, chosen: tuple[str, str]) -> pd.DataFrame:
     verdicts = audit.verdicts
     return verdicts[(verdicts["metric"] == chosen[0]) & (verdicts["extractor"] == chosen[1])]
 
 
-def _list(audit: AuditLike, rows: pd.DataFrame) -> str:
-    """Verdicts in words, those alike together: `blind to blur and shift, misled by noise`."""
+def _list(audit: Audit, rows: pd.DataFrame) -> str:
+    """List verdicts in words, equal ones together: `blind to blur and shift, misled by noise`."""
     titles = {fault["name"]: plain(fault["title"]) for fault in audit.about["faults"]}
     parts = []
     for verdict in ("blind", "misled", "undecided"):
         names = [titles[name] for name in rows.loc[rows["verdict"] == verdict, "fault"]]
         if names:
-            parts.append(say(verdict, join_words(names, MOST_FAULTS)))
+            parts.append(describe_verdict(verdict, join_words(names, MOST_FAULTS)))
     return ", ".join(parts)
 
 
-def _name(audit: AuditLike, score: tuple[str, str]) -> str:
-    """A score in words: `FID (features of classifier)`."""
+def _name(audit: Audit, score: tuple[str, str]) -> str:
+    """Return a score in words: `FID (features of classifier)`."""
     symbols = {metric["name"]: plain(metric["symbol"]) for metric in audit.about["metrics"]}
     return f"{symbols[score[0]]} ({_short(score[1])})" if score[1] else symbols[score[0]]
 
 
 def _short(extractor: str) -> str:
     """An extractor's name without its hash."""
-    return plain(extractor.rpartition("@")[0] or extractor)
+    return plain(name_recipe(extractor))
 
 
-def _compare_extractors(audit: AuditLike) -> list[str]:
-    """Under which extractor the metrics keep most of what they promise to see."""
+def _compare_extractors(audit: Audit) -> list[str]:
+    """Compare the extractors by how many of the faults that metrics claim to see are seen."""
     sets = audit.verdicts[
         (audit.verdicts["extractor"] != "") & (audit.verdicts["promise"] == "sees")
     ]
@@ -215,8 +178,8 @@ def _compare_extractors(audit: AuditLike) -> list[str]:
     ]
 
 
-def _warn(audit: AuditLike) -> list[str]:
-    """Which scores fail for what they claim to see, the most failures first."""
+def _warn(audit: Audit) -> list[str]:
+    """List the scores that fail for faults they claim to see, the most failures first."""
     verdicts = audit.verdicts
     failed = verdicts[(verdicts["promise"] == "sees") & (verdicts["kept"] == False)]  # noqa: E712
     alike: dict[tuple[str, str, str], list[str]] = {}
@@ -239,15 +202,15 @@ def _warn(audit: AuditLike) -> list[str]:
     return lines
 
 
-def _name_all(audit: AuditLike, metric: str, extractors: Sequence[str]) -> str:
-    """A score under several extractors: `Density (random, pixels)`."""
+def _name_all(audit: Audit, metric: str, extractors: Sequence[str]) -> str:
+    """Return a score under several extractors in words: `Density (random, pixels)`."""
     symbol = _name(audit, (metric, ""))
     known = ", ".join(_short(extractor) for extractor in extractors if extractor)
     return f"{symbol} ({known})" if known else symbol
 
 
-def _plan(audit: AuditLike, chosen: tuple[str, str], runs: pd.DataFrame | None) -> list[str]:
-    """How many images and seeds tell two models apart by a score."""
+def _plan(audit: Audit, chosen: tuple[str, str], runs: pd.DataFrame | None) -> list[str]:
+    """State how many images and seeds it takes to distinguish two models by a score."""
     spread = relative_spread(audit, chosen, "full")
     if not spread > 0:
         return [
@@ -263,8 +226,8 @@ def _plan(audit: AuditLike, chosen: tuple[str, str], runs: pd.DataFrame | None) 
     ]
 
 
-def _needs(audit: AuditLike, spread: float) -> str:
-    """How many images tell two models apart; fewer than were tried are not promised."""
+def _needs(audit: Audit, spread: float) -> str:
+    """State how many images it takes; fewer than were tried are not promised."""
     samples, quarter = audit.about["samples"], audit.about["quarter"]
     needed = {x: samples_for(x, spread, samples) for x in DIFFERENCES}
     few = [x for x, n in needed.items() if n <= quarter]
@@ -280,7 +243,7 @@ def _needs(audit: AuditLike, spread: float) -> str:
     )
 
 
-def relative_spread(audit: AuditLike, score: tuple[str, str], size: str) -> float:
+def relative_spread(audit: Audit, score: tuple[str, str], size: str) -> float:
     """Deviation of one set's score as a share of the score, over levels well beyond the floor.
 
     The median over all such levels of all faults whose sets keep their size. The reference varies
@@ -328,8 +291,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
-def _check_rule(audit: AuditLike, chosen: tuple[str, str], spread: float) -> str:
-    """How many times as much a score varies at a quarter of the images, and what the rule says."""
+def _check_rule(audit: Audit, chosen: tuple[str, str], spread: float) -> str:
+    """State how much more a score varies at a quarter of the images, and by the rule."""
     small = relative_spread(audit, chosen, "quarter")
     if not small > 0:
         return ""
@@ -339,8 +302,8 @@ def _check_rule(audit: AuditLike, chosen: tuple[str, str], spread: float) -> str
     return f", {times} at {audit.about['quarter']:,} (by the rule {expected:.2g} times)"
 
 
-def _limit(audit: AuditLike, chosen: tuple[str, str]) -> list[str]:
-    """Below what scores nothing is told apart, whatever the number of seeds."""
+def _limit(audit: Audit, chosen: tuple[str, str]) -> list[str]:
+    """State below which scores no difference is significant, whatever the number of seeds."""
     floors, samples = audit.floors, audit.about["samples"]
     rows = floors[
         (floors["metric"] == chosen[0])
@@ -358,10 +321,8 @@ def _limit(audit: AuditLike, chosen: tuple[str, str]) -> list[str]:
     ]
 
 
-def _seeds(
-    audit: AuditLike, chosen: tuple[str, str], spread: float, runs: pd.DataFrame | None
-) -> str:
-    """How many seeds tell two models apart, by what is known of the spread over seeds."""
+def _seeds(audit: Audit, chosen: tuple[str, str], spread: float, runs: pd.DataFrame | None) -> str:
+    """State how many seeds it takes, by what is known of the spread over seeds."""
     deviation, contenders = seed_spread(chosen, runs)
     known = deviation > 0
     taken = deviation if known else spread

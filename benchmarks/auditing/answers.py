@@ -1,4 +1,4 @@
-"""Questions whose answers are known, put to the metrics on the audit's own images.
+"""Sanity checks of the metrics on the audit's own images: questions whose answers are known.
 
 A set is **worse** by a metric where its mean score over the repetitions lies on the worse side of
 where 95 % of single sets of as many undamaged images fall (see `ladders`), **better** where it lies
@@ -62,7 +62,7 @@ WORK = Annealing(distributions=200, chains=2)
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a question whose answer is known.
+    """The outcome of a question whose answer is known.
 
     Attributes:
         name: of the question.
@@ -82,7 +82,7 @@ class Answer:
 
 
 class Finding(NamedTuple):
-    """What was found, whether it is as expected, and the numbers behind it."""
+    """The outcome in words, whether it is as expected, and the numbers behind it."""
 
     found: str
     passed: bool
@@ -108,7 +108,7 @@ QUESTIONS: dict[str, Question] = {}
 def question(
     *, name: str, question: str, expected: str
 ) -> Callable[[Callable[[Session], Finding]], Callable[[Session], Finding]]:
-    """Enter a function in `QUESTIONS`."""
+    """Register a function in `QUESTIONS`."""
 
     def enter(function: Callable[[Session], Finding]) -> Callable[[Session], Finding]:
         QUESTIONS[name] = Question(question, expected, function)
@@ -160,7 +160,7 @@ class Contrast:
 
     @property
     def excess(self) -> float:
-        """How many of the floor's deviations the sets are worse; infinite where it has none."""
+        """By how many of the floor's deviations the sets are worse; infinite where it has none."""
         sign = -1 if METRICS[self.metric].metadata.direction == "higher" else 1
         shift = sign * (self.value - self.usual)
         deviation = float(np.std(self.floor, ddof=1))
@@ -179,18 +179,18 @@ class Contrast:
         return self.excess < -reach(len(self.floor))
 
     def values(self) -> dict[str, float]:
-        """Give the numbers by what they are."""
+        """Return the numbers, named."""
         what = f"{symbol(self.metric)} ({without_hash(self.extractor)})"
         return {what: self.value, f"{what}, real images": self.usual}
 
 
 def reach(count: int) -> float:
-    """Give how many deviations from the mean of `count` values a further one falls, at 95 %."""
+    """Return within how many deviations of the mean of `count` values 95 % of further ones fall."""
     return student_quantile(count - 1) * math.sqrt(1 + 1 / count)
 
 
 def symbol(metric: str) -> str:
-    """Give a metric's symbol."""
+    """Return a metric's symbol."""
     return METRICS[metric].metadata.symbol
 
 
@@ -241,12 +241,12 @@ def contrast(
 
 
 def join(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Give all values together."""
+    """Merge values."""
     return {what: value for part in values for what, value in part.items()}
 
 
 def find_judge(session: Session) -> str:
-    """Give the first extractor that classifies."""
+    """Return the first extractor that classifies."""
     for extractor, (_, logits) in session.bank.features.items():
         if logits is not None:
             return extractor
@@ -279,7 +279,7 @@ def compare_real(session: Session) -> Finding:
 
 
 def know(count: int) -> dict[str, float]:
-    """Give what scores of two samples of one distribution are on average, whichever it is.
+    """Return the expected scores of two samples of one distribution, whichever it is.
 
     KID is unbiased. A generated image is within a real one's neighbourhood with probability k/N, as
     one of N whose ranks are all alike; it holds none of M with that of the k nearest of all N - 1 +
@@ -291,7 +291,7 @@ def know(count: int) -> dict[str, float]:
 
 
 def leave_out(values: Sequence[float]) -> float:
-    """Give the share of values that are within the floor which the others make."""
+    """Return the share of values that are within the floor of the others."""
     array = np.array(values)
     others = [np.delete(array, place) for place in range(len(array))]
     half = np.array([reach(len(rest)) * rest.std(ddof=1) for rest in others])
@@ -345,7 +345,7 @@ def draw_copies(session: Session, repetition: int) -> Tensor:
 def score_by_training(
     session: Session, extractor: str, draws: Sequence[Tensor]
 ) -> tuple[list[float], list[float]]:
-    """Give FID against the training images: of sets of these, and of fresh images of each split."""
+    """Compute FID from the training images: of sets of these, and of fresh images of each split."""
     train, fid = session.training[extractor], METRICS["fid"]
     fresh = [rows[: len(draws[0])] for rows in session.order]
     copied, real = (
@@ -397,7 +397,7 @@ def keep_half(session: Session, split: int) -> Tensor:
     name="sharpener",
     question="Class predictions are sharpened by choice: of each class the twentieth of the "
     "held-out images that the classifier is surest of, all classes alike, over and over.",
-    expected="the Inception Score holds them for better than real images, FID for worse",
+    expected="the Inception Score scores them as better than real images, FID as worse",
 )
 def catch_sharpener(session: Session) -> Finding:
     """Score the images that a classifier is surest of."""
@@ -413,7 +413,7 @@ def catch_sharpener(session: Session) -> Finding:
 
 
 def keep_surest(session: Session, judge: str, split: int) -> Tensor:
-    """Keep of each class the images outside A that are surest; give as many as B has, in turns."""
+    """Keep of each class the surest images outside A, as many as B has, classes in turns."""
     count = session.count("full")
     rows = session.order[split][:-count]
     logits = session.bank.see(judge, rows).logits
@@ -429,7 +429,7 @@ def keep_surest(session: Session, judge: str, split: int) -> Tensor:
 
 
 def tell(one: Contrast, beyond: bool) -> str:
-    """Say what a metric gives a set and real images, and whether that differs beyond the floor."""
+    """State a set's score, that of real images, and whether they differ beyond the floor."""
     how = "beyond" if beyond else "not beyond"
     return f"{symbol(one.metric)} is {one.value:.3g}, {how} the {one.usual:.3g} of real images"
 
@@ -484,12 +484,12 @@ def weigh(session: Session, codes: int) -> dict[str, Tensor]:
 
 
 def words(gain: Interval) -> str:
-    """Write down a difference with its interval."""
+    """Format a difference with its interval."""
     return f"{gain.value:.3g} [{gain.low:.3g}, {gain.high:.3g}]".replace("-", "−")
 
 
 def gather_images(session: Session) -> tuple[Tensor, Tensor, Tensor]:
-    """Give training images, uint8, and held-out ones to be scored and to choose a bandwidth by."""
+    """Return training images, uint8, and held-out ones to score and to choose a bandwidth by."""
     bank, rng = session.bank, make_rng(session.design.seed, "kernel density")
     pool = session.order[0]
     tested = min(TESTED, len(pool) // 2)
@@ -502,7 +502,7 @@ def gather_images(session: Session) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def reduce(images: Tensor) -> Tensor:
-    """Bring uint8 images down to `SIDE` where they are larger."""
+    """Downsample uint8 images to `SIDE` where they are larger."""
     if images.shape[-1] <= SIDE:
         return images
     parts = [F.interpolate(part.float(), SIDE, mode="area") for part in images.split(256)]
@@ -527,4 +527,4 @@ def fit_vae(session: Session, codes: int, images: Tensor) -> VAE:
 
 
 def ignore(step: int, losses: dict[str, float]) -> None:
-    """Let a report of training pass."""
+    """Ignore a report of training."""

@@ -4,11 +4,11 @@ A fault is a decorated function; nothing else needs to know of it. What is rando
 drawn from the generator in the same order whatever the amount, so that a generator seeded alike at
 every level makes one fault that grows.
 
-- `images`: `f(images float [n, C, S, S] in [0, 1], amount, rng)` gives damaged images of the same
-  shape, which may leave [0, 1]; the harness clamps and rounds them.
-- `rows`: `f(rows, amount, rng)` gives places in the bank, int64 [m], m <= n: others in the place of
-  some, or fewer, and then in random order, so that the first few of them are a fair choice.
-- `features`: `f(features [n, d], amount, rng)` gives damaged features of the same shape.
+- `images`: `f(images float [n, C, S, S] in [0, 1], amount, rng)` returns damaged images of the
+  same shape, which may leave [0, 1]; the harness clamps and rounds them.
+- `rows`: `f(rows, amount, rng)` returns places in the bank, int64 [m], m <= n: others in the place
+  of some, or fewer, and then in random order, so that the first few of them are a fair choice.
+- `features`: `f(features [n, d], amount, rng)` returns damaged features of the same shape.
 """
 
 import io
@@ -72,7 +72,7 @@ class Fault:
     whole: float = 1.0
 
     def show(self, amount: float) -> str:
-        """Put an amount into words, as short as a tick's label."""
+        """Format an amount, as short as a tick's label."""
         return self.words.format(amount=amount, left=self.whole - amount).replace("%", " %")
 
     def describe(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 def fault(**about: Any) -> Callable[[F], F]:
-    """Enter a function in `FAULTS` under `about`, the fields of `Fault`, given as literals.
+    """Register a function in `FAULTS` under `about`, the fields of `Fault`, given as literals.
 
     Literals, so that the faults can be listed from the source without importing torch.
     """
@@ -166,7 +166,7 @@ def noise(images: Tensor, amount: float, rng: Generator) -> Tensor:
     summary="contrast lowered towards each image's mean, until it is flat",
 )
 def contrast(images: Tensor, amount: float, _rng: Generator) -> Tensor:
-    """Bring every pixel closer to the mean of its image and channel."""
+    """Move every pixel towards the mean of its image and channel."""
     return images.lerp(images.mean((2, 3), keepdim=True), amount)
 
 
@@ -323,7 +323,7 @@ def drop_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
     summary="all classes but the largest thinned at once, until it alone is left",
 )
 def thin_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
-    """Take away a share of every class but the largest."""
+    """Remove a share of every class but the largest."""
     members = split_classes(rows, rng)
     largest = max(range(len(members)), key=lambda k: len(members[k]))
     lost = [m[: take(amount, len(m))] for k, m in enumerate(members) if k != largest]
@@ -448,7 +448,7 @@ def turn(rows: Tensor, rng: Generator) -> Tensor:
 
 
 def make_cosines(n: int) -> Tensor:
-    """Make the orthonormal cosine transform (DCT-II), float64 [n, n]; its first row is constant."""
+    """Return the orthonormal cosine transform (DCT-II), float64 [n, n]; row 0 is constant."""
     k = torch.arange(n, dtype=torch.float64)
     basis = torch.cos(pi / n * torch.outer(k, k + 0.5)) * sqrt(2 / n)
     basis[0] = 1 / sqrt(n)
@@ -475,7 +475,7 @@ def smooth(images: Tensor, deviation: float) -> Tensor:
 
 
 def resample(images: Tensor, moves: Tensor) -> Tensor:
-    """Show at every pixel what lies elsewhere, by bicubic interpolation, edges replicated.
+    """Resample every pixel from another place, by bicubic interpolation, edges replicated.
 
     Args:
         images: float [n, C, S, S].

@@ -32,7 +32,7 @@ EQUAL = 1e-12
 FEWEST_PAIRS = 4
 """Repetitions from which on a slope is estimated."""
 CHANCE = 3
-"""Errors of a mean within which it may have left the floor's by chance, given six levels."""
+"""Standard errors below which a shift from the floor's mean is not significant (six levels)."""
 RESAMPLES = 400
 EARLY = 2 / 3
 """Of a ladder's levels, those from which on a fault is not seen late."""
@@ -138,14 +138,14 @@ def arrange(
 
 
 def find_states(ladders: Ladders) -> np.ndarray:
-    """Give the state of each level as it was measured [C, L]."""
+    """Return the state of each level as it was measured [C, L]."""
     centre = average(ladders.floor)
     level = average(ladders.freed, 1) + ladders.slopes * centre
     return _compare(ladders, level, centre, deviate(ladders.floor))
 
 
 def resample_states(ladders: Ladders, seed: int) -> np.ndarray:
-    """Give the states that other repetitions and splits might have shown [RESAMPLES, C, L].
+    """Return the states under resampled repetitions and splits [RESAMPLES, C, L].
 
     Repetitions and splits are drawn with replacement. Their means vary less than they should, by
     the factor √(1 - 1/n), and so are stretched, as are the deviations. Where the mean that was
@@ -163,7 +163,7 @@ def resample_states(ladders: Ladders, seed: int) -> np.ndarray:
 
 
 def read_verdicts(states: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Give the verdicts [..., C] that follow from the states of levels [..., C, L]."""
+    """Return the verdicts [..., C] that follow from the states of levels [..., C, L]."""
     last = np.take_along_axis(
         states, np.broadcast_to(steps[:, None] - 1, (*states.shape[:-1], 1)), axis=-1
     )[..., 0]
@@ -174,7 +174,7 @@ def read_verdicts(states: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def find_thresholds(states: np.ndarray) -> np.ndarray:
-    """Give the first level from which on all are worse than the floor [..., C], or infinity."""
+    """Return the first level from which on all are worse than the floor [..., C], or infinity."""
     tail = np.logical_and.accumulate(states[..., ::-1] > 0, axis=-1).sum(-1)
     return np.where(tail > 0, states.shape[-1] - tail + 1.0, np.inf)
 
@@ -188,7 +188,7 @@ def average(values: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def deviate(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Give the deviation of what is no NaN: 0 where it is but one value, or always the same."""
+    """Return the deviation of what is no NaN: 0 where it is but one value, or always the same."""
     known = ~np.isnan(values)
     mean = np.expand_dims(average(values, axis), axis)
     kept = np.where(known, values, mean)
@@ -200,7 +200,7 @@ def deviate(values: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def widen(splits: np.ndarray, level: float = LEVEL) -> np.ndarray:
-    """Give half the width of the floor in deviations, by the number of splits they are of."""
+    """Return half the width of the floor in deviations, by the number of splits they are of."""
     quantile = stdtrit(np.maximum(splits - 1, 1), (1 + level) / 2)
     return quantile * np.sqrt(1 + 1 / np.maximum(splits, 1))
 
@@ -211,7 +211,7 @@ def draw_counts(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _redraw(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means and deviations of resamples of the last axis, stretched [RESAMPLES, C, L]."""
+    """Return means and deviations of resamples of the last axis, stretched [RESAMPLES, C, L]."""
     known = ~np.isnan(values)
     n, centre = known.sum(-1), average(values)
     distance = np.where(known, values - centre[..., None], 0.0)
@@ -224,7 +224,7 @@ def _redraw(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _chance(ladders: Ladders) -> np.ndarray:
-    """The shifts from the floor's mean that may be chance, below `CHANCE` errors; else 0."""
+    """Return the shifts from the floor's mean below `CHANCE` errors; 0 for larger ones."""
     errors = [
         deviate(part) ** 2 / np.maximum((~np.isnan(part)).sum(-1), 1)
         for part in (np.moveaxis(ladders.freed, 1, 2), ladders.floor)
@@ -237,7 +237,7 @@ def _chance(ladders: Ladders) -> np.ndarray:
 def _compare(
     ladders: Ladders, level: np.ndarray, mean: np.ndarray, deviation: np.ndarray
 ) -> np.ndarray:
-    """States [..., C, L] of levels beside floors; undefined ones are as the last before them."""
+    """Return the states [..., C, L] of levels; undefined ones are as the last before them."""
     known = np.isfinite(ladders.floor)
     splits, rounding = known.sum(-1), ROUNDING * np.abs(mean)
     worse = mean + np.maximum(widen(splits) * deviation, rounding)
@@ -261,7 +261,7 @@ def _bound(frame: pd.DataFrame) -> pd.Series:
 
 
 def _order(cells: pd.DataFrame, metrics: list[str], faults: list[str]) -> pd.MultiIndex:
-    """Cells in the order of metrics, extractors as they first came, and faults."""
+    """Return cells in the order of metrics, extractors as they first came, and faults."""
     extractors = list(dict.fromkeys(cells["extractor"]))
     rows = sorted(
         cells.itertuples(index=False, name=None),
@@ -277,7 +277,7 @@ def _order(cells: pd.DataFrame, metrics: list[str], faults: list[str]) -> pd.Mul
 def _floors(
     real: pd.DataFrame, cells: pd.MultiIndex, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Undamaged sets' scores at whole size [C, S], and at each level's count [C, L, S]."""
+    """Return undamaged sets' scores at whole size [C, S], and at each level's count [C, L, S]."""
     keys = real.groupby(["metric", "extractor", "n"], sort=False).ngroup().to_numpy()
     splits = int(real["repetition"].max() + 1) if len(real) else 1
     table = np.full((len(real) + 1, splits), np.nan)  # its last row stays NaN

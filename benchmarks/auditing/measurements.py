@@ -1,4 +1,4 @@
-"""What every metric says of real images, and of the same damaged: damaged once, seen once.
+"""Values of every metric on real images and on damaged ones, each damaged and encoded once.
 
 All images of an audit lie in one bank: held-out ones (the pool), training images, copies of these
 that were moved a little, foreign images and noise. What a fault makes of a set is then rows of the
@@ -47,7 +47,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Design:
-    """How an audit is laid out.
+    """The design of an audit.
 
     Attributes:
         samples: images in a set, N.
@@ -83,12 +83,12 @@ class Bank:
     features: dict[str, Features]
 
     def rows(self, chosen: Tensor) -> Rows:
-        """Give what a fault may make of some images of the pool."""
+        """Return some images of the pool with all that may replace them."""
         places = {name: place for name, place in self.places.items() if name != "pool"}
         return Rows(chosen, self.images, self.classes, **places)
 
     def see(self, extractor: str, rows: Tensor) -> Features:
-        """Give what an extractor sees in some images."""
+        """Return an extractor's features of some images."""
         features, logits = self.features[extractor]
         return Features(features[rows], None if logits is None else logits[rows])
 
@@ -124,20 +124,20 @@ class Session:
         return range(self.design.splits)
 
     def repetitions(self, size: str) -> range:
-        """Give the numbers of the splits that are damaged."""
+        """Return the numbers of the splits that are damaged."""
         most = self.design.repetitions
         return range(most if size == "full" else min(most, AGAIN))
 
     def count(self, size: str) -> int:
-        """Give the number of images in a set of some size."""
+        """Return the number of images in a set of some size."""
         return self.design.samples // SIZES[size]
 
     def held_out(self, split: int, size: str) -> Tensor:
-        """Give the rows of B, the held-out images of a split that are compared or damaged."""
+        """Return the rows of B, the held-out images of a split that are compared or damaged."""
         return self.order[split][: self.count(size)]
 
     def reference(self, split: int, size: str, extractor: str) -> Features:
-        """Give what an extractor sees in A, the images that a split compares with."""
+        """Return an extractor's features of A, the reference images of a split."""
         key = split, self.count(size), extractor
         if key not in self.references:
             rows = self.order[split].flip(0)[: self.count(size)]
@@ -145,12 +145,12 @@ class Session:
         return self.references[key]
 
     def rng(self, fault: Fault, split: int) -> torch.Generator:
-        """Make the generator of what is random about a fault, the same at every level."""
+        """Return the generator of what is random about a fault, the same at every level."""
         return make_rng(self.design.seed, fault.name, split)
 
 
 def make_rng(*parts: object) -> torch.Generator:
-    """Make the generator of one purpose."""
+    """Return the generator of one purpose."""
     return torch.Generator().manual_seed(derive_seed("audit", *parts))
 
 
@@ -161,7 +161,7 @@ def measure_level(session: Session, name: str, level: int) -> list[Measurement]:
 
 
 def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
-    """Put other images of the bank in the place of some, or leave some out.
+    """Replace some images by others of the bank, or drop some, and measure.
 
     Where a fault leaves fewer images, all splits are cut to as many as the fewest have, so that
     they are compared with one floor.
@@ -178,7 +178,7 @@ def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measureme
 
 
 def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
-    """Damage features themselves; logits have no part in it."""
+    """Damage features themselves, without logits, and measure."""
     amount = fault.amounts[level - 1]
     sets = [(size, r) for size in SIZES for r in session.repetitions(size)]
     for (size, r), e in product(sets, session.extractors):
@@ -188,7 +188,7 @@ def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measu
 
 
 def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
-    """Damage every image that any split compares, once, and let all extractors see it."""
+    """Damage every image that any split compares once, encode it by all extractors, and measure."""
     sets = {(r, s): session.held_out(r, s) for s in SIZES for r in session.repetitions(s)}
     rows = torch.cat(list(sets.values())).unique()
     images = session.bank.images[rows]
@@ -231,7 +231,7 @@ def measure_floor(
 
 
 class Label(NamedTuple):
-    """What a set of images is: the fault laid on, its level, the split and the size."""
+    """What a set of images is: its fault, its level, the split and the size."""
 
     fault: str
     level: int
@@ -246,7 +246,7 @@ FIRST = Label("", 0, 0, "quarter")
 def measure(
     session: Session, extractor: str, fake: Features, label: Label
 ) -> Iterator[Measurement]:
-    """Ask every metric that can be asked about a set of images."""
+    """Compute every metric that applies to a set of images."""
     real = session.reference(label.repetition, label.size, extractor)
     known = dict[Callable[..., Any], Any]()
     for name in session.design.metrics:
@@ -259,7 +259,7 @@ def measure(
 def choose_arguments(
     name: str, real: Features, fake: Features, training: Tensor
 ) -> tuple[Tensor, ...] | None:
-    """Give what a metric is a function of, None where an extractor has not got it."""
+    """Return a metric's arguments, None where an extractor lacks them."""
     inputs = METRICS[name].metadata.inputs
     if inputs == "features":
         return real.features, fake.features
@@ -271,7 +271,7 @@ def choose_arguments(
 
 
 def ask(name: str, arguments: tuple[Tensor, ...], known: dict[Callable[..., Any], Any]) -> float:
-    """Give the value of a metric, NaN where it says that it has none for such sets.
+    """Compute a metric, NaN where it is not defined for such sets.
 
     Args:
         name: of the metric.
@@ -297,14 +297,14 @@ def ask(name: str, arguments: tuple[Tensor, ...], known: dict[Callable[..., Any]
 
 
 def blame(name: str, error: Exception) -> Exception:
-    """Give what to raise for a metric that fails: for one of ours, its own error."""
+    """Return what to raise for a metric that fails: for a shipped one, its own error."""
     if METRICS[name].function.__module__.startswith("metrics."):
         return error
     return BadInput(f"--metric {name}: {type(error).__name__}: {one_line(error)}")
 
 
 def smoke_step(session: Session) -> None:
-    """Ask every metric once about a small set, so that one that fails does so at once.
+    """Compute every metric once on a small set, so that one that fails does so at once.
 
     Raises:
         BadInput: a metric of the user's fails, or gives no number.
@@ -328,7 +328,7 @@ def compare_pairs(
         try:
             values = METRICS[name](*pair)
             if values.shape != (len(originals),):
-                raise TypeError(f"gives {list(values.shape)} values for {len(originals)} images")
+                raise TypeError(f"returns {list(values.shape)} values for {len(originals)} images")
         except NotApplicable:
             continue
         except Exception as error:
@@ -337,7 +337,7 @@ def compare_pairs(
 
 
 def to_frame(found: Iterable[Measurement]) -> pd.DataFrame:
-    """Give measurements as a data frame, in an order of their own."""
+    """Return measurements as a data frame, sorted."""
     frame = pd.DataFrame(list(found), columns=list(MEASURED))
     return frame.sort_values(list(MEASURED[:-1]), ignore_index=True)
 

@@ -1,4 +1,4 @@
-"""What an audit is made of: real images, and those that take the place of some of them."""
+"""The images of an audit: real ones, and those that replace some of them."""
 
 from dataclasses import dataclass
 
@@ -152,14 +152,14 @@ def cluster(train: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def shrink(images: Tensor) -> np.ndarray:
-    """Give the pixels of images [n, C, S, S] at no more than `THUMBNAIL` a side, float32 [n, d]."""
+    """Return the pixels of images [n, C, S, S], at most `THUMBNAIL` a side, float32 [n, d]."""
     side = min(THUMBNAIL, images.shape[-1])
     parts = [adaptive_avg_pool2d(to_float(chunk), side) for chunk in images.split(CHUNK)]
     return torch.cat(parts).flatten(1).numpy()
 
 
 def build_bank(stock: Stock, rng: Generator) -> tuple[Tensor, Tensor, dict[str, range]]:
-    """Put all images of an audit one after another, those made for it among them.
+    """Concatenate all images of an audit, those made for it among them.
 
     There are as many jittered, foreign and static images as a set has.
 
@@ -215,7 +215,7 @@ def crop_photographs(n: int, channels: int, side: int, rng: Generator) -> Tensor
 
 
 def _to_picture(pixels: np.ndarray) -> np.ndarray:
-    """Bring pixels [C, H, W] to what Pillow reads."""
+    """Convert pixels [C, H, W] to the layout that Pillow reads."""
     return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
 
@@ -252,7 +252,7 @@ def damage_images(rows: Rows, fault: Fault, rng: Generator) -> list[Tensor]:
 
 
 def damage_set(rows: Rows, fault: Fault, rng: Generator) -> list[Tensor]:
-    """Show ten images of a set at all levels of a fault of sets, in the shares they have there.
+    """Return ten images of a set at all levels of a fault of sets, in the shares they have there.
 
     Where a set keeps its size, they are the same ten, ordered by when they are replaced. Where it
     shrinks, they are of what is left, ordered by class.

@@ -1,4 +1,4 @@
-"""What an audit's measurements say: verdicts, floors and curves.
+"""Verdicts, floors and curves of an audit's measurements.
 
 A **verdict** follows from the states of a ladder's levels (`ladders`: worse than the floor of real
 images, within it, or better):
@@ -112,14 +112,14 @@ def judge(
 
 
 def promise_of(metric: MetricInfo, aspect: str) -> str:
-    """Say what a metric promises about an aspect: that it "sees" it, "ignores" it, or nothing."""
+    """Return what a metric claims about an aspect: that it "sees" it, "ignores" it, or nothing."""
     return "sees" if aspect in metric.sees else "ignores" if aspect in metric.ignores else ""
 
 
 def is_kept(verdict: str, promise: str) -> bool | None:
-    """Say whether a verdict keeps a promise, None where it is undecided.
+    """Return whether a verdict fits a claim, None where it is undecided.
 
-    What a metric is not for should not move it, whether or not it promises so.
+    An aspect that a metric is not for should not move it, whether or not it claims so.
     """
     if verdict == "undecided":
         return None
@@ -127,7 +127,7 @@ def is_kept(verdict: str, promise: str) -> bool | None:
 
 
 def floors(measurements: pd.DataFrame, metrics: Sequence[MetricInfo]) -> pd.DataFrame:
-    """Sum up what undamaged sets score.
+    """Summarize the scores of undamaged sets.
 
     Returns:
         A row a metric, extractor, size and count: metric, extractor, size, n, mean, deviation,
@@ -152,7 +152,7 @@ def floors(measurements: pd.DataFrame, metrics: Sequence[MetricInfo]) -> pd.Data
 def curves(
     measurements: pd.DataFrame, faults: Sequence[FaultInfo], metrics: Sequence[MetricInfo]
 ) -> pd.DataFrame:
-    """Give the mean score at every level of every ladder, level 0 being undamaged.
+    """Return the mean score at every level of every ladder, level 0 being undamaged.
 
     Returns:
         A row a metric, extractor, fault, size and level: metric, extractor, fault, level, amount,
@@ -205,7 +205,7 @@ def correlate(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def straightness(amounts: Sequence[float], values: np.ndarray) -> float:
-    """R² of a straight line through the values at each amount, NaN where nothing varies."""
+    """Return R² of a straight line through the values at each amount, NaN where nothing varies."""
     known = np.isfinite(values)
     if known.sum() < 3 or np.ptp(values[known]) <= 1e-9 * np.abs(values[known]).max():
         return math.nan
@@ -217,7 +217,7 @@ def _signs(metrics: Sequence[MetricInfo]) -> dict[str, float]:
 
 
 def _decide(ladders: Ladders, seed: int) -> tuple[list[str], list[str]]:
-    """The verdict on each cell and what there is to note about it."""
+    """Return the verdict on each cell, and a note."""
     states = find_states(ladders)
     found = read_verdicts(states, ladders.steps)
     drawn = read_verdicts(resample_states(ladders, seed), ladders.steps)
@@ -237,7 +237,7 @@ def _decide(ladders: Ladders, seed: int) -> tuple[list[str], list[str]]:
 
 
 def _split(shares: np.ndarray) -> str:
-    """In what part of the resamples each verdict came out."""
+    """State the share of resamples with each verdict."""
     order = [verdict for verdict in np.argsort(-shares, kind="stable") if shares[verdict] > 0]
     return ", ".join(f"{DECIDED[verdict]} in {shares[verdict]:.0%}" for verdict in order) + (
         " of resamples"
@@ -245,7 +245,7 @@ def _split(shares: np.ndarray) -> str:
 
 
 def _mislead(states: np.ndarray) -> str:
-    """How a ladder misleads."""
+    """Describe how a ladder misleads."""
     better = np.flatnonzero(states < 0) + 1
     if not len(better):
         return "total damage passes for real images"
@@ -254,7 +254,7 @@ def _mislead(states: np.ndarray) -> str:
 
 
 def _drifts(full: Ladders, quarter: Ladders) -> np.ndarray:
-    """Mean change of each ladder's scores at quarter size as a share of their range [C]."""
+    """Return the mean change of each ladder's scores to quarter size, in shares of their range."""
     large, small = (
         np.concatenate([average(part.whole)[:, None], average(part.scores, 1)], axis=1)
         for part in (full, quarter)
@@ -269,7 +269,7 @@ def _drifts(full: Ladders, quarter: Ladders) -> np.ndarray:
 
 
 def _sum_up(values: np.ndarray) -> tuple[float, float, float, float, int]:
-    """Mean, deviation, both ends of the floor, and of how many splits that is."""
+    """Return mean, deviation, both ends of the floor, and the number of splits."""
     mean, deviation = float(average(values)), float(deviate(values))
     splits = int((~np.isnan(values)).sum())
     half = float(widen(np.array(splits))) * deviation
@@ -277,7 +277,7 @@ def _sum_up(values: np.ndarray) -> tuple[float, float, float, float, int]:
 
 
 def _biases(frame: pd.DataFrame) -> pd.Series:
-    """How far the mean of whole quarter sets is from that of whole sets, in their deviations."""
+    """Return the shift of the mean from whole to quarter sets, in deviations of whole sets."""
     whole = frame[
         frame["n"] == frame.groupby(["metric", "extractor", "size"])["n"].transform("max")
     ]
@@ -293,7 +293,7 @@ def _biases(frame: pd.DataFrame) -> pd.Series:
 
 
 def _excess(mean: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """By how many of the floor's deviations means exceed its mean; infinite where it has none."""
+    """Return by how many of the floor's deviations means exceed its mean; infinite without any."""
     centre, deviation = average(floor), deviate(floor)
     with np.errstate(invalid="ignore", divide="ignore"):
         same = (mean == centre) | (np.abs(mean - centre) < EQUAL * np.abs(mean))
@@ -301,7 +301,7 @@ def _excess(mean: np.ndarray, floor: np.ndarray) -> np.ndarray:
 
 
 def _half(values: np.ndarray, axis: int) -> np.ndarray:
-    """Half the width of Student's 95 % interval of means, NaN of fewer than two values."""
+    """Return half the width of Student's 95 % interval of means, NaN of fewer than two values."""
     n = (~np.isnan(values)).sum(axis)
     known = np.where(n > 1, n, 2)
     half = stdtrit(known - 1, (1 + LEVEL) / 2) * deviate(values, axis) / np.sqrt(known)

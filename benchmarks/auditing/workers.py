@@ -66,7 +66,7 @@ class Source:
 def measure_all(
     session: Session, source: Source, questions: Sequence[str], jobs: int, tell: Tell
 ) -> tuple[list[Measurement], list[Answer]]:
-    """Ask the known answers, measure every level of every fault, then the floor at all counts.
+    """Answer the questions, measure every level of every fault, then the floor at all counts.
 
     The result does not depend on the number of processes.
 

@@ -1,22 +1,21 @@
-"""An audit's verdicts laid out for people: metrics by extractors in rows, faults by aspects."""
+"""An audit's verdicts as tables: metrics by extractors in rows, faults by aspects in columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.analysis.audits import Audit
 from benchmarks.core.text import (
     count,
     escape_markdown,
-    join_cells,
     join_words,
     plain,
     shorten,
     show_duration,
 )
-
-if TYPE_CHECKING:
-    from benchmarks.analysis.audits import Audit
+from benchmarks.reporting.table import Cell as TableCell
+from benchmarks.reporting.table import Head, Table, write_markdown_table
 
 LONGEST = 30
 """Characters of an amount in words."""
@@ -25,9 +24,9 @@ SIGNS = {"sees": "●", "sees late": "◐", "blind": "○", "misled": "×", "und
 MEANINGS = {
     "sees": "worse than real images among themselves, from a level before the last third on",
     "sees late": "the same, but only from a level in the last third on",
-    "blind": "within what real images score among themselves, at every level",
+    "blind": "within the scores of real images among themselves, at every level",
     "misled": "better than real images at some level, or total damage passes for real",
-    "undecided": "luck would decide: repetitions and splits chosen otherwise say otherwise",
+    "undecided": "other repetitions and splits would change the verdict",
 }
 ASPECTS = {
     "fidelity": "damage to single images",
@@ -48,7 +47,7 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A verdict and what it was promised to be.
+    """A verdict beside what the metric claims.
 
     Attributes:
         promise: `sees`, `ignores` or nothing.
@@ -63,12 +62,12 @@ class Cell:
 
     @property
     def broken(self) -> bool:
-        """Whether the metric does not do what it promises."""
+        """Whether the metric fails its claim."""
         return bool(self.promise) and self.kept is False
 
     @property
     def sign(self) -> str:
-        """The verdict's sign, with an exclamation mark where it breaks a promise."""
+        """The verdict's sign, with an exclamation mark where the metric fails its claim."""
         return SIGNS[self.verdict] + ("!" if self.broken else "")
 
 
@@ -90,7 +89,7 @@ class Block:
 
 
 def lay_out(
-    audit: "Audit",
+    audit: Audit,
     extractors: Sequence[str] | None = None,
     metrics: Iterable[str] | None = None,
 ) -> list[Block]:
@@ -116,8 +115,8 @@ def lay_out(
     return blocks
 
 
-def _cells(audit: "Audit") -> dict[tuple[str, str], dict[str, Cell]]:
-    """By metric and extractor, the cells by fault."""
+def _cells(audit: Audit) -> dict[tuple[str, str], dict[str, Cell]]:
+    """Return the cells by fault, by metric and extractor."""
     cells: dict[tuple[str, str], dict[str, Cell]] = {}
     for row in audit.verdicts.to_dict("records"):
         kept = row["kept"]
@@ -127,31 +126,31 @@ def _cells(audit: "Audit") -> dict[tuple[str, str], dict[str, Cell]]:
 
 
 def name_extractor(extractor: str) -> str:
-    """An extractor in words, without its hash."""
+    """Return an extractor in words, without its hash."""
     if not extractor:
         return "image by image"
     return f"features of {plain(extractor.rpartition('@')[0] or extractor)}"
 
 
-def group_faults(audit: "Audit") -> list[tuple[str, list[dict[str, Any]]]]:
-    """The faults by their aspects, in the audit's order."""
+def group_faults(audit: Audit) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Group the faults by their aspects, in the audit's order."""
     groups = groupby(audit.about["faults"], key=lambda fault: fault["aspect"])
     return [(aspect, list(faults)) for aspect, faults in groups]
 
 
 def label_levels(fault: Mapping[str, Any]) -> list[str]:
-    """The amount of a fault at each level in words, that of the undamaged set first."""
+    """Return the amount of a fault at each level in words, that of the undamaged set first."""
     shown = fault.get("shown") or [f"{amount:.4g} {fault['unit']}" for amount in fault["amounts"]]
     return ["none", *(shorten(plain(words), LONGEST) for words in shown)]
 
 
-def say(verdict: str, fault: str) -> str:
-    """A verdict in words: `blind to dropped classes`."""
+def describe_verdict(verdict: str, fault: str) -> str:
+    """Return a verdict in words: `blind to dropped classes`."""
     return WORDS[verdict].format(fault)
 
 
-def list_broken(blocks: Sequence[Block], audit: "Audit") -> list[str]:
-    """A line for each metric that breaks promises: what it is blind to, misled or moved by."""
+def list_broken(blocks: Sequence[Block], audit: Audit) -> list[str]:
+    """List the metrics that fail their claims, with what they are blind to, misled or moved by."""
     titles = {fault["name"]: plain(fault["title"]) for fault in audit.about["faults"]}
     return [
         f"{plain(line.metric['symbol'])}, {block.title}: {'; '.join(complaints)}"
@@ -162,19 +161,21 @@ def list_broken(blocks: Sequence[Block], audit: "Audit") -> list[str]:
 
 
 def _complain(line: Line, titles: Mapping[str, str]) -> list[str]:
-    """What a metric is blind to, misled by or moved by against its promise, a clause each."""
+    """Return what a metric is blind to, misled or moved by against its claim, a clause each."""
     broken = [(name, cell) for name, cell in line.cells.items() if cell and cell.broken]
     clauses = {
         verdict: [titles[n] for n, c in broken if c.promise == "sees" and c.verdict == verdict]
         for verdict in SIGNS
     }
-    said = [say(verdict, join_words(names)) for verdict, names in clauses.items() if names]
+    listed = [
+        describe_verdict(verdict, join_words(names)) for verdict, names in clauses.items() if names
+    ]
     moved = [titles[name] for name, cell in broken if cell.promise == "ignores"]
-    return said + ([f"moved by {join_words(moved)}, which it promises to ignore"] if moved else [])
+    return listed + ([f"moved by {join_words(moved)}, which it claims to ignore"] if moved else [])
 
 
-def state_counts(audit: "Audit") -> str:
-    """Of what and how many images the audit is, in a sentence."""
+def state_counts(audit: Audit) -> str:
+    """State the size of the audit, in a sentence."""
     about = audit.about
     parts = [
         f"{about['samples']:,} images a set",
@@ -187,20 +188,20 @@ def state_counts(audit: "Audit") -> str:
     return f"{plain(about['dataset']['name'])}: {', '.join(parts)}."
 
 
-def write_verdict_markdown(audit: "Audit") -> bytes:
-    """Write `verdict.md`: the advice, a table an extractor, broken promises, known answers.
+def write_verdict_markdown(audit: Audit) -> bytes:
+    """Write `verdict.md`: recommendations, a table an extractor, failed claims, known answers.
 
     Returns:
         Markdown in UTF-8; texts from files are escaped.
     """
     blocks = lay_out(audit)
-    broken = list_broken(blocks, audit) or ["None: every metric does what it promises."]
+    broken = list_broken(blocks, audit) or ["None: every metric does what it claims."]
     sections = [
         f"# Audit of metrics on {escape_markdown(audit.about['dataset']['name'])}",
         _bullets(audit.about["advice"]),
         *(section for block in blocks for section in _write_block(block, audit)),
         _legend(),
-        "## Promises that are not kept",
+        "## Metrics that fail their claims",
         _bullets(broken),
         "## Known answers",
         _bullets(_state_answer(answer) for answer in audit.about["answers"]),
@@ -215,28 +216,28 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {escape_markdown(line)}" for line in lines)
 
 
-def _write_block(block: Block, audit: "Audit") -> list[str]:
-    """A heading and a table: metrics in rows, faults in columns."""
-    faults = [escape_markdown(fault["title"]) for fault in audit.about["faults"]]
+def _write_block(block: Block, audit: Audit) -> list[str]:
+    """Return a heading and a table: metrics in rows, faults in columns."""
+    header = [Head("metric", left=True)]
+    header += [Head(plain(fault["title"]), left=True) for fault in audit.about["faults"]]
     rows = [
-        join_cells([escape_markdown(line.metric["symbol"]), *map(_show, line.cells.values())])
+        [TableCell(plain(line.metric["symbol"])), *map(_show_cell, line.cells.values())]
         for line in block.lines
     ]
-    head = [join_cells(["metric", *faults]), join_cells(["---"] * (1 + len(faults)))]
     title = escape_markdown(block.title)
-    return [f"## {title[:1].upper()}{title[1:]}", "\n".join([*head, *rows])]
+    table = write_markdown_table(Table("", header, [rows]))
+    return [f"## {title[:1].upper()}{title[1:]}", table]
 
 
-def _show(cell: Cell | None) -> str:
+def _show_cell(cell: Cell | None) -> TableCell:
     if cell is None:
-        return "–"
-    shown = f"{cell.sign} {cell.verdict}"
-    return f"**{shown}**" if cell.broken else shown
+        return TableCell("–")
+    return TableCell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
 
 
 def _legend() -> str:
     verdicts = [f"- {SIGNS[verdict]} {verdict}: {words}" for verdict, words in MEANINGS.items()]
-    marks = ["- **bold and !**: the metric promises otherwise", "- –: not measured"]
+    marks = ["- **bold and !**: the metric claims otherwise", "- –: not measured"]
     return "\n".join(verdicts + marks)
 
 
@@ -248,5 +249,5 @@ def _state_answer(answer: Mapping[str, Any]) -> str:
 
 
 def state_outcome(passed: bool | None) -> str:
-    """Whether a known answer was found, in words."""
+    """Return in words whether a known answer was found."""
     return {True: "as expected", False: "not as expected", None: "could not be asked"}[passed]

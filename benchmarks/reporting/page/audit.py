@@ -22,11 +22,11 @@ from benchmarks.reporting.audits import (
     Block,
     Cell,
     Line,
+    describe_verdict,
     group_faults,
     label_levels,
     lay_out,
     list_broken,
-    say,
     state_counts,
     state_outcome,
 )
@@ -42,7 +42,7 @@ STRIP = 440
 
 @dataclass(frozen=True)
 class Shown:
-    """A cell of the heat map: its CSS classes, sign and word, and what it says when pointed at."""
+    """A cell of the heat map: its CSS classes, sign, word and tip."""
 
     classes: str
     sign: str
@@ -102,7 +102,7 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Section:
-    """What a suite's page says of the audit of its scores; only the command where there is none."""
+    """The audit on a suite's page; only the command where there is none."""
 
     command: str
     heat: Heat | None = None
@@ -147,7 +147,7 @@ def build_audit_page(
 
 
 def summarise(frames: Frames) -> Section:
-    """Say of the scores of a suite's comparison what their audit has found."""
+    """Summarize the audit of the scores of a suite's comparison."""
     suite = plain(frames.results.index.suite)
     command = f"python -m benchmarks.audit {shlex.quote(suite)}"
     audit, comparison = frames.audit, frames.comparison
@@ -168,14 +168,14 @@ def summarise(frames: Frames) -> Section:
 
 
 def _name_folder(frames: Frames, audit: Audit) -> str:
-    """Where the whole audit is to be found: beside the records, or among those published."""
+    """State where the whole audit is: beside the records, or among those published."""
     if audit.folder.parent == frames.results.folder:
         return "The page audit/audit.html has all of it."
     return f"It is the published audit of the same data, of the suite {audit.folder.parent.name}."
 
 
 def show_answers(audit: Audit) -> list[Answer]:
-    """The known answers in words."""
+    """Return the known answers in words."""
     styles = {True: "right", False: "wrong", None: "unasked"}
     return [
         Answer(
@@ -188,7 +188,7 @@ def show_answers(audit: Audit) -> list[Answer]:
 
 
 def show_heat(audit: Audit, blocks: Sequence[Block]) -> Heat:
-    """Make the heat map with all that is said when a cell is pointed at."""
+    """Build the heat map with the tips of its cells."""
     faults = {fault["name"]: fault for fault in audit.about["faults"]}
     return Heat(
         [
@@ -222,11 +222,11 @@ def _brief(text: str) -> str:
 
 
 def _explain_metric(metric: Mapping[str, Any]) -> str:
-    """What a metric promises."""
+    """Describe what a metric claims."""
     lines = [plain(metric["symbol"])]
     for verb, aspects in (
         ("Claims to see", metric["sees"]),
-        ("Promises to ignore", metric["ignores"]),
+        ("Claims to ignore", metric["ignores"]),
     ):
         if aspects:
             lines.append(f"{verb}: {', '.join(ASPECTS.get(a, plain(a)) for a in aspects)}.")
@@ -240,7 +240,7 @@ def _show(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> S
         return Shown("none", "–", "not measured", f"{place}\nNot measured with this fault.")
     classes = [cell.verdict.replace(" ", "-"), f"promise-{cell.promise or 'none'}"]
     classes += ["broken"] if cell.broken else []
-    title = f"{place}: {say(cell.verdict, plain(fault['title']))}"
+    title = f"{place}: {describe_verdict(cell.verdict, plain(fault['title']))}"
     lines = [title, *_explain(cell, fault, audit), _state_promise(cell)]
     return Shown(
         " ".join(classes), cell.sign, cell.verdict, "\n".join(line for line in lines if line)
@@ -248,7 +248,7 @@ def _show(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> S
 
 
 def _explain(cell: Cell, fault: Mapping[str, Any], audit: Audit) -> list[str]:
-    """What a verdict rests on, in lines."""
+    """Describe what a verdict rests on, in lines."""
     row, about = cell.row, audit.about
     lines = []
     if _known(row["tau"]):
@@ -274,7 +274,7 @@ def _signed(value: float) -> str:
 def _state_threshold(
     level: float, quarter: float, fault: Mapping[str, Any], about: Mapping[str, Any]
 ) -> str:
-    """From which level on a score is beyond its floor."""
+    """State from which level on a score is beyond its floor."""
     labels = label_levels(fault)
     first = (
         f"from level {level:.0f} ({labels[min(int(level), len(labels) - 1)]}) on"
@@ -286,18 +286,18 @@ def _state_threshold(
 
 
 def _state_promise(cell: Cell) -> str:
-    """What was promised and whether it is kept."""
+    """State the metric's claim and whether it holds."""
     aspect = ASPECTS.get(cell.row["aspect"], plain(cell.row["aspect"]))
-    outcome = {True: "kept", False: "not kept", None: "undecided"}[cell.kept]
+    outcome = {True: "holds", False: "fails", None: "undecided"}[cell.kept]
     if cell.promise:
-        verb = "claims to see" if cell.promise == "sees" else "promises to ignore"
+        verb = "claims to see" if cell.promise == "sees" else "claims to ignore"
         return f"It {verb} {aspect}: {outcome}"
-    moved = "; it moves all the same" if cell.kept is False else ""
-    return f"It promises nothing about {aspect}{moved}"
+    moved = "; it moves nevertheless" if cell.kept is False else ""
+    return f"It claims nothing about {aspect}{moved}"
 
 
 def _state_facts(audit: Audit) -> list[str]:
-    """What was audited, in a few words each."""
+    """List what was audited, in a few words each."""
     about = audit.about
     facts = [
         count(len(about["metrics"]), "metric"),
@@ -319,7 +319,7 @@ def _ladder(
     name, labels = fault["name"], label_levels(fault)
     strip, curve = strips.get(f"{name}.png"), plots.get(f"{name}.png")
     words = _tell(audit, fault)
-    alt = f"How each metric answers to {plain(fault['title'])}. {' '.join(words)}"
+    alt = f"Response of each metric to {plain(fault['title'])}. {' '.join(words)}"
     return Ladder(
         name,
         plain(fault["title"]),
@@ -333,21 +333,21 @@ def _ladder(
 
 
 def _measure_png(picture: bytes) -> tuple[int, int]:
-    """How large a plot is shown: at as many pixels an inch as a page has."""
+    """Return the size of a plot, at as many pixels an inch as a page has."""
     image = Image.open(io.BytesIO(picture))
     scale = 96 / image.info.get("dpi", (96, 96))[0]
     return round(image.width * scale), round(image.height * scale)
 
 
 def _embed_strip(content: bytes) -> EmbeddedImage:
-    """A strip, every pixel enlarged by the same whole factor."""
+    """Embed a strip, every pixel enlarged by the same whole factor."""
     width, height = Image.open(io.BytesIO(content)).size
     factor = max(1, round(STRIP / width))
     return EmbeddedImage(embed_data(content, "image/png"), width * factor, height * factor)
 
 
 def _tell(audit: Audit, fault: Mapping[str, Any]) -> list[str]:
-    """Who sees a fault and who does not, a sentence an extractor and verdict."""
+    """List the metrics by their verdicts on a fault, a sentence an extractor."""
     sentences = []
     for block in lay_out(audit):
         names: dict[str, list[str]] = {}
@@ -361,7 +361,7 @@ def _tell(audit: Audit, fault: Mapping[str, Any]) -> list[str]:
 
 
 def _show_floors(audit: Audit, blocks: Sequence[Block]) -> list[tuple[str, list[list[str]]]]:
-    """By extractor, rows of a metric with its floor at both sizes."""
+    """Return by extractor rows of a metric with its floor at both sizes."""
     sizes = {"full": audit.about["samples"], "quarter": audit.about["quarter"]}
     floors = {
         (row["metric"], row["extractor"], row["size"]): row
@@ -400,7 +400,7 @@ def _number(value: float) -> str:
 
 
 def _trace(audit: Audit) -> list[Fact]:
-    """Where the audit's numbers come from."""
+    """List the sources of the audit's numbers."""
     about = audit.about
     data = about["dataset"]
     found = "found by clustering" if about["clustered"] else "by the data set's labels"

@@ -1,4 +1,4 @@
-"""What an audit has found: a heat map of the verdicts, and each fault's ladder."""
+"""Plots of an audit: a heat map of the verdicts, and each fault's ladder."""
 
 import io
 import math
@@ -61,9 +61,9 @@ PALE = {
     "misled": "#FBE3D8",
     "undecided": "#F4F4F4",
 }
-"""The same where nothing was promised."""
+"""The same where nothing is claimed."""
 BROKEN = "#FFD9A8"
-"""A cell that is blind to what it promises to see."""
+"""A cell that is blind to what the metric claims to see."""
 INK, FAINT = "#111111", "#BBBBBB"
 CELL = 0.43
 """Inches that a cell is wide on a screen."""
@@ -82,9 +82,9 @@ LEGEND = (
     ("misled", Cell("misled", "sees", None, {})),
     ("undecided", Cell("undecided", "sees", None, {})),
     ("framed: claims to see it", Cell("sees", "sees", True, {})),
-    ("dotted: promises to ignore it", Cell("blind", "ignores", True, {})),
-    ("pale: no promise", Cell("sees", "", False, {})),
-    ("thick, !: promise broken", Cell("blind", "sees", False, {})),
+    ("dotted: claims to ignore it", Cell("blind", "ignores", True, {})),
+    ("pale: no claim", Cell("sees", "", False, {})),
+    ("thick, !: fails its claim", Cell("blind", "sees", False, {})),
 )
 """The key to the heat map."""
 NOTE = (
@@ -110,7 +110,7 @@ def render_audit(audit: "Audit") -> dict[str, bytes]:
 
 
 def save_thinly(figure: Figure) -> bytes:
-    """Give a PNG of fewer pixels and colours, so that a page of many plots stays small."""
+    """Return a PNG of fewer pixels and colours, so that a page of many plots stays small."""
     image, file = Image.open(io.BytesIO(save(figure, "png", dpi=DPI))), io.BytesIO()
     thin = image.convert("RGB").quantize(HUES, dither=Image.Dither.NONE)
     thin.save(file, "PNG", optimize=True, dpi=(DPI, DPI))
@@ -120,9 +120,9 @@ def save_thinly(figure: Figure) -> bytes:
 def draw_heatmap(
     audit: "Audit", *, extractor: str | None = None, paper: bool = False
 ) -> Figure | None:
-    """Every verdict: metrics by extractors in rows, faults by aspects in columns.
+    """Draw every verdict: metrics by extractors in rows, faults by aspects in columns.
 
-    Each cell has the sign of its verdict; it is full and framed where the metric promises to see
+    Each cell has the sign of its verdict; it is full and framed where the metric claims to see
     the fault or to ignore it, and the frame is thick and the sign has an exclamation mark where it
     does not.
 
@@ -175,12 +175,12 @@ def _draw_heatmap(blocks: Sequence[Block], groups: Groups, *, paper: bool) -> Fi
 
 
 def _brief(text: str) -> str:
-    """A name as it is shown."""
+    """Shorten a name."""
     return shorten(plain(text), LONGEST)
 
 
 def _columns(groups: Groups) -> dict[str, float]:
-    """Where each fault's column stands, a gap between aspects."""
+    """Return the place of each fault's column, a gap between aspects."""
     places: dict[str, float] = {}
     for number, (_, faults) in enumerate(groups):
         for fault in faults:
@@ -189,7 +189,7 @@ def _columns(groups: Groups) -> dict[str, float]:
 
 
 def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[float]]:
-    """Where each metric's row stands by extractor and name, and each extractor's heading."""
+    """Return the places of rows by extractor and metric, and of each extractor's heading."""
     places: dict[tuple[str, str], float] = {}
     headings, y = list[float](), 0.0
     for block in blocks:
@@ -204,7 +204,7 @@ def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[f
 def _name_cells(
     axes: Axes, columns: Mapping[str, float], rows: Sequence[float], names: Sequence[str]
 ) -> None:
-    """Slanting names above, straight ones on the left, and nothing else but the cells."""
+    """Label columns above at a slant and rows on the left, without axes."""
     slanting: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
     axes.xaxis.tick_top()
     axes.set_xticks([*columns.values()], [*columns], **slanting)
@@ -252,14 +252,14 @@ def _shade(cell: Cell) -> str:
 
 
 def _underline(axes: Axes, aspect: str, first: float, last: float, low: float) -> None:
-    """A line under an aspect's columns with its name."""
+    """Draw a line under an aspect's columns with its name."""
     axes.plot((first - 0.42, last + 0.42), (low, low), color=GREY, lw=1, clip_on=False)
     place = (first + last) / 2 or 1e-9
     _write(axes, (place, low), (0, -4), aspect, ha="center", va="top")
 
 
 def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
-    """Where each entry of the key stands, in cells, in as many lines as a width needs."""
+    """Return the place of each entry of the key, in cells, in as many lines as a width needs."""
     places, x, y = list[tuple[float, float]](), 0.6, 0.5
     for words, _ in LEGEND:
         room = 1.5 + widest([words], small()) / cell
@@ -273,7 +273,7 @@ def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
 def _explain_cells(
     figure: Figure, key: Sequence[tuple[float, float]], cell: float, high: float
 ) -> None:
-    """A key at the foot, `high` rows high: a cell of each kind and what it means."""
+    """Draw a key at the foot, `high` rows high: a cell of each kind and what it means."""
     axes = figure.add_axes((0, 0, 1, 1), frameon=False)
     across, bottom = figure.get_figwidth() / cell, figure.axes[0].get_position().y0
     axes.set_position((0, 0, 1, bottom - 0.3 / figure.get_figheight()))
@@ -285,7 +285,7 @@ def _explain_cells(
 
 
 def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | None:
-    """How each metric answers to ever more of a fault, a panel an extractor.
+    """Draw each metric against the level of a fault, a panel an extractor.
 
     Upwards is worse, in standard deviations of the floor, that is of what sets of undamaged images
     score; the ring is where a metric is beyond the floor for good. Metrics of pairs, whose floor
@@ -310,7 +310,7 @@ def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | 
 
 
 def _courses(audit: "Audit", curves: pd.DataFrame, extractor: str) -> Courses:
-    """What is drawn of each metric under an extractor, by level."""
+    """Return the values of each metric under an extractor, by level."""
     found: Courses = {}
     for metric in audit.about["metrics"]:
         rows = curves[(curves["extractor"] == extractor) & (curves["metric"] == metric["name"])]
@@ -322,7 +322,7 @@ def _courses(audit: "Audit", curves: pd.DataFrame, extractor: str) -> Courses:
 
 
 def _spread(values: pd.Series, direction: str) -> pd.Series:
-    """Values from the best to the worst of a ladder as 0 to 1; none where they are all the same."""
+    """Scale a ladder from its best to its worst value to 0 to 1; NaN where all are the same."""
     worse = values.astype(float) * (1 if direction == "lower" else -1)
     worse = worse.where(np.isfinite(worse))
     span = worse.max() - worse.min()
@@ -365,7 +365,7 @@ def _draw_ladder(
 
 
 def _limits(panels: Sequence[Courses]) -> tuple[float, float]:
-    """The ends of the axis that all extractors share; what is infinite stands at an end."""
+    """Return the ends of the axis that all extractors share; infinite values are at an end."""
     values = np.concatenate([[0.0], *(course for found in panels for course in found.values())])
     known = values[np.isfinite(values)].clip(-HIGHEST, HIGHEST)
     low, high = min(-2 * LINEAR, 1.5 * known.min()), max(5 * LINEAR, 1.5 * known.max())
@@ -373,7 +373,7 @@ def _limits(panels: Sequence[Courses]) -> tuple[float, float]:
 
 
 def _set_scale(axes: Axes, limits: tuple[float, float] | None) -> None:
-    """Floor deviations, linear within the floor and logarithmic beyond; None for shares."""
+    """Scale an axis of floor deviations, linear within and logarithmic beyond; None for shares."""
     if limits is None:
         axes.set(ylim=(-0.06, 1.06), ylabel="from best to worst")
         return
@@ -388,14 +388,14 @@ def _set_scale(axes: Axes, limits: tuple[float, float] | None) -> None:
 
 
 def _thresholds(audit: "Audit", fault: str) -> dict[tuple[str, str], float]:
-    """From which level on each metric is beyond its floor, by metric and extractor."""
+    """Return the level from which on each score is beyond its floor, by metric and extractor."""
     rows = audit.verdicts[audit.verdicts["fault"] == fault]
     keys = zip(rows["metric"], rows["extractor"], strict=True)
     return dict(zip(keys, rows["threshold"].astype(float), strict=True))
 
 
 def _draw_course(axes: Axes, course: pd.Series, seen: Look, threshold: float) -> None:
-    """A metric's line over the levels, ringed where it is beyond the floor for good."""
+    """Draw a metric's line over the levels, ringed where it is beyond the floor for good."""
     values = course.clip(*axes.get_ylim())
     axes.plot(
         *(values.index, values, seen.line),

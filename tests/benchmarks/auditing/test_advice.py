@@ -10,7 +10,12 @@ import pytest
 from audited import fault_info, metric_info
 from synthetic_audit import make_audit
 
-from benchmarks.auditing.advice import advise, explain, relative_spread, samples_for, seed_spread
+from benchmarks.auditing.advice import (
+    advise,
+    relative_spread,
+    samples_for,
+    seed_spread,
+)
 from benchmarks.auditing.verdicts import curves, floors, judge
 from benchmarks.statistics.differences import seeds_for
 
@@ -159,16 +164,6 @@ def test_seeds_are_planned_by_the_runs_where_they_are_known() -> None:
 def test_where_seeds_are_not_known_that_is_said(frame: pd.DataFrame | None) -> None:
     line = find(advise(audit(), frame), "How much FID")
     assert line.startswith("How much FID (classifier) varies over seeds is not known here.")
-
-
-def test_a_verdict_in_words() -> None:
-    row = {"verdict": "blind", "fault": "drop", "threshold": math.nan}
-    assert explain(row) == "blind to drop"
-    assert explain(row, "dropped classes") == "blind to dropped classes"
-    assert explain({**row, "verdict": "misled"}, "duplicates") == "misled by duplicates"
-    late = {"verdict": "sees late", "fault": "blur", "threshold": 2.0}
-    assert explain(late, "blur", ["σ 4 %", "σ 8 %"]) == "sees blur late, from σ 8 % on"
-    assert explain({**late, "verdict": "sees"}) == "sees blur from level 2 on"
 
 
 def test_advice_on_an_audit_of_all_faults_is_plain_and_names_no_hash() -> None:
