@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.config.registry import AUDITED, import_place
+from benchmarks.config.registry import AUDITED
+from benchmarks.config.user_code import import_place
 from benchmarks.core.errors import BadInput, unknown
 from metrics import EXTRACTORS, METRICS
 

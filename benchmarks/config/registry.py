@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from benchmarks import ROOT
-from benchmarks.config.user_code import hash_program, import_user_code
-from benchmarks.core.errors import FAILURES, BadInput, describe_error, unknown
+from benchmarks.config.source import hash_program
+from benchmarks.config.user_code import import_place
+from benchmarks.core.errors import BadInput, unknown
 
 if TYPE_CHECKING:
     from models.base import GenerativeModel
@@ -210,15 +210,3 @@ def hash_model(reference: str) -> str | None:
     """Hash the code of a model that ships, its modules of `models`; None for any other."""
     entry = list_models().get(reference)
     return hash_program(entry.module) if entry else None
-
-
-def import_place(place: str, subject: str) -> ModuleType:
-    """Import a file or a module that the user names; `subject` begins the message of a failure.
-
-    Raises:
-        BadInput: importing it fails, in whatever way.
-    """
-    try:
-        return import_user_code(place)
-    except FAILURES as error:
-        raise BadInput(f"{subject}: {describe_error(error)}") from error

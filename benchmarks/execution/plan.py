@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue
 
 from benchmarks.config import registry
+from benchmarks.config.source import hash_user_code
 from benchmarks.config.spec import DataSpec, RunSpec, Sampler
-from benchmarks.config.user_code import hash_user_code
 from benchmarks.core.errors import FAILURES, BadInput, unknown
 from benchmarks.evaluation.extractors import choose_extractor
 

@@ -9,7 +9,7 @@ import pytest
 
 import benchmarks
 from benchmarks.config.registry import hash_model, load_model
-from benchmarks.config.user_code import find_user_modules, hash_user_code
+from benchmarks.config.source import find_user_modules, hash_user_code
 from benchmarks.core.errors import BadInput
 from benchmarks.execution.plan import model_version
 
