@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 
-from benchmarks.cli.options import choose_device
 from benchmarks.cli.score_options import OUT, build_request
 from benchmarks.cli.scoreboard import list_notes, render_scores, sort_scores
+from benchmarks.core.devices import choose_device
 from benchmarks.core.files import write_atomically
 from benchmarks.evaluation.image_source import ValueRange
 from benchmarks.evaluation.request import ExternalScores, OpenProgress, hide_progress, open_request

@@ -11,8 +11,11 @@ from benchmarks.cli.audit_options import (
     read_audit_arguments,
 )
 from benchmarks.cli.command import run_command
-from benchmarks.cli.options import check_folder, choose_device, find_cache, find_data_root
 from benchmarks.config import registry
+from benchmarks.config.paths import find_cache
+from benchmarks.core.devices import choose_device
+from benchmarks.core.files import check_folder
+from benchmarks.data import default_data_root
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,7 +54,7 @@ def run(options: argparse.Namespace, argv: list[str]) -> int:
             most=min(SAMPLES, suite.samples or SAMPLES),
             device=choose_device(options.device),
             jobs=options.jobs,
-            data_root=find_data_root(options),
+            data_root=options.data_root or default_data_root(),
             weights=options.inception_weights,
             cache=find_cache(),
             command=("python", "-m", "benchmarks.audit", *argv),

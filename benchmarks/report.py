@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.options import REQUIRE_AUDIT, Parser, check_folder, names
+from benchmarks.cli.command import Parser
+from benchmarks.cli.options import REQUIRE_AUDIT, names
 from benchmarks.core.errors import BadInput, unknown
+from benchmarks.core.files import check_folder
 from benchmarks.core.output import configure_output
 
 if TYPE_CHECKING:
@@ -43,13 +45,7 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    parser = Parser(
-        prog="python -m benchmarks.report",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("report", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("folders", metavar="DIR", nargs="*", type=Path, help="results/<suite>, with suite.json")
     add("--terminal", action="store_true", help="print the table alone, and write nothing")

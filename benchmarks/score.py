@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.api import OUT, Result, score_images
 from benchmarks.cli.command import Parser, run_command
-from benchmarks.cli.options import check_folder, whole
+from benchmarks.cli.options import whole
+from benchmarks.core.files import check_folder
 from benchmarks.evaluation.comparison import add_row
 from benchmarks.evaluation.image_source import VALUE_RANGES
 from benchmarks.execution.lock import hold

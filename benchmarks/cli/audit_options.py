@@ -2,11 +2,11 @@
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.cli.command import Parser
-from benchmarks.cli.options import DIRECT, folder, names, read_options, whole
+from benchmarks.cli.options import folder, names, option_group, whole
+from benchmarks.cli.suite_options import DIRECT, read_options
 from benchmarks.config import registry
 from benchmarks.config.suite import Suite
 from benchmarks.core.errors import BadInput, unknown
@@ -33,28 +33,26 @@ def make_audit_parser() -> Parser:
     """Build the parser of the command line."""
     parser = Parser("audit", DESCRIPTION, EXAMPLES)
     parser.add_argument("suite", nargs="?", help="a shipped suite or a TOML file")
-    add = parser.add_argument_group("data").add_argument
-    add("--dataset", metavar="D", help="a data set's name, or folder:PATH for your own images")
-    add("--image-size", type=whole, metavar="N", help="resize images to N pixels")
-    add("--channels", type=whole, metavar="C", help="1 for grey, 3 for colour")
-    add("--data-root", type=Path, metavar="DIR", help="data sets' files (BENCHMARKS_DATA)")
-    add = parser.add_argument_group("metrics, extractors, faults").add_argument
+    add = option_group(parser, "data")
+    for name in ("--dataset", "--image-size", "--channels", "--data-root"):
+        add(name)
+    add = option_group(parser, "metrics, extractors, faults")
     add("--metrics", type=names, metavar="A,B", help="these of the shipped metrics alone")
     add("--metric", action="append", default=[], metavar="FILE:F", help="a metric of your own, too")
     add("--extractor", metavar="E", help="the extractor, or file.py:function for one of your own")
     add("--views", type=names, metavar="A,B", help="further extractors; '' for none")
-    add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
+    add("--inception-weights")
     add("--faults", type=names, metavar="A,B", help="these faults alone")
-    add = parser.add_argument_group("sample sizes and repetitions").add_argument
+    add = option_group(parser, "sample sizes and repetitions")
     add("--samples", type=whole, metavar="N", help=f"images in a set (default: up to {SAMPLES:,})")
     add("--splits", type=whole, default=SPLITS, metavar="S", help="pairs of sets for the floor")
     add("--repetitions", type=whole, default=REPETITIONS, metavar="R", help="pairs to be damaged")
     add("--seed", type=int, default=0, metavar="K", help="of all randomness (default: 0)")
-    add = parser.add_argument_group("hardware").add_argument
-    add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    add = option_group(parser, "hardware")
+    add("--device")
     add("--jobs", type=whole, metavar="N", help="processes side by side (default: one a core)")
-    add = parser.add_argument_group("output").add_argument
-    add("--out", type=folder, metavar="DIR", help="results folder (default: results/<suite>)")
+    add = option_group(parser, "output")
+    add("--out")
     add("--rebuild", type=folder, metavar="DIR", help="judge again what was measured in DIR/audit")
     return parser
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cli.options import check_folder, find_cache, find_data_root, names, safe
+from benchmarks.cli.options import names
 from benchmarks.config import registry
-from benchmarks.config.paths import Paths
+from benchmarks.config.paths import Paths, find_cache
 from benchmarks.config.suite import AUTO
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.data import is_points, list_datasets
+from benchmarks.core.files import check_folder
+from benchmarks.core.text import safe
+from benchmarks.data import default_data_root, is_points, list_datasets
 from benchmarks.data.resizing import LARGEST, SMALLEST
 from benchmarks.evaluation.comparison import ExistingComparison, check_label, read_comparison
 from benchmarks.evaluation.extractors import check_weights
@@ -46,7 +48,7 @@ def build_request(options: Namespace) -> ScoringRequest:
     extractor = find_extractor_name(options, comparison)
     check_places(options)
     weights = options.inception_weights and Path(options.inception_weights)
-    paths = Paths(OUT, Path(find_data_root(options)), find_cache(), weights)
+    paths = Paths(OUT, Path(options.data_root or default_data_root()), find_cache(), weights)
     label = options.label or safe(Path(images.title).stem) or "images"
     return ScoringRequest(options, images, against, extractor, metrics, comparison, paths, label)
 

@@ -1,10 +1,15 @@
 """Changes that options of the command line make to a suite's table."""
 
+import shlex
 import tomllib
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from benchmarks.config import registry
-from benchmarks.config.suite import check_contender
+from benchmarks.config.suite import (
+    RESERVED,
+    check_contender,
+)
 from benchmarks.core.errors import BadInput, unknown
 
 
@@ -64,3 +69,63 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text.strip()
+
+
+def check_code(table: dict[str, Any], named: Iterable[str], place: str) -> None:
+    """Refuse to execute what a suite's file alone names: it may come from anybody.
+
+    Args:
+        table: the suite's, with the contenders that are left.
+        named: the models that the user names.
+        place: where the suite stands, for the message.
+
+    Raises:
+        BadInput: a contender's model is code that the user has not named.
+    """
+    models = {name: settings.get("model", name) for name, settings in table["contenders"].items()}
+    for name, model in models.items():
+        if ":" in model and model not in named:
+            chosen = ",".join(m if ":" in m else n for n, m in models.items())
+            raise BadInput(
+                f"{place}: contenders.{name} executes {model}; if you trust that code, name it "
+                f"yourself by --models {shlex.quote(chosen)}"
+            )
+
+
+def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Keep the contenders of these names; a model the suite lacks enters with its defaults.
+
+    Raises:
+        BadInput: a name is neither a contender nor a model.
+    """
+    chosen: dict[str, Any] = {}
+    for name in names:
+        matching = {n: s for n, s in table["contenders"].items() if name in {n, s.get("model", n)}}
+        if matching:
+            chosen.update(matching)
+            continue
+        if ":" not in name and name not in registry.list_models():
+            choices = {*table["contenders"], *registry.list_models()}
+            raise BadInput(
+                f"--models: {unknown('model', name, choices)}; "
+                "a model of your own is path/to/file.py:ClassName or package.module:ClassName"
+            )
+        registry.check_model(name)
+        chosen[name_contender(name, chosen)] = {"model": name}
+    return {**table, "contenders": chosen}
+
+
+def name_contender(model: str, taken: Iterable[str]) -> str:
+    """Call a model that enters by itself after its class, and its file where that name is taken.
+
+    Raises:
+        BadInput: both are taken.
+    """
+    place, _, kind = model.rpartition(":")
+    short = kind.lower()
+    long = f"{place.removesuffix('.py').replace('/', '.').rpartition('.')[2]}.{short}"
+    taken = {*taken, *RESERVED, *registry.list_models()} - {model}
+    free = [name for name in (short, long) if name not in taken]
+    if not free:
+        raise BadInput(f"--models: two models are called {long!r}; rename a class or a file")
+    return free[0]

@@ -88,3 +88,20 @@ def check_within(path: Path, folder: Path) -> None:
     """
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise BadInput(f"{path} lies outside {folder}: put the file itself there, not a link")
+
+
+def check_folder(folder: Path, setting: str = "--out") -> None:
+    """Refuse a folder that cannot be written, before anything is done and without a trace.
+
+    Args:
+        folder: of results, or another.
+        setting: by which it was chosen.
+
+    Raises:
+        BadInput: it or the nearest folder above it is a file or read-only.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise BadInput(f"{setting} {folder}: {nearest} is a file, not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise BadInput(f"{setting} {folder}: {nearest} is read-only")

@@ -139,3 +139,8 @@ def join_words(
         kept = [*kept[: most - 1], f"{len(kept) - most + 1} more"]
     last = f" {word} " if comma == ", " else f"{comma}{word} "
     return last.join(filter(None, [comma.join(kept[:-1]), *kept[-1:]]))
+
+
+def safe(text: str) -> str:
+    """Make a folder's name of a data set's."""
+    return "".join(c if c.isalnum() else "-" for c in text).strip("-")

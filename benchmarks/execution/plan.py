@@ -1,124 +1,156 @@
 """From a suite to the specs of its runs: every contender and seed, with all settings resolved."""
 
-import shlex
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from pydantic import JsonValue
 
 from benchmarks.config import registry
+from benchmarks.config.paths import Paths
 from benchmarks.config.source import hash_user_code
-from benchmarks.config.spec import DataSpec, RunSpec, Sampler
-from benchmarks.core.errors import FAILURES, BadInput, unknown
-from benchmarks.evaluation.extractors import choose_extractor
-
-if TYPE_CHECKING:
-    from benchmarks.data import Dataset
-    from models.base import GenerativeModel
-from benchmarks.config.suite import (
-    FEWEST,
-    RESERVED,
-    Contender,
-    Suite,
-    check_sampler,
-    validate,
+from benchmarks.config.spec import PROTOCOL, DataSpec, RunSpec, Sampler
+from benchmarks.config.suite import FEWEST, Contender, Suite, check_sampler, validate
+from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error
+from benchmarks.data import Dataset
+from benchmarks.evaluation.evaluator import Evaluator
+from benchmarks.evaluation.extractors import (
+    choose_extractor,
+    load_extractor,
+    load_further_extractor,
 )
+from benchmarks.training.loop import LOOP
+from models.base import GenerativeModel
 
 
-def check_code(table: dict[str, Any], named: Iterable[str], place: str) -> None:
-    """Refuse to execute what a suite's file alone names: it may come from anybody.
+def plan_runs(
+    suite: Suite,
+    data: Dataset,
+    place: str,
+    *,
+    device: str,
+    precision: str = "float32",
+    compile_: bool = False,
+    weights: Path | None = None,
+) -> list[RunSpec]:
+    """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
 
     Args:
-        table: the suite's, with the contenders that are left.
-        named: the models that the user names.
-        place: where the suite stands, for the message.
+        suite: the suite.
+        data: its data set.
+        place: where the suite stands, for messages.
+        device: that all runs use.
+        precision: of training.
+        compile_: whether networks are compiled.
+        weights: the file of the extractor's weights, None to download them.
 
     Raises:
-        BadInput: a contender's model is code that the user has not named.
+        BadInput: a contender cannot work on this data, or there are not enough images.
     """
-    models = {name: settings.get("model", name) for name, settings in table["contenders"].items()}
-    for name, model in models.items():
-        if ":" in model and model not in named:
-            chosen = ",".join(m if ":" in m else n for n, m in models.items())
-            raise BadInput(
-                f"{place}: contenders.{name} executes {model}; if you trust that code, name it "
-                f"yourself by --models {shlex.quote(chosen)}"
-            )
+    chosen = choose_extractor(suite.extractor, data, weights)
+    suite = suite.model_copy(update={"extractor": chosen})
+    models = build_models(suite.list_contenders(), data.shape, place)
+    translators = [contender.name for contender, model in models if model.uses_source]
+    shared = describe_suite(suite, data, count_samples(suite, data, place, translators))
+    machine: dict[str, Any] = {"device": device, "precision": precision, "compile": compile_}
+    firsts: list[RunSpec] = []
+    for contender, model in models:
+        first = RunSpec(
+            contender=contender.name,
+            family=type(model).__name__.lower(),
+            model=contender.model,
+            model_version=model_version(contender.model, model),
+            settings=model.config.model_dump(mode="json"),
+            seed=0,
+            # Models that ship have versions instead, raised where the loop trains them otherwise.
+            loop=LOOP if compile_ or ":" in contender.model else 1,
+            **shared,
+            **machine,
+        )
+        firsts += split_rows(contender, first, model)
+    # Copies are not checked again, which takes a while for thousands of runs.
+    return [
+        first.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for first in firsts
+    ]
 
 
-def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Keep the contenders of these names; a model the suite lacks enters with its defaults.
+def describe_suite(suite: Suite, data: Dataset, samples: int) -> dict[str, Any]:
+    """Return the fields of specs that all runs of a suite share."""
+    copied = {"images", "batch", "evaluations", "extractor", "threads", "shards"}
+    return suite.model_dump(include=copied) | {
+        "protocol": PROTOCOL,
+        "data": DataSpec(
+            name=suite.dataset,
+            source=data.source,
+            image_size=suite.image_size,
+            channels=suite.channels,
+            fingerprint=data.fingerprint,
+            source_fingerprint=data.source_fingerprint,
+        ),
+        "samples": samples,
+        "reconstructions": min(suite.reconstructions, len(data.test)),
+        "likelihood": suite.likelihood,
+        "views": tuple(view for view in dict.fromkeys(suite.views) if view != suite.extractor),
+    }
+
+
+def prepare_evaluator(
+    data: Dataset, specs: list[RunSpec], paths: Paths
+) -> tuple[list[RunSpec], Evaluator]:
+    """Build the evaluator of a suite, and name the extractors with their hashes in every spec.
 
     Raises:
-        BadInput: a name is neither a contender nor a model.
+        OwnFailure: the first extractor fails, by which training is validated.
     """
-    chosen: dict[str, Any] = {}
-    for name in names:
-        matching = {n: s for n, s in table["contenders"].items() if name in {n, s.get("model", n)}}
-        if matching:
-            chosen.update(matching)
-            continue
-        if ":" not in name and name not in registry.list_models():
-            choices = {*table["contenders"], *registry.list_models()}
-            raise BadInput(
-                f"--models: {unknown('model', name, choices)}; "
-                "a model of your own is path/to/file.py:ClassName or package.module:ClassName"
-            )
-        registry.check_model(name)
-        chosen[name_contender(name, chosen)] = {"model": name}
-    return {**table, "contenders": chosen}
+    first = specs[0]
+    views = [load_further_extractor(name, data, paths, first.device) for name in first.views]
+    try:
+        extractor = load_extractor(first.extractor, data, paths, first.device)
+        evaluator = Evaluator(
+            data, extractor, first.samples, first.reconstructions, paths.cache, views
+        )
+    except (BadInput, OSError):
+        raise
+    except FAILURES as error:
+        raise OwnFailure(f"extractor {first.extractor!r}: {describe_error(error)}") from error
+    named = {"extractor": str(extractor), "views": tuple(map(str, views))}
+    return [spec.model_copy(update=named) for spec in specs], evaluator
 
 
-def name_contender(model: str, taken: Iterable[str]) -> str:
-    """Call a model that enters by itself after its class, and its file where that name is taken.
-
-    Raises:
-        BadInput: both are taken.
-    """
-    place, _, kind = model.rpartition(":")
-    short = kind.lower()
-    long = f"{place.removesuffix('.py').replace('/', '.').rpartition('.')[2]}.{short}"
-    taken = {*taken, *RESERVED, *registry.list_models()} - {model}
-    free = [name for name in (short, long) if name not in taken]
-    if not free:
-        raise BadInput(f"--models: two models are called {long!r}; rename a class or a file")
-    return free[0]
-
-
-def resolve_all(
+def build_models(
     contenders: list[Contender], shape: tuple[int, int, int], place: str
-) -> list[tuple[Contender, "GenerativeModel"]]:
+) -> list[tuple[Contender, GenerativeModel]]:
     """Build every contender's model; of those of one kind the first alone gets its weights.
 
     Raises:
-        BadInput: as `resolve`.
+        BadInput: as `build_contender`.
     """
     kinds: set[Hashable] = set()
     found = []
     for contender in contenders:
-        kind = (contender.model, outline(contender.settings))
-        found.append((contender, resolve(contender, shape, place, empty=kind in kinds)))
+        kind = (contender.model, outline_settings(contender.settings))
+        found.append((contender, build_contender(contender, shape, place, empty=kind in kinds)))
         kinds.add(kind)
     return found
 
 
-def outline(value: JsonValue) -> Hashable:
-    """Give what settings have in common that differ in nothing but the size of real numbers.
+def outline_settings(value: JsonValue) -> Hashable:
+    """Return what settings have in common that differ in nothing but the size of real numbers.
 
     Those change what a model learns, and hardly ever what that takes; zero turns something off.
     """
     if isinstance(value, dict):
-        return tuple(sorted((key, outline(item)) for key, item in value.items()))
+        return tuple(sorted((key, outline_settings(item)) for key, item in value.items()))
     if isinstance(value, list):
-        return tuple(map(outline, value))
+        return tuple(map(outline_settings, value))
     return ("real", bool(value)) if isinstance(value, float) else (type(value).__name__, value)
 
 
-def resolve(
+def build_contender(
     contender: Contender, shape: tuple[int, int, int], place: str, *, empty: bool = False
-) -> "GenerativeModel":
+) -> GenerativeModel:
     """Build a contender's model for images of `shape`, so that what cannot work shows at once.
 
     With `empty` it has no weights if it can be built without, since drawing them takes a while; and
@@ -127,17 +159,9 @@ def resolve(
     Raises:
         BadInput: a hyper-parameter's value is wrong or the shape cannot work.
     """
-    import torch
-
-    from models.base import GenerativeModel
-
     kind = registry.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
-    validate(kind.Config, contender.settings, where)
-    for name, table in contender.samplers.items():
-        fields, its = list(kind.Config.model_fields), sampling_fields(kind)
-        check_sampler(table, fields, its, f"{where}.samplers.{name}")
-        validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
+    check_samplers(contender, kind, where)
     config = validate(kind.Config, contender.settings | first_sampler(contender), where)
     if empty:
         with suppress(*FAILURES), torch.device("meta"):
@@ -153,7 +177,20 @@ def resolve(
         return bare
 
 
-def sampling_fields(kind: "type[GenerativeModel]") -> list[str]:
+def check_samplers(contender: Contender, kind: type[GenerativeModel], where: str) -> None:
+    """Refuse a contender's wrong settings, and samplers that set what does not concern sampling.
+
+    Raises:
+        BadInput: there is one.
+    """
+    validate(kind.Config, contender.settings, where)
+    fields, sampling = list(kind.Config.model_fields), sampling_fields(kind)
+    for name, table in contender.samplers.items():
+        check_sampler(table, fields, sampling, f"{where}.samplers.{name}")
+        validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
+
+
+def sampling_fields(kind: type[GenerativeModel]) -> list[str]:
     """List the hyper-parameters of a model that concern sampling alone."""
     extras = {name: field.json_schema_extra for name, field in kind.Config.model_fields.items()}
     return [
@@ -166,7 +203,7 @@ def first_sampler(contender: Contender) -> dict[str, JsonValue]:
     return next(iter(contender.samplers.values()), {})
 
 
-def split_rows(contender: Contender, first: RunSpec, model: "GenerativeModel") -> list[RunSpec]:
+def split_rows(contender: Contender, first: RunSpec, model: GenerativeModel) -> list[RunSpec]:
     """Return a spec for each row of a contender: `first`, or one for each of its samplers."""
     if not contender.samplers:
         return [first]
@@ -181,69 +218,7 @@ def split_rows(contender: Contender, first: RunSpec, model: "GenerativeModel") -
     return rows
 
 
-def plan_runs(
-    suite: Suite,
-    data: "Dataset",
-    place: str,
-    *,
-    device: str,
-    precision: str = "float32",
-    compile_: bool = False,
-    weights: Path | None = None,
-) -> list[RunSpec]:
-    """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
-
-    Raises:
-        BadInput: a contender cannot work on this data, or there are not enough images.
-    """
-    from benchmarks.config.spec import PROTOCOL
-    from benchmarks.training.loop import LOOP
-
-    chosen = choose_extractor(suite.extractor, data, weights)
-    suite = suite.model_copy(update={"extractor": chosen})
-    models = resolve_all(suite.list_contenders(), data.shape, place)
-    samples = count_samples(suite, data, place, [c.name for c, m in models if m.uses_source])
-    shared = suite.model_dump(
-        include={"images", "batch", "evaluations", "extractor", "threads", "shards"}
-    )
-    data_spec = DataSpec(
-        name=suite.dataset,
-        source=data.source,
-        image_size=suite.image_size,
-        channels=suite.channels,
-        fingerprint=data.fingerprint,
-        source_fingerprint=data.source_fingerprint,
-    )
-    firsts: list[RunSpec] = []
-    for contender, model in models:
-        first = RunSpec(
-            protocol=PROTOCOL,
-            data=data_spec,
-            contender=contender.name,
-            family=type(model).__name__.lower(),
-            model=contender.model,
-            model_version=model_version(contender.model, model),
-            settings=model.config.model_dump(mode="json"),
-            seed=0,
-            samples=samples,
-            reconstructions=min(suite.reconstructions, len(data.test)),
-            device=device,
-            precision=precision,
-            compile=compile_,
-            # Models that ship have versions instead, raised where the loop trains them otherwise.
-            loop=LOOP if compile_ or ":" in contender.model else 1,
-            likelihood=suite.likelihood,
-            views=tuple(view for view in dict.fromkeys(suite.views) if view != suite.extractor),
-            **shared,
-        )
-        firsts += split_rows(contender, first, model)
-    # Copies are not checked again, which takes a while for thousands of runs.
-    return [
-        first.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for first in firsts
-    ]
-
-
-def count_samples(suite: Suite, data: "Dataset", place: str, translators: list[str]) -> int:
+def count_samples(suite: Suite, data: Dataset, place: str, translators: list[str]) -> int:
     """Decide how many images every contender generates.
 
     Translators generate from held-out source images, each used once; all contenders generate as
@@ -269,7 +244,7 @@ def count_samples(suite: Suite, data: "Dataset", place: str, translators: list[s
     return wanted
 
 
-def model_version(reference: str, model: "type[GenerativeModel] | GenerativeModel") -> str:
-    """Tell which version of a model's code a run is made with; the user's own by its hash."""
+def model_version(reference: str, model: type[GenerativeModel] | GenerativeModel) -> str:
+    """Return the version of a model's code; of the user's own with the hash of that code."""
     code = hash_user_code(reference.rpartition(":")[0]) if ":" in reference else ""
     return f"{model.version}@{code}" if code else str(model.version)

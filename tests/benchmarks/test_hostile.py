@@ -30,7 +30,8 @@ from safetensors.torch import save
 from synthetic import write_suite
 
 from benchmarks import report, run
-from benchmarks.cli.options import read_arguments, read_options
+from benchmarks.cli.options import read_arguments
+from benchmarks.cli.suite_options import read_options
 from benchmarks.core.errors import BadInput
 from benchmarks.core.pictures import FORMATS, open_picture
 from benchmarks.data import load_dataset

@@ -16,7 +16,7 @@ from benchmarks.core import processes
 from benchmarks.core.signals import Interrupted, interruptible, uninterruptible
 from benchmarks.execution import local
 
-LAST_WORDS = "interrupted; the same command goes on with the runs not finished\n"
+LAST_WORDS = "interrupted; the same command resumes the runs that are not finished\n"
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,6 @@ def test_a_folder_in_use_is_refused_until_its_holder_has_died(
     assert (code, error) == (0, "")
     (line,) = (line for line in out.splitlines() if "has died" in line)
     assert line.startswith(f"process {first.process.pid} on ")
-    assert line.endswith("has died; going on from what it left")
+    assert line.endswith("has died; resuming from what it left")
     assert (folder / "scores.csv").read_bytes() == scores
     assert not check_files(folder), "what the dead one was writing is gone"

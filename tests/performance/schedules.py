@@ -17,17 +17,15 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from benchmarks.cli.options import find_cache
-from benchmarks.config.paths import Paths
+from benchmarks.config.paths import Paths, find_cache
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import load_dataset
 from benchmarks.evaluation.evaluator import load_evaluator
 from benchmarks.execution.job import Job
-from benchmarks.execution.plan import plan_runs
+from benchmarks.execution.plan import plan_runs, prepare_evaluator
 from benchmarks.execution.train_one import Progress, train_model
-from benchmarks.run import prepare
 
 SCHEDULES = ("constant", "constant_linear", "linear", "cosine")
 FIRST_SEED = 1_000
@@ -58,7 +56,7 @@ def plan(options: argparse.Namespace) -> dict[tuple[str, str, int], RunSpec]:
         if not runs:
             place = Paths(Path(), options.data_root, find_cache())
             with fixed_threads(suite.threads):
-                extractor = prepare(data, specs[:1], place)[0][0].extractor
+                extractor = prepare_evaluator(data, specs[:1], place)[0][0].extractor
         for spec in (spec for spec in specs if spec.seed == 0):
             for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
                 fields = {"seed": seed, "extractor": extractor}

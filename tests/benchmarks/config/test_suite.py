@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.config.overrides import apply_settings
+from benchmarks.config.overrides import apply_settings, select_models
 from benchmarks.config.suite import (
     FEWEST,
     Suite,
@@ -15,7 +15,7 @@ from benchmarks.config.suite import (
 )
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.execution.plan import plan_runs, select_models
+from benchmarks.execution.plan import plan_runs
 
 VAE: dict[str, Any] = {"contenders": {"vae": {}}}
 OWN = Path(__file__).parents[1] / "own_models.py"

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.cli.options import read_arguments, read_options
+from benchmarks.cli.options import read_arguments
+from benchmarks.cli.suite_options import read_options
 from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, load_dataset

@@ -15,6 +15,7 @@ from benchmarks import run
 from benchmarks.cli.options import read_arguments
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
+from benchmarks.core.errors import BadInput
 from benchmarks.records.schema import Record
 from benchmarks.records.store import read_record
 from benchmarks.training.checkpoint import load_checkpoint, read_metadata
@@ -122,7 +123,7 @@ def test_one_shard_leaves_a_spec_its_name() -> None:
 @pytest.mark.parametrize(("batch", "shards"), [(64, 3), (4, 4), (10, 4)])
 def test_a_batch_without_equal_shards_is_refused(batch: int, shards: int) -> None:
     table = {"batch": batch, "shards": shards, "contenders": {"vae": {}}}
-    with pytest.raises(run.BadInput, match=rf"x.toml: shards: a batch of {batch} has no {shards}"):
+    with pytest.raises(BadInput, match=rf"x.toml: shards: a batch of {batch} has no {shards}"):
         build_suite(table, "x.toml")
 
 
@@ -141,8 +142,8 @@ def test_options_that_several_processes_cannot_have_are_refused(
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     options = read_arguments(["smoke", *line.split()])
-    with pytest.raises(run.BadInput, match=message):
-        run.compare(options, [])
+    with pytest.raises(BadInput, match=message):
+        run.compare_contenders(options, [])
 
 
 def test_shards_without_torchrun_are_refused_with_its_command(capsys) -> None:

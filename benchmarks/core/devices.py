@@ -1,0 +1,33 @@
+"""The devices of this machine, and the processes that share them."""
+
+import os
+
+from benchmarks.core.errors import BadInput
+
+
+def count_processes() -> int:
+    """Return how many processes `torchrun` or its like has started to compute each run together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def choose_device(name: str) -> str:
+    """Return a device's name once it is checked, `auto` being CUDA where there is one.
+
+    Raises:
+        BadInput: there is no such device.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count_processes() > 1 else 1
+    if count and here > count and name in {"auto", "cuda"}:
+        raise BadInput(
+            f"--device {name}: torchrun has started {here} processes here, where there are {count} "
+            f"GPUs; give it --nproc-per-node {count}, or add --device cpu"
+        )
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    valid = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    if name not in valid:
+        raise BadInput(f"--device {name}: this machine has {', '.join(valid)}")
+    return name

@@ -1,0 +1,303 @@
+"""All runs of a suite: which are to do, in which order, and the index of their records."""
+
+import shlex
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.config.paths import Paths
+from benchmarks.config.suite import Suite
+from benchmarks.core.errors import BadInput, unknown
+from benchmarks.data import Dataset, load_dataset
+from benchmarks.evaluation.extractors import check_weights
+from benchmarks.execution.engine import Engine
+from benchmarks.execution.events import Emit, Finished, Noticed, Planned
+from benchmarks.execution.job import Job
+from benchmarks.execution.plan import plan_runs, prepare_evaluator
+from benchmarks.execution.resume import (
+    FILM,
+    find_finished,
+    find_lost,
+    find_missing,
+    has_other_code,
+    has_weights,
+    is_begun,
+    is_done,
+    list_folders,
+    quarantine_damaged,
+    reuse_training,
+)
+from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
+from benchmarks.execution.train_one import Progress, estimate_work
+from benchmarks.records.schema import EXTERNAL, Index, IndexEntry, Record
+from benchmarks.records.store import read_index, read_record, read_suite, write_index
+
+if TYPE_CHECKING:
+    from benchmarks.evaluation.evaluator import Evaluator
+
+STAGES = ("finished", "partial", "to do")
+"""How far a run may have come."""
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """All runs of a suite.
+
+    Attributes:
+        suite: the suite.
+        data: its data set.
+        jobs: every run, of contenders and seeds.
+        engine: carries them out.
+    """
+
+    suite: Suite
+    data: Dataset
+    jobs: list[Job]
+    engine: Engine
+
+    @property
+    def folder(self) -> Path:
+        """The results folder."""
+        return self.jobs[0].place.folder
+
+    def check_only(self, only: str | None, *, hashed: bool = False) -> None:
+        """Refuse a run that is to be done alone and that the suite does not have.
+
+        Args:
+            only: its contender and seed, or its whole name; None for all runs.
+            hashed: whether the specs name extractors with their hashes, on which names depend.
+
+        Raises:
+            BadInput: naming the nearest that it has.
+        """
+        if only is None:
+            return
+        valid = {short_name(job): job.spec.name for job in self.jobs}
+        short = only if only in valid else only.rpartition("-")[0]
+        if short not in valid:
+            raise BadInput(f"--only: {unknown('run', only, valid)}")
+        if hashed and only not in {short, valid[short]}:
+            raise BadInput(f"--only {only}: with these options that run is {valid[short]}")
+
+    def with_features(self) -> "tuple[SuiteRun, Evaluator]":
+        """Return the same runs with the hashes of their extractors, and what scores them.
+
+        Raises:
+            OwnFailure: the first extractor fails, by which training is validated.
+        """
+        specs = [job.spec for job in self.jobs]
+        specs, evaluator = prepare_evaluator(self.data, specs, self.jobs[0].place)
+        jobs = [replace(job, spec=spec) for job, spec in zip(self.jobs, specs, strict=True)]
+        return replace(self, jobs=jobs), evaluator
+
+    def run(self, emit: Emit, only: str | None = None) -> list[Record]:
+        """Carry out every run that is not finished, longest first.
+
+        Args:
+            emit: is called with the events.
+            only: the one run that is to be done, by its name or its contender and seed.
+
+        Returns:
+            The records there are, in the order of the jobs.
+        """
+        finished, todo = select_run(only, self.jobs) if only else find_todo(self.jobs, emit)
+        if changed := reuse_trainings(todo):
+            names = ", ".join(dict.fromkeys(changed))
+            text = f"{names}: retrained, since the code has changed"
+            emit(Noticed("", text, routine=True))
+        firsts, further = split_by_training(todo)
+        specs = {job.spec.contender: job.spec for job in firsts}
+        work = {n: float(estimate_work(spec, self.data.shape)) for n, spec in specs.items()}
+        firsts.sort(key=lambda job: -work[job.spec.contender])
+        load = {job.spec.name: work[job.spec.contender] for job in firsts}
+        emit(Planned(load | {job.spec.name: 0.0 for job in further}, [*finished.values()]))
+        records = finished | {record.run: record for record in self.engine.run(firsts, emit)}
+        ready = [share_training(job, self.jobs, records, emit) for job in further]
+        scored = self.engine.run([job for job in ready if job], emit)
+        records |= {record.run: record for record in scored}
+        return [records[job.spec.name] for job in self.jobs if job.spec.name in records]
+
+    def write_index(self, calibration: list[Record], command: list[str], emit: Emit) -> None:
+        """Write the index by which reports find the records; rows that were added to it stay."""
+        added = find_external(self.folder, self.suite.dataset, emit)
+        families = {job.spec.contender: job.spec.family for job in self.jobs}
+        families |= {record.contender: record.family for record in added}
+        index = Index(
+            suite=self.jobs[0].suite,
+            dataset=self.suite.dataset,
+            contenders=[IndexEntry(name=c, family=f) for c, f in families.items()],
+            runs=[job.spec.name for job in self.jobs] + [record.run for record in added],
+            calibration=[record.run for record in calibration],
+            command=shlex.join(command),
+            published=self.suite.published,
+        )
+        write_index(self.folder, index)
+
+
+def plan_suite(
+    suite: Suite,
+    name: str,
+    place: str,
+    paths: Paths,
+    engine: Engine,
+    job_options: dict[str, Any],
+    *,
+    device: str,
+    precision: str = "auto",
+    compile_: bool = False,
+) -> SuiteRun:
+    """Load the data of a suite and resolve its runs on them; nothing is written.
+
+    Args:
+        suite: the suite.
+        name: of its results.
+        place: where it stands, for messages.
+        paths: what runs read and write.
+        engine: carries them out.
+        job_options: further fields of every `Job`.
+        device: that all runs use.
+        precision: of training, `auto` being bfloat16 on CUDA.
+        compile_: whether networks are compiled.
+    """
+    data = load_dataset(
+        suite.dataset,
+        data_root=paths.data_root,
+        source=suite.source,
+        image_size=suite.image_size,
+        channels=suite.channels,
+    )
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") else "float32"
+    machine: dict[str, Any] = {"device": device, "precision": precision, "compile_": compile_}
+    specs = plan_runs(suite, data, place, **machine, weights=paths.weights)
+    check_weights([specs[0].extractor, *specs[0].views], paths.weights)
+    return SuiteRun(suite, data, [Job(spec, name, paths, **job_options) for spec in specs], engine)
+
+
+def select_run(only: str, jobs: list[Job]) -> tuple[dict[str, Record], list[Job]]:
+    """Return the records of the other runs that have one, and the one job that is to be done."""
+    todo = [job for job in jobs if only in {job.spec.name, short_name(job)}]
+    others = (find_finished(job) for job in jobs if job not in todo)
+    return {record.run: record for record in others if record}, todo
+
+
+def find_todo(jobs: list[Job], emit: Emit) -> tuple[dict[str, Record], list[Job]]:
+    """Return the records of finished runs, and the jobs to train, to resume or only to score."""
+    finished, todo, unscored, rescored, gone = {}, [], 0, 0, list[str]()
+    for job in jobs:
+        record = None if job.afresh else find_finished(job)
+        lost = find_lost(job, record) if record else []
+        again = [file for file in lost if file != FILM] if has_weights(job) else []
+        rescored += bool(again)
+        gone += [f"{job.folder / file}" for file in lost if file not in again]
+        if record and not again and not (find_missing(record) and has_weights(job)):
+            finished[record.run] = record
+            unscored += bool(find_missing(record))
+            continue
+        todo.append(job)
+        if damage := quarantine_damaged(job.folder / "record.json", read_record):
+            emit(Noticed("", damage))
+    if finished:
+        text = f"{len(finished)} of {len(jobs)} runs are finished already"
+        emit(Noticed("", text, routine=True))
+    if unscored:
+        text = f"{unscored} of them lack newer scores and have no checkpoint to score"
+        emit(Noticed("", f"{text}; --force trains them again", routine=True))
+    if rescored:
+        text = f"{rescored} have lost files, which their checkpoints give back"
+        emit(Noticed("", text, routine=True))
+    if gone:
+        text = "finished runs lack what only training gives back; --force trains them again"
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        emit(Noticed("", f"{text}: {', '.join(gone[:3])}{more}"))
+    return finished, todo
+
+
+def find_stages(jobs: list[Job]) -> list[tuple[Job, str]]:
+    """Return each job with its stage: finished, trained in part (or whole but not scored), to do.
+
+    Extractors need not have their hash in the jobs' specs.
+    """
+    folders = list_folders(jobs[0].place.folder)
+    stages = []
+    for job in jobs:
+        own = [] if job.afresh else folders.get(short_name(job), [])
+        if any(is_done(job, folder) for folder in own):
+            stages.append((job, "finished"))
+        else:
+            begun = any(is_begun(job, folder) for folder in own)
+            stages.append((job, "partial" if begun else "to do"))
+    return stages
+
+
+def short_name(job: Job) -> str:
+    """Return a run's contender and seed, which is its name without the hash."""
+    return job.spec.name.rpartition("-")[0]
+
+
+def reuse_trainings(jobs: list[Job]) -> list[str]:
+    """Link what earlier runs of the same trainings have left in the suite's folder.
+
+    Returns:
+        The contenders that are trained anew because the code of their model has changed.
+    """
+    folders, changed = list_folders(jobs[0].place.folder) if jobs else {}, []
+    for job in jobs:
+        related = list_related(job, folders)
+        if not job.afresh and not is_begun(job) and not reuse_training(job, related):
+            changed += [job.spec.contender] * any(has_other_code(job, path) for path in related)
+    return changed
+
+
+def list_related(job: Job, folders: dict[str, list[Path]]) -> list[Path]:
+    """List the folders of runs of a job's row, and of its contender by other samplers."""
+    contender, seed = job.spec.training.contender, f"-s{job.spec.seed}"
+    others = [n for n in folders if n.startswith(f"{contender}_") and n.endswith(seed)]
+    names = dict.fromkeys([short_name(job), contender + seed, *others])
+    return [folder for name in names for folder in folders.get(name, [])]
+
+
+def split_by_training(jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
+    """Split jobs into the first of each training, and those that sample from it otherwise."""
+    firsts: dict[str, Job] = {}
+    further = [job for job in jobs if firsts.setdefault(job.spec.training_key, job) is not job]
+    return list(firsts.values()), further
+
+
+def share_training(job: Job, jobs: list[Job], records: dict[str, Record], emit: Emit) -> Job | None:
+    """Reuse the training of another row of the same contender and seed, or its failure.
+
+    Returns:
+        The job to be scored; None where the training failed, whose record enters `records`.
+    """
+    if job.afresh:  # the training has just been made afresh, by the first row
+        shutil.rmtree(job.checkpoint, ignore_errors=True)
+        job = replace(job, afresh=False)
+    rows = [other for other in jobs if other.spec.training_key == job.spec.training_key]
+    known = [records[row.spec.name] for row in rows if row.spec.name in records]
+    failed = [record for record in known if record.status in {"failed", "diverged"}]
+    try:
+        reuse_training(job, [row.folder for row in rows])
+        if not failed or has_weights(job):
+            return job
+        reason = f"its training failed in {failed[0].run}: {failed[0].reason}"
+        record = unfinished(job, failed[0].status, reason)
+        write_outcome(job, record, Progress(), b"")
+    except OSError as error:
+        record = unfinished(job, "failed", describe_failure(error))
+    emit(Finished(record.run, record))
+    records[record.run] = record
+    return None
+
+
+def find_external(folder: Path, dataset: str, emit: Emit) -> list[Record]:
+    """List the records of other programs' images on a data set that are in a suite's folder."""
+    if damage := quarantine_damaged(folder / "suite.json", read_index):
+        emit(Noticed("", f"warning: {damage}; add rows of other programs' images again"))
+    try:
+        earlier = read_suite(folder)
+    except BadInput:
+        return []
+    return [r for r in earlier.records if r.family == EXTERNAL and r.dataset == dataset]
