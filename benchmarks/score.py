@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   python -m benchmarks.run --list                              data sets, extractors and metrics"""
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_score_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = Parser("score", DESCRIPTION, EXAMPLES)
     parser.add_argument("images", metavar="IMAGES", type=Path, help="folder, .zip, .npy or .npz")
@@ -62,10 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 where a score failed, else as `run_command`."""
-    return run_command(argv, make_parser().parse_args, act)
+    return run_command(argv, make_score_parser().parse_args, score_command)
 
 
-def act(options: argparse.Namespace, _: list[str]) -> int:
+def score_command(options: argparse.Namespace, _: list[str]) -> int:
     """Score, print and write."""
     from rich.console import Console
 

@@ -101,12 +101,12 @@ def write_array(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray],
 
 
 def derive(origin: np.ndarray, key: str, fill: Callable[[np.ndarray], None]) -> np.ndarray:
-    """Make an array of the shape of `origin`, uint8, from its content.
+    """Derive an array of the shape of `origin` from its content.
 
     Args:
-        origin: what it is made from. Where that is a file of the cache and large, the result is
-            another one that belongs to it, made once.
-        key: names it among all that are made from that file.
+        origin: the original. Where it is a large file of the cache, the result is another one that
+            belongs to it, written once.
+        key: its name among all that are derived from that file.
         fill: writes the content.
     """
     source = getattr(origin, "filename", None)
@@ -116,11 +116,11 @@ def derive(origin: np.ndarray, key: str, fill: Callable[[np.ndarray], None]) -> 
         return array
     path = Path(source).with_suffix(f".{digest(key)}.npy")
     with opened_cache():
-        made = open_array(path)
-        if made is None:
+        derived = open_array(path)
+        if derived is None:
             write_array(path, origin.shape, fill)
-            made = np.load(path, mmap_mode="r", allow_pickle=False)
-    return made
+            derived = np.load(path, mmap_mode="r", allow_pickle=False)
+    return derived
 
 
 def digest(value: object) -> str:

@@ -56,8 +56,8 @@ class Raw:
         class_names: one name a label, or None.
         source: training and test images of a source domain that came along, or None.
         truth: the mixture that points were drawn from; None for images.
-        validation: the validation images, where they were chosen by whom made the set.
-        layout: of the user's own images, what was taken for what. They are in content order, and
+        validation: the validation images, where the publisher chose them.
+        layout: of the user's own images, the use of each folder. They are in content order, and
             no image is in two splits.
     """
 
@@ -90,8 +90,8 @@ class Dataset:
         fingerprint: SHA-256 (hex) over the content of the target splits.
         source_fingerprint: SHA-256 (hex) over the content of the source splits.
         truth: the mixture that points were drawn from; None for images.
-        layout: what the user's own images were taken for, and what else was decided for them, in
-            one line; None where there is nothing to say.
+        layout: the use of the user's own folders, and other choices made for them, in one line, or
+            None.
     """
 
     name: str

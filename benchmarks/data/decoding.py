@@ -4,6 +4,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -155,16 +156,11 @@ def _decode_into(images: np.ndarray, files: Files, names: Sequence[str]) -> bool
     Raises:
         BadInput: some files are broken.
     """
-
-    def attempt(name: str) -> np.ndarray | str:
-        try:
-            return fit_picture(open_picture(files.open(name)), images.shape[2], images.shape[1])
-        except Exception as error:  # noqa: BLE001 - zipfile raises anything on a broken entry
-            return f"{files.describe(name)} ({one_line(error)})"
-
+    channels, side = images.shape[1:3]
+    read = partial(decode_picture, files, side=side, channels=channels)
     grey, broken = True, []
     with warnings.catch_warnings(action="ignore"):
-        for index, result in enumerate(in_threads(attempt, names)):
+        for index, result in enumerate(in_threads(read, names)):
             if isinstance(result, str):
                 broken.append(result)
             else:
@@ -172,6 +168,27 @@ def _decode_into(images: np.ndarray, files: Files, names: Sequence[str]) -> bool
                 grey = grey and bool((result == result[:1]).all())
     refuse_broken(broken)
     return grey
+
+
+def decode_picture(
+    files: Files, name: str, *, side: int, channels: int, resize: bool = True
+) -> np.ndarray | str:
+    """Decode a picture into uint8 [C, S, S]; or return its name with the reason why it is broken.
+
+    Args:
+        files: the folder or archive.
+        name: of the picture in it.
+        side: S.
+        channels: C.
+        resize: whether one of another size is resized; else it counts as broken.
+    """
+    try:
+        picture = open_picture(files.open(name))
+        if not resize and picture.size != (side, side):
+            raise ValueError("a frame of another size than its header says")
+        return fit_picture(picture, side, channels)
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on a broken file
+        return f"{files.describe(name)} ({one_line(error)})"
 
 
 def refuse_broken(files: Sequence[str]) -> None:

@@ -190,18 +190,18 @@ def read_published(
 
 
 def _list_parts(published: PublishedFile) -> dict[str, tuple[str, str]]:
-    """Return what is read of a published file, with its checksums."""
+    """Return the files that are read of a published one, with their checksums."""
     return published.parts or {published.file: published.checksum}
 
 
 def _check_published(published: PublishedFile, root: Path) -> None:
-    """Check what is read of a published file, as far as it is there.
+    """Check the files that are read of a published one, as far as they are there.
 
     What nobody states a checksum of is compared with the archive that it is from, where that is
     there too.
 
     Raises:
-        BadInput: it is not what was published.
+        BadInput: one is not what was published.
     """
     archive = root / published.file
     for part, (checksum, source) in _list_parts(published).items():

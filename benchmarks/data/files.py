@@ -61,11 +61,11 @@ class Files:
         return inflate(self.archive, entry, HARMLESS).read() if entry else None
 
     def describe(self, name: str) -> str:
-        """Return what a file is called in messages, e.g. "pictures/a.png" or "set.zip:a.png"."""
+        """Return the name of a file in messages, e.g. "pictures/a.png" or "set.zip:a.png"."""
         return str(self.place / name) if self.archive is None else f"{self.place}:{name}"
 
     def describe_left_out(self) -> str:
-        """Return what was left out in words, e.g. "12 .json, 1 without a suffix", or ""."""
+        """Return the files left out in words, e.g. "12 .json, 1 without a suffix", or ""."""
         found = sorted(self.left_out.items())
         return ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in found)
 

@@ -10,17 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.core.errors import BadInput, one_line, unknown
-from benchmarks.data.dataset import CHUNK
+from benchmarks.data.dataset import slices
 from benchmarks.evaluation.image_source import VALUE_RANGES, ImageSource
 
 HALF_LEVEL = 0.5 / 255
 """The distance beyond [0, 1] at which a float still rounds to the last level."""
-
-
-def split_by_bytes(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield a large array in parts of the bytes of so many images of 64 pixels."""
-    step = max(1, CHUNK * 64 * 64 // max(1, int(np.prod(images.shape[2:]))))
-    return (images[start : start + step] for start in range(0, len(images), step))
 
 
 @contextmanager
@@ -118,7 +112,7 @@ def check_levels(images: np.ndarray, source: ImageSource) -> None:
     """Refuse a range of levels, and 0 and 1 that were meant as black and white: all look black."""
     if source.value_range:
         raise BadInput(f"{source.option}range: {source.name} is uint8, whose range is known")
-    if max(part.max() for part in split_by_bytes(images)) == 1:
+    if max(images[rows].max() for rows in slices(images)) == 1:
         raise BadInput(f"{source.name} is uint8, but its largest value is 1; levels go to 255")
 
 
@@ -147,13 +141,12 @@ def find_extremes(images: np.ndarray, name: str) -> tuple[float, float]:
     Raises:
         BadInput: some value is NaN or infinite; the first such image is named.
     """
-    extremes, seen = list[float](), 0
-    for part in split_by_bytes(images):
+    extremes = list[float]()
+    for rows in slices(images):
+        part = images[rows]
         extremes += [float(part.min()), float(part.max())]
         if not np.isfinite(extremes[-2:]).all():
             finite = np.isfinite(part).all(axis=(1, 2, 3))
-            raise BadInput(
-                f"{name}: image {seen + int(finite.argmin())} has values that are NaN or infinite"
-            )
-        seen += len(part)
+            first = rows.start + int(finite.argmin())
+            raise BadInput(f"{name}: image {first} has values that are NaN or infinite")
     return min(extremes), max(extremes)

@@ -49,23 +49,23 @@ class Variety:
 
 
 def find_collapse(
-    made: Variety, real: Variety | None, names: tuple[str, str] = ("samples", "test images")
+    generated: Variety, real: Variety | None, names: tuple[str, str] = ("samples", "test images")
 ) -> str | None:
     """Return why images count as collapsed, in words; None where they do not.
 
     Args:
-        made: of the images.
+        generated: of the images.
         real: of the images that they are compared with, None where these are not there.
         names: what both are called.
     """
     what, others = names
-    if real is not None and made.spread < ALIKE * real.spread:
-        share = made.spread / real.spread
+    if real is not None and generated.spread < ALIKE * real.spread:
+        share = generated.spread / real.spread
         return f"the {what} are all alike: they vary by {share:.1%} of what the {others} do"
-    n, most = made.count, max(made.copies.values(), default=0)
-    if not made.copies or (len(made.copies) >= DISTINCT * n and most < REPEATED * n):
+    n, most = generated.count, max(generated.copies.values(), default=0)
+    if not generated.copies or (len(generated.copies) >= DISTINCT * n and most < REPEATED * n):
         return None
     return (
-        f"the {what} repeat a few images: {len(made.copies):,} of {n:,} are distinct, and one of "
-        f"them makes {most / n:.0%}"
+        f"the {what} repeat a few images: {len(generated.copies):,} of {n:,} are distinct, and one "
+        f"of them makes {most / n:.0%}"
     )

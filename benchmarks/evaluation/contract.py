@@ -1,4 +1,4 @@
-"""What a model must return: checked before it is trained and when it is scored, never repaired."""
+"""The contract of a model: its outputs are checked before and after training, never repaired."""
 
 from collections.abc import Sequence
 
@@ -74,26 +74,31 @@ def check_gradients(
         )
 
 
-def check_images(made: object, method: str, count: int, shape: Sequence[int]) -> Tensor:
-    """Return what a method made if it is float32 [count, *shape], finite and in [0, 1].
+def check_images(output: object, method: str, count: int, shape: Sequence[int]) -> Tensor:
+    """Return the output of a method if it is float32 [count, *shape], finite and in [0, 1].
 
     Raises:
         ContractError: it is not.
     """
-    if fault := find_fault(made, method, count, shape):
+    if fault := find_fault(output, method, count, shape):
         raise ContractError(fault)
-    assert isinstance(made, Tensor)
-    return made
+    assert isinstance(output, Tensor)
+    return output
 
 
-def find_fault(made: object, method: str, count: int, shape: Sequence[int]) -> str | None:
-    """Return what is wrong with the images that a method made, in one line; None for nothing."""
+def find_fault(output: object, method: str, count: int, shape: Sequence[int]) -> str | None:
+    """Return the fault of a method's output in one line, None where it is sound."""
     right = [count, *shape]
-    if not isinstance(made, Tensor) or made.dtype != torch.float32 or list(made.shape) != right:
-        return f"{method} returned {describe_value(made)}; it must return float32 images {right}"
-    if not is_finite(made):
+    if (
+        not isinstance(output, Tensor)
+        or output.dtype != torch.float32
+        or list(output.shape) != right
+    ):
+        found = describe_value(output)
+        return f"{method} returned {found}; it must return float32 images {right}"
+    if not is_finite(output):
         return f"{method} returned values that are not finite; it must return images in [0, 1]"
-    low, high = (end.item() for end in made.aminmax())
+    low, high = (end.item() for end in output.aminmax())
     if low < -ROUNDING or high > 1 + ROUNDING:
         return (
             f"{method} returned values from {low:.3g} to {high:.3g}; "
@@ -102,9 +107,9 @@ def find_fault(made: object, method: str, count: int, shape: Sequence[int]) -> s
     return None
 
 
-def is_finite(made: object) -> bool:
-    """Return whether no number that a model made is NaN or infinite."""
-    return not isinstance(made, Tensor) or bool(made.isfinite().all())
+def is_finite(output: object) -> bool:
+    """Return whether no number of an output is NaN or infinite."""
+    return not isinstance(output, Tensor) or bool(output.isfinite().all())
 
 
 def reconstruct(model: GenerativeModel, images: Tensor, rng: torch.Generator) -> Tensor | None:
@@ -114,14 +119,15 @@ def reconstruct(model: GenerativeModel, images: Tensor, rng: torch.Generator) ->
         ContractError: they are no images of the same form in [0, 1].
     """
     try:
-        made = model.reconstruct(images, rng)
+        copies = model.reconstruct(images, rng)
     except NotImplementedError:
         return None
-    return check_images(made, f"{type(model).__name__}.reconstruct", len(images), images.shape[1:])
+    method = f"{type(model).__name__}.reconstruct"
+    return check_images(copies, method, len(images), images.shape[1:])
 
 
 def name_loss(model: GenerativeModel, player: Player) -> str:
-    """Return what the loss of a player is called: `VAE.negative_elbo`."""
+    """Return the name of a player's loss: `VAE.negative_elbo`."""
     name = getattr(player.loss, "__name__", "<lambda>")
     return f"{type(model).__name__}.{player.name if name == '<lambda>' else name}"
 

@@ -140,7 +140,7 @@ class Evaluator:
         )
         self.further = [self._make_reference(other, cache) for other in further]
         self.unseen = as_tensor(data.validation.images)
-        self.validation = self.reference.keep(self.unseen).features
+        self.validation = self.reference.extract(self.unseen).features
 
     def _make_reference(
         self, extractor: Extractor | FailedExtractor, cache: Path | None
@@ -160,18 +160,18 @@ class Evaluator:
         training sources: held-out ones are for reported scores alone.
         """
         n = min(len(self.source_train), max(64, self.samples // 4))
-        self.complete(model, seed, self.train[:FINISH])
-        images = self.draw(model, n, seed, self.source_train)
+        self.finish(model, seed, self.train[:FINISH])
+        images = self.draw_images(model, n, seed, self.source_train)
         return frechet_distance(self.validation, self.extractor(images).features), images
 
     @torch.no_grad()
-    def complete(self, model: GenerativeModel, seed: int, train: Tensor | None = None) -> None:
+    def finish(self, model: GenerativeModel, seed: int, train: Tensor | None = None) -> None:
         """Call `finish` of a trained model, which fits what it generates by to training images."""
         rng = make_generator(seed, "finish", model.device)
         model.finish(self.train if train is None else train, rng)
 
     @torch.no_grad()
-    def draw(self, model: GenerativeModel, n: int, seed: int, source: Tensor) -> Tensor:
+    def draw_images(self, model: GenerativeModel, n: int, seed: int, source: Tensor) -> Tensor:
         """Generate n images, as uint8, so many at a time that their floats fit into memory.
 
         Raises:
@@ -183,23 +183,23 @@ class Evaluator:
         for part in cut_into_parts(n, model.shape):
             count = part.stop - part.start
             starts = to_float(source[part].to(model.device)) if model.uses_source else None
-            made = model.sample(count, rng, starts)
-            if fault := find_fault(made, f"{type(model).__name__}.sample", count, model.shape):
-                if not is_finite(made):
+            output = model.sample(count, rng, starts)
+            if fault := find_fault(output, f"{type(model).__name__}.sample", count, model.shape):
+                if not is_finite(output):
                     raise Diverged("the generated images are not finite")
                 raise ContractError(fault)
-            images[part] = quantize(made, images.dtype)
+            images[part] = quantize(output, images.dtype)
         return images
 
-    def make(self, model: GenerativeModel, seed: int) -> tuple[Tensor, Features]:
+    def sample(self, model: GenerativeModel, seed: int) -> tuple[Tensor, Features]:
         """Generate the samples that are scored, and compute their features."""
-        samples = self.draw(model, self.samples, seed, self.source_test)
+        samples = self.draw_images(model, self.samples, seed, self.source_test)
         return samples, self.extractor(samples)
 
     @torch.no_grad()
     def generate(self, model: GenerativeModel, seed: int) -> Generated:
         """Generate and reconstruct, by a completed model, all that is scored or shown."""
-        samples, features = self.make(model, seed)
+        samples, features = self.sample(model, seed)
         originals = to_float(self.originals.to(model.device))
         copies = reconstruct(model, originals, make_generator(seed, "reconstruct", model.device))
         pictures = {"samples": render_samples(samples, self.data.truth)}
@@ -271,10 +271,10 @@ class Evaluator:
         pair = to_float(self.originals), to_float(copies)
         return list(score_each_image("pairs", pair, len(copies), protocol))
 
-    def best_score(self, model: GenerativeModel, seed: int, chosen_by: str) -> Score:
+    def score_best(self, model: GenerativeModel, seed: int, chosen_by: str) -> Score:
         """Return the test FID of the best checkpoint by validation with some extractor."""
-        self.complete(model, seed)
-        samples = self.make(model, seed)
+        self.finish(model, seed)
+        samples = self.sample(model, seed)
         score = self.reference.score_features(*samples, model.generation, {"fid"})[0]
         note = f"the checkpoint was chosen by {chosen_by}"
         return score.model_copy(

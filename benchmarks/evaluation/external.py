@@ -61,7 +61,7 @@ INCEPTION = 2048
 
 
 class Passage:
-    """Images that pass by in batches, and what is gathered of them: their hash and variety."""
+    """Images that pass by in batches, and the hash and variety that are gathered of them."""
 
     def __init__(self, images: ImageSet) -> None:
         self.images, self.variety = images, Variety()

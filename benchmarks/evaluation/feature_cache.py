@@ -63,7 +63,7 @@ def cached_features(
 
 
 def rounding(device: torch.device) -> tuple[str, str, int]:
-    """Return what rounding depends on: the version of torch, the processor's kind, the threads."""
+    """Return the causes of rounding: the version of torch, the processor's kind, the threads."""
     if device.type == "cuda":
         return torch.__version__, torch.cuda.get_device_name(device), 0
     return torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()

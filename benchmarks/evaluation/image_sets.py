@@ -17,17 +17,16 @@ from benchmarks.core.archives import open_archive
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.pictures import open_header, open_picture
 from benchmarks.data.cache import in_threads
-from benchmarks.data.dataset import Split
-from benchmarks.data.decoding import refuse_broken
+from benchmarks.data.dataset import Split, slices
+from benchmarks.data.decoding import decode_picture, refuse_broken
 from benchmarks.data.files import Files, list_files
-from benchmarks.data.resizing import LARGEST, SMALLEST, fit, fit_picture
+from benchmarks.data.resizing import LARGEST, SMALLEST, fit
 from benchmarks.evaluation.arrays import (
     check_levels,
     check_range,
     choose_key,
     load_array,
     map_array,
-    split_by_bytes,
     to_nchw,
 )
 from benchmarks.evaluation.feature_statistics import FeatureStatistics, load_statistics
@@ -47,7 +46,7 @@ class ImageSet(ABC):
         source: where they are.
         side: of every image, in pixels.
         channels: 1 where all of them show nothing but grey, else 3; it may be raised to 3.
-        notes: what was left out, in words.
+        notes: the files that were left out, in words.
     """
 
     def __init__(
@@ -117,10 +116,9 @@ class PictureSet(ImageSet):
         self.files = files
         headers = list(in_threads(self.read_header, files.names))
         refuse_broken([header for header in headers if isinstance(header, str)])
-        self.sizes, modes = zip(*headers, strict=True)
-        named = (
-            (files.describe(n), *size) for n, size in zip(files.names, self.sizes, strict=True)
-        )
+        sizes, modes = zip(*headers, strict=True)
+        names = map(files.describe, files.names)
+        named = ((name, *size) for name, size in zip(names, sizes, strict=True))
         super().__init__(source, len(files.names), named)
         self.unclear = [row for row, mode in enumerate(modes) if mode not in GREY_MODES]
         if left_out := files.describe_left_out():
@@ -150,15 +148,14 @@ class PictureSet(ImageSet):
         """Decode some pictures."""
         images = np.empty((len(rows), self.channels, self.side, self.side), np.uint8)
         broken = []
+        side, channels, resize = self.side, self.channels, self.source.resize is not None
         for index, row in enumerate(rows):
             name = self.files.names[row]
-            try:
-                picture = open_picture(self.files.open(name))
-                if not self.source.resize and picture.size != (self.side, self.side):
-                    raise ValueError("a frame of another size than its header says")
-                images[index] = fit_picture(picture, self.side, self.channels)
-            except (BadInput, ValueError, MemoryError) as error:
-                broken.append(f"{self.files.describe(name)} ({one_line(error)})")
+            result = decode_picture(self.files, name, side=side, channels=channels, resize=resize)
+            if isinstance(result, str):
+                broken.append(result)
+            else:
+                images[index] = result
         return images, broken
 
 
@@ -181,7 +178,7 @@ class ArraySet(ImageSet):
         """Look for colour, up to the first part that has some."""
         if self.array.shape[1] == 1:
             return True
-        parts = (self.quantize(part) for part in split_by_bytes(self.array))
+        parts = (self.quantize(self.array[rows]) for rows in slices(self.array))
         return all((part == part[:, :1]).all() for part in parts)
 
     def quantize(self, images: np.ndarray) -> np.ndarray:

@@ -51,12 +51,12 @@ class Reference:
         if isinstance(real, Moments):
             self.features, self.logits = real, None
         else:
-            self.features, self.logits = self.keep(real) if isinstance(real, Tensor) else real
+            self.features, self.logits = self.extract(real) if isinstance(real, Tensor) else real
 
     def __str__(self) -> str:
         return str(self.extractor)
 
-    def keep(self, images: Tensor) -> Features:
+    def extract(self, images: Tensor) -> Features:
         """Return the features of real images, from the cache if it has them."""
         if self.cache is None:
             return self.extractor(images)
@@ -66,7 +66,7 @@ class Reference:
     def training_features(self) -> Tensor:
         """The features of the training images [T, d]."""
         assert self.training is not None
-        return self.keep(self.training).features
+        return self.extract(self.training).features
 
     def score(
         self, images: Tensor, protocol: str, names: Collection[str] | None = None
@@ -99,14 +99,16 @@ class Reference:
         scores, known = list[Score](), dict[Callable[..., Any], Any]()
         for name in chosen:
             kind = METRICS[name].metadata.inputs
-            arguments = self.arguments(kind, images, fakes)
+            arguments = self.collect_arguments(kind, images, fakes)
             if arguments is not None:
                 compute = partial(compute_interval, name, arguments, GENERATED[kind], known)
                 make = partial(self.make_score, name, len(images), protocol)
                 scores += attempt_score(compute, make)
-        return list(self.annotate(scores, len(images), protocol))
+        return list(self.add_floor(scores, len(images), protocol))
 
-    def arguments(self, inputs: str, images: Sized, fakes: Features) -> tuple[Any, ...] | None:
+    def collect_arguments(
+        self, inputs: str, images: Sized, fakes: Features
+    ) -> tuple[Any, ...] | None:
         """Return the arguments of a metric of this kind of inputs, None where one is missing.
 
         A reference may be without training images, logits or a known truth.
@@ -123,7 +125,7 @@ class Reference:
             return None
         return {"logits": (fakes.logits,), "both_logits": (self.logits, fakes.logits)}.get(inputs)
 
-    def annotate(self, scores: list[Score], count: int, protocol: str) -> Iterator[Score]:
+    def add_floor(self, scores: list[Score], count: int, protocol: str) -> Iterator[Score]:
         """Yield the scores with the floor of FID beside it, and notes where FID says little."""
         real, dimension = self.features, self.extractor.dimension
         known = real.count if isinstance(real, Moments) else len(real)

@@ -43,7 +43,7 @@ class ExternalScores:
     Attributes:
         record: all that is known, as it is written.
         title: of the images.
-        notes: limits of the scores, and what was done to the images.
+        notes: limits of the scores, and the processing of the images.
         pictures: of the images, for a row of a comparison, by what they show.
         count: of the reference's images, None where that is unknown.
     """
@@ -104,7 +104,7 @@ class Target:
         split: which of its images are the reference, as it stands beside a score.
         real: these images or their statistics; None where nothing is compared.
         data: the data set, where it is one.
-        notes: what was done to either set.
+        notes: the processing of either set.
     """
 
     name: str
@@ -129,7 +129,7 @@ class Target:
 
 
 def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[ImageSet, Target]:
-    """Open the images to be scored and load what they are compared with, in the same form.
+    """Open the images to be scored and their reference, and bring both to the same form.
 
     Raises:
         BadInput: either cannot be read, or they do not go together.
@@ -146,10 +146,10 @@ def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[Image
 
 
 def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
-    """Load what the images are compared with.
+    """Load the reference of the images.
 
     Raises:
-        BadInput: it cannot be loaded, or is not what the comparison was made on.
+        BadInput: it cannot be loaded, or is not that of the comparison.
     """
     options, comparison = request.options, request.comparison
     if request.against:
@@ -174,7 +174,7 @@ def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
 
 
 def match_form(request: ScoringRequest, images: ImageSet, target: Target) -> None:
-    """Bring the images and the reference to one number of channels, and note what is done to them.
+    """Bring the images and the reference to one number of channels, and note how.
 
     Grey is shown as colour where the other is in colour; colour never becomes grey.
 

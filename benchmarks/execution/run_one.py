@@ -152,13 +152,13 @@ def evaluate_model(
     started, known = time.perf_counter(), trained.known
     seed = derive_seed(job.seed, "evaluation")
     torch.manual_seed(seed)
-    evaluator.complete(model, seed)
+    evaluator.finish(model, seed)
     made = evaluator.generate(model, seed)
     scores = evaluator.score(made, model)
     if job.spec.likelihood is not None:
         scores += score_likelihood(evaluator, model, job.spec.likelihood, seed)
     model.load_state_dict(trained.best)
-    scores.append(evaluator.best_score(model, seed, known.chosen_by))
+    scores.append(evaluator.score_best(model, seed, known.chosen_by))
     write_images(job.folder, made)
     alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started

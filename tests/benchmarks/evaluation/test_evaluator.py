@@ -174,8 +174,8 @@ def test_a_model_is_validated_by_validation_images_and_scored_by_test_images(
 def test_a_model_is_completed_on_training_images_for_every_score(evaluator: Evaluator) -> None:
     model = ticking(Ticking)
     evaluator.validate(model, 0)
-    evaluator.complete(model, 0)
-    evaluator.best_score(model, 0, str(evaluator.extractor))
+    evaluator.finish(model, 0)
+    evaluator.score_best(model, 0, str(evaluator.extractor))
     shown = model.shown["finish"]
     assert len(shown) == 3
     assert all(torch.equal(images, evaluator.train[:5_000]) for images in shown)

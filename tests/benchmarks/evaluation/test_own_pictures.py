@@ -150,7 +150,10 @@ def test_points_are_well_seen_by_their_coordinates() -> None:
 
 @pytest.mark.parametrize(
     ("folder", "said"),
-    [("flat", "Principal components of the pixels"), ("classes", "recognises only ")],
+    [
+        ("flat", "Principal components of the pixels"),
+        pytest.param("classes", "recognises only ", marks=pytest.mark.slow),  # trains a classifier
+    ],
 )
 def test_a_comparison_warns_of_weak_features_everywhere(
     folder: str, said: str, here: Path, capsys: pytest.CaptureFixture[str]
