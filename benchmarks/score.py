@@ -47,11 +47,11 @@ def make_score_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("scored by what").add_argument
     add("--extractor", metavar="E", help="default: auto, by the data; with --against, inception")
     add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
-    add("--metrics", metavar="A,B", help="all, or names; default: all but those of memorisation")
+    add("--metrics", metavar="A,B", help="all, or names; default: all but those of memorization")
     add = parser.add_argument_group("on which machine").add_argument
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
     add("--threads", type=whole, metavar="N", help="threads (default: one a core)")
-    add = parser.add_argument_group("what is left").add_argument
+    add = parser.add_argument_group("what is written").add_argument
     add("--out", type=Path, metavar="DIR", help=f"scores.json and .csv (default: below {OUT})")
     add("--into", type=Path, metavar="DIR", help="add a row to the results of benchmarks.run")
     add("--label", metavar="NAME", help="the row's name (default: that of IMAGES)")

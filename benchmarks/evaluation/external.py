@@ -106,11 +106,8 @@ def score_external(
         with progress(f"{extractor} sees {images.source.title}") as report:
             batches = passage.read(extractor.batch, report)
             features = extract_features(extractor, batches, len(images))
-        if file := request.options.save_statistics:
-            resize, moments = request.options.resize, Moments(features.features)
-            about = {"extractor": str(extractor), "count": len(images), "shape": images.shape[1:]}
-            arrays = moments.mean.numpy(), moments.covariance.numpy()
-            save_statistics(Path(file), *arrays, about | {"resize": resize})
+        if request.options.save_statistics:
+            save_moments(request, extractor, images, Moments(features.features))
         if reference:
             with progress("scoring"):
                 chosen = request.metrics
@@ -126,6 +123,16 @@ def score_external(
     warned = [f"{WARNING}{reason}" for reason in (collapse, other, *doubts) if reason]
     notes = [*warned, *target.notes]
     return ExternalScores(record, images.source.title, notes, pictures, target.count)
+
+
+def save_moments(
+    request: ScoringRequest, extractor: Extractor, images: ImageSet, moments: Moments
+) -> None:
+    """Save mean and covariance of the features, and how they were computed."""
+    about = {"extractor": str(extractor), "count": len(images), "shape": images.shape[1:]}
+    about |= {"resize": request.options.resize}
+    mean, covariance = moments.mean.numpy(), moments.covariance.numpy()
+    save_statistics(Path(request.options.save_statistics), mean, covariance, about)
 
 
 def choose_by_target(request: ScoringRequest, target: Target) -> ScoringRequest:
@@ -158,18 +165,31 @@ def prepare_extractor(
     """Load the extractor, with as many threads as suites do, since its training depends on them.
 
     Raises:
-        BadInput: it cannot be built, is not that of the comparison or of the statistics, or lacks
-            what is to be scored.
+        BadInput: it cannot be built, or is another one than the reference's.
     """
-    options, spec, real = request.options, request.spec, target.real
+    spec = request.spec
     if spec and spec.protocol != PROTOCOL:
         raise BadInput(
-            f"{options.into} was scored by version {spec.protocol} of the protocol, and this is "
-            f"{PROTOCOL}; run its suite again"
+            f"{request.options.into} was scored by version {spec.protocol} of the protocol, and "
+            f"this is {PROTOCOL}; run its suite again"
         )
     threads = spec.threads if spec else 1
     with fixed_threads(threads), progress(f"preparing {request.extractor}"):
         extractor = load_for_images(request, request.extractor, images, target, device)
+    check_extractor(request, extractor, target)
+    if extractor.device.type == "cpu":
+        extractor.batch = min(extractor.batch, max(1, PIXELS // images.side**2))
+    return extractor
+
+
+def check_extractor(request: ScoringRequest, extractor: Extractor, target: Target) -> None:
+    """Refuse an extractor by which images and reference do not compare.
+
+    Raises:
+        BadInput: it is not that of the comparison or of the statistics, or knows no classes where
+            a metric needs them.
+    """
+    options, spec, real = request.options, request.spec, target.real
     wanted = spec.extractor if spec else getattr(real, "extractor", None)
     if wanted not in {None, str(extractor)}:
         raise BadInput(
@@ -185,9 +205,6 @@ def prepare_extractor(
     for name in request.metrics if options.metrics not in (None, "all") else ():
         if extractor.classes is None and inputs[name] in {"logits", "both_logits"}:
             raise BadInput(f"--metrics {name}: the extractor {request.extractor} knows no classes")
-    if extractor.device.type == "cpu":
-        extractor.batch = min(extractor.batch, max(1, PIXELS // images.side**2))
-    return extractor
 
 
 def load_for_images(
