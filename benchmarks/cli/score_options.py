@@ -23,7 +23,7 @@ from benchmarks.evaluation.request import ScoringRequest
 
 OUT = Path("results") / "scores"
 
-SCORED = ("features", "both_logits", "logits", "training")
+GENERATED_INPUTS = ("features", "both_logits", "logits", "training")
 """The inputs of the metrics of generated images, the ones that need training images last."""
 
 OF_THE_DATA = ("split", "image_size", "channels", "data_root")
@@ -140,7 +140,7 @@ def choose_metrics(options: Namespace) -> list[str]:
             there are none.
     """
     kinds = {name: entry.about["inputs"] for name, entry in registry.list_metrics().items()}
-    valid = [name for name, inputs in kinds.items() if inputs in SCORED]
+    valid = [name for name, inputs in kinds.items() if inputs in GENERATED_INPUTS]
     learned = [name for name in valid if kinds[name] == "training"]
     separate = options.against is None and options.split != "train"
     if options.metrics is None and not options.into:

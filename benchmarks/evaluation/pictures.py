@@ -24,10 +24,16 @@ INK, MARK = (0, 114, 178, 110), (170, 170, 170)
 
 def encode_tiles(rows: list[Tensor]) -> bytes:
     """Encode rows of equally many uint8 images [N, C, S, S] as one PNG, tiles without borders."""
-    lines = [torch.cat(list(row.cpu()), dim=2) for row in rows]
-    pixels = torch.cat(lines, dim=1).permute(1, 2, 0).numpy()
+    return _encode_png(np.concatenate([_join_row(row) for row in rows]))
+
+
+def _join_row(row: Tensor) -> np.ndarray:
+    return torch.cat(list(row.cpu()), dim=2).permute(1, 2, 0).numpy().squeeze()
+
+
+def _encode_png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels.squeeze())).save(file, "PNG", optimize=True)
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -42,8 +48,7 @@ def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
     Returns:
         The number of rows, and the PNG.
     """
-    side = row.shape[2]
-    last = torch.cat(list(row.cpu()), dim=2).permute(1, 2, 0).numpy().squeeze()
+    side, last = row.shape[2], _join_row(row)
     try:
         with Image.open(path) as picture:
             earlier = np.asarray(picture)[: rows * side]
@@ -51,9 +56,7 @@ def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
         earlier = last[:0]
     if earlier.shape != (rows * side, *last.shape[1:]):
         earlier = last[:0]
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate([earlier, last])).save(file, "PNG", optimize=True)
-    return len(earlier) // side + 1, file.getvalue()
+    return len(earlier) // side + 1, _encode_png(np.concatenate([earlier, last]))
 
 
 def render_points(points: Tensor, truth: Truth | None = None, side: int = 256) -> Tensor:
