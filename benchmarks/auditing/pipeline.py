@@ -48,10 +48,9 @@ from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.processes import count_cores
 from benchmarks.core.seeds import derive_seed
 from benchmarks.core.signals import uninterruptible
-from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.evaluation.extractors import check_weights, choose_extractor
+from benchmarks.evaluation.extractors import check_weights, choose_extractor, make_material
 from benchmarks.execution.lock import hold
 from benchmarks.records.environment import read_environment
 from benchmarks.records.store import read_suite
@@ -59,7 +58,7 @@ from benchmarks.reporting.audits import write_verdict_markdown
 from benchmarks.reporting.page.audit import build_audit_page
 from benchmarks.reporting.plots.audits import render_audit
 from benchmarks.reporting.report import write_reports
-from metrics import METRICS, Extractor, Features, Material
+from metrics import METRICS, Extractor, Features
 
 SOURCE = "edges"
 """A source domain that is made from target images, so that these are held out as well."""
@@ -128,7 +127,8 @@ def run_audit(
             data = load_images(request)
         main, *others = request.extractors
         main = choose_extractor(main, data, request.weights)
-        source = Source(tuple(dict.fromkeys([main, *others])), make_material(request, data))
+        material = make_material(data, request.cache, request.weights, request.device)
+        source = Source(tuple(dict.fromkeys([main, *others])), material)
         check_weights([*source.extractors], request.weights)
         with console.status(Text(f"extracting features by {', '.join(source.extractors)}")):
             session, stock, source = prepare(data, request, source)
@@ -184,20 +184,6 @@ def load_images(request: Request) -> Dataset:
         source=SOURCE,
         image_size=suite.image_size,
         channels=suite.channels,
-    )
-
-
-def make_material(request: Request, data: Dataset) -> Material:
-    """Return what extractors are built from, the same as in every run."""
-    labels = data.train.labels
-    return Material(
-        images=as_tensor(data.train.images),
-        labels=None if labels is None else as_tensor(labels),
-        classes=len(data.class_names) if data.class_names else None,
-        key=data.fingerprint,
-        cache=request.cache,
-        weights=request.weights,
-        device=request.device,
     )
 
 

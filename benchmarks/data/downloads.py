@@ -295,47 +295,48 @@ def _time_out() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _register(
+def register_published(
     name: str, kind: str, summary: str, files: str, class_names: tuple[str, ...] | None = None
 ) -> None:
+    """Register a data set of torchvision under a name; else as `read_published`."""
     read = partial(read_published, kind, files, class_names)
     dataset(name=name, summary=summary, source="edges")(read)
 
 
-_register(
+register_published(
     "mnist",
     "MNIST",
     "70,000 handwritten digits, grey, 28x28 (LeCun et al. 1998)",
     "MNIST/raw/*-ubyte",
     DIGITS,
 )
-_register(
+register_published(
     "fashion_mnist",
     "FashionMNIST",
     "70,000 articles of clothing, grey, 28x28 (Xiao et al. 2017)",
     "FashionMNIST/raw/*-ubyte",
 )
-_register(
+register_published(
     "kmnist",
     "KMNIST",
     "70,000 handwritten hiragana, grey, 28x28 (Clanuwat et al. 2018)",
     "KMNIST/raw/*-ubyte",
 )
-_register(
+register_published(
     "usps",
     "USPS",
     "9,298 handwritten digits from envelopes, grey, 16x16 (Hull 1994)",
     "usps.bz2 and usps.t.bz2",
     DIGITS,
 )
-_register(
+register_published(
     "cifar10",
     "CIFAR10",
     "60,000 photographs of ten kinds of things, colour, 32x32 (Krizhevsky 2009)",
     "cifar-10-batches-py/*",
     THINGS,
 )
-_register(  # cropped digits, without the `extra` images
+register_published(  # cropped digits, without the `extra` images
     "svhn",
     "SVHN",
     "99,289 house numbers from street views, colour, 32x32 (Netzer et al. 2011)",

@@ -1,4 +1,4 @@
-"""Whether images are all alike, or the same few: what makes a set of samples a collapsed one."""
+"""Collapse: images that are all alike, or the same few."""
 
 import hashlib
 from collections import Counter

@@ -81,7 +81,8 @@ def load_extractor(
     from benchmarks.core.tensors import as_tensor
 
     short = name.partition("@")[0]
-    extractor = build_from_material(short, describe_material(data, paths, device, ready=ready))
+    material = make_material(data, paths.cache, paths.weights, device, ready=ready)
+    extractor = build_from_material(short, material)
     try:
         extractor(as_tensor(data.test.images[:2]))  # refuses images that it is not made for
     except ValueError as error:
@@ -111,8 +112,8 @@ def load_further_extractor(
         return FailedExtractor(name, "test", error)
 
 
-def describe_material(
-    data: "Dataset", paths: "Paths", device: str, *, ready: bool = False
+def make_material(
+    data: "Dataset", cache: Path, weights: Path | None, device: str, *, ready: bool = False
 ) -> "Material":
     """Return all that an extractor for a data set may be built from."""
     from benchmarks.core.tensors import as_tensor
@@ -124,8 +125,8 @@ def describe_material(
         labels=None if labels is None else as_tensor(labels),
         classes=len(data.class_names) if data.class_names else None,
         key=data.fingerprint,
-        cache=paths.cache,
-        weights=paths.weights,
+        cache=cache,
+        weights=weights,
         device=device,
         ready=ready,
     )

@@ -24,7 +24,7 @@ WARNING = "warning: "
 """The beginning of a note that says the scores mean little."""
 
 ReportProgress = Callable[[int, int], None]
-"""Takes the number of images that are done, and of all."""
+"""A function of the number of images that are done, and of all."""
 
 OpenProgress = Callable[[str], AbstractContextManager[ReportProgress]]
 """Opens a display of the progress of a piece of work, named in words."""

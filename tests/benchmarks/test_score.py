@@ -525,7 +525,7 @@ def test_a_row_that_does_not_fit_is_refused(
 
 
 def change_specs(comparison: Path, old: str, new: str) -> None:
-    """Let every run of a comparison have been made under other circumstances."""
+    """Change the circumstances of every run of a comparison."""
     for path in comparison.glob("runs/*/record.json"):
         text = json.dumps(json.loads(path.read_text()))
         assert old in text

@@ -80,7 +80,7 @@ def write_mnist(root: Path, folder: str = "MNIST") -> tuple[np.ndarray, np.ndarr
 
 
 def publish(patch: pytest.MonkeyPatch, kind: str, root: Path, url: str = "") -> None:
-    """Let the files below `root` be those that are published, packed below `url` where there is."""
+    """Register the files below `root` as the published ones, packed below `url` where there is."""
     files = []
     for known in downloads.FILES[kind]:
         parts = {name: (sha256(root / name), "a test") for name in known.parts}

@@ -535,7 +535,7 @@ def test_classes_that_lack_test_images(tmp_path) -> None:
 
 
 def archive(folder: Path) -> Path:
-    """Put a folder into an archive beside it, under its own name, as file managers do."""
+    """Archive a folder beside it, under its own name, as file managers do."""
     place = folder.with_suffix(".zip")
     with zipfile.ZipFile(place, "w") as made:
         for file in sorted(folder.rglob("*")):

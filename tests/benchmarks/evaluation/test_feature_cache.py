@@ -186,7 +186,7 @@ def test_classifiers_are_kept_by_content(material):
 
 
 def test_a_cache_of_an_earlier_version_is_still_found(material):
-    """What the names are made of is a format."""
+    """The names of the files are a format."""
     parts = (classifier.RECIPE, "a", [20, 3, 8, 8], 3, 0, "cpu", torch.get_num_threads())
     text = repr((*parts, torch.__version__))
     build_cached("classifier", material)

@@ -74,7 +74,7 @@ def fault(array: np.ndarray) -> BadInput:
 
 
 def refusal(place: Path, **options: object) -> str:
-    """What is said about images that cannot be read: one line that names their place."""
+    """Return the message on images that cannot be read: one line that names their place."""
     with pytest.raises(BadInput) as caught:
         read_images(place, **options)
     message = str(caught.value)
@@ -322,7 +322,7 @@ def set_flag(content: bytearray) -> None:
 
 
 def shrink(content: bytearray) -> None:
-    """Let the last entry declare less than it holds."""
+    """Make the last entry declare less than it holds."""
     central = content.rindex(b"PK\x01\x02")
     content[central + 24 : central + 28] = struct.pack("<I", 40)
 
