@@ -1,6 +1,7 @@
 """What the READMEs and CONTRIBUTING.md say is true: their commands, lists and examples."""
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,32 +13,39 @@ import torch
 from synthetic import write_suite
 
 from benchmarks.analysis.audits import VERDICT_COLUMNS, read_audit
-from benchmarks.analysis.columns import COMPARISON_COLUMNS
 from benchmarks.analysis.frames import TIDY_COLUMNS
 from benchmarks.auditing import faults
 from benchmarks.auditing.literature import compare, write_table
 from benchmarks.auditing.own import enter_extractor, enter_metric
-from benchmarks.cli.audit_options import make_audit_parser, read_audit_arguments
-from benchmarks.cli.options import make_parser
 from benchmarks.config.registry import load_model
 from benchmarks.data.dataset import Raw
 from benchmarks.data.registry import DATASETS, TRANSFORMS
-from benchmarks.report import make_parser as make_report_parser
-from benchmarks.report import read_arguments
 from benchmarks.training.loop import TrainingConfig, train
 from metrics import EXTRACTORS, METRICS, Material, build_extractor
+from models.base import GenerativeModel
 
 ROOT = Path(__file__).resolve().parents[2]
 README, CHINESE, CONTRIBUTING = (
     (ROOT / f"{name}.md").read_text(encoding="utf-8")
     for name in ("README", "README.zh-CN", "CONTRIBUTING")
 )
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+GENERATOR = runpy.run_path(str(ROOT / "docs/generate.py"))
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 READMES = pytest.mark.parametrize("readme", [README, CHINESE], ids=["English", "Chinese"])
-MODEL, METRIC, EXTRACTOR, FAULT, DATA = re.findall(r"```python\n(.*?)```", CONTRIBUTING, re.DOTALL)
-(NOTEBOOK,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = re.findall(r"^python -m benchmarks\.run (.*)$", README + CONTRIBUTING, re.MULTILINE)
-REPORTS = re.findall(r"^python -m benchmarks\.report (.*)$", README, re.MULTILINE)
-AUDITS = re.findall(r"^python -m benchmarks\.audit(.*)$", README + CONTRIBUTING, re.MULTILINE)
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+(OWN_MODELS,) = CODE.findall(README)
+MODEL, METRIC, EXTRACTOR, FAULT, DATA = CODE.findall(CONTRIBUTING)
+(NOTEBOOK,) = CODE.findall(DOCS["results.md"])
+COMMANDS = [
+    found
+    for text in (README, CONTRIBUTING, *DOCS.values())
+    for found in re.findall(
+        r"^(?:torchrun .* -m|python -m) benchmarks\.(\w+) ?(.*)$", text, re.MULTILINE
+    )
+]
 
 
 @pytest.fixture(autouse=True)
@@ -52,41 +60,30 @@ def registries() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_are_understood(command: str) -> None:
-    make_parser().parse_args(shlex.split(command))
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS)
+def test_commands_are_understood(name: str, arguments: str) -> None:
+    GENERATOR["PARSERS"][name]().parse_args(shlex.split(arguments))
 
 
-@pytest.mark.parametrize("command", REPORTS)
-def test_commands_that_report_are_understood(command: str) -> None:
-    read_arguments(shlex.split(command))
+def test_the_generated_pages_are_those_of_the_code() -> None:
+    assert DOCS["commands.md"] == GENERATOR["write_commands"]()
+    assert DOCS["columns.md"] == GENERATOR["write_columns"]()
 
 
-@pytest.mark.parametrize("command", AUDITS)
-def test_commands_that_audit_are_understood(command: str) -> None:
-    read_audit_arguments(shlex.split(command))
+@EVERY_PAGE
+def test_no_line_is_too_long_to_read(page: Path) -> None:
+    assert max(map(len, page.read_text(encoding="utf-8").splitlines())) < 500
 
 
-@READMES
-def test_each_table_of_options_is_its_commands(readme: str) -> None:
-    tables = [table for table in list_tables(readme) if table[2].startswith("| `--")]
-    parsers = make_audit_parser(), make_parser(), make_report_parser()
-    for table, parser in zip(tables, parsers, strict=True):
-        first = " ".join(re.findall(r"^\| (`--.*?`) \|", "\n".join(table), re.MULTILINE))
-        actual = [o for action in parser._actions for o in action.option_strings]
-        assert sorted(re.findall(r"--[a-z-]+", first)) == sorted(set(actual) - {"-h", "--help"})
+def test_columns_are_those_of_the_files() -> None:
+    (table,) = (table for table in list_tables(DOCS["results.md"]) if "`scores.csv`" in table[2])
+    scores, _, verdicts, _ = (tuple(re.findall(r"`([\w<>]+)`", line)) for line in table[2:])
+    assert scores == TIDY_COLUMNS
+    assert verdicts == ("dataset", *VERDICT_COLUMNS)
 
 
-@READMES
-def test_columns_are_those_of_the_tables(readme: str) -> None:
-    assert f"| `{','.join(TIDY_COLUMNS)}` |" in readme
-    assert f"| `table.csv` | `{','.join(COMPARISON_COLUMNS)}` |" in readme
-    assert f"| `verdict.csv` | `dataset,{','.join(VERDICT_COLUMNS)}` |" in readme
-
-
-@READMES
-def test_the_faults_are_those_of_the_audit(readme: str) -> None:
-    (table,) = (table for table in list_tables(readme) if "`blur`" in table[2])
+def test_the_faults_are_those_of_the_audit() -> None:
+    (table,) = (table for table in list_tables(DOCS["audit.md"]) if "`blur`" in table[2])
     named = [re.findall(r"`(\w+)`", line) for line in table[2:]]
     aspects = dict[str, list[str]]()
     for fault in faults.FAULTS.values():
@@ -114,17 +111,24 @@ def test_the_results_shown_are_the_published_ones(readme: str) -> None:
     assert shown[2:] == [[row[i] for i in chosen] for row in published[2:]]
 
 
-@READMES
-def test_links_lead_somewhere(readme: str) -> None:
-    names = re.findall(r"^#+ (.*)$", without_code(readme), re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in names}
-    missing = [
-        link
-        for link in re.findall(r"\]\(([^)\s]+)\)", readme)
-        if not link.startswith("https://")
-        and not (link[1:] in anchors if link.startswith("#") else (ROOT / link).exists())
-    ]
+@EVERY_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8")))
+    missing = []
+    for link in links:
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
+        if not link.startswith("https://") and not (
+            target.exists() and (not anchor or anchor in list_anchors(target))
+        ):
+            missing.append(link)
     assert not missing
+
+
+def list_anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in headings}
 
 
 def list_tables(text: str) -> list[list[str]]:
@@ -176,19 +180,35 @@ def test_the_notebook_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (tmp_path / "scores.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_model_plays_samples_and_reconstructs(tmp_path: Path) -> None:
-    path = tmp_path / "aae.py"
-    path.write_text(MODEL, encoding="utf-8")
-    kind = load_model(f"{path}:AdversarialAutoencoder")
-    model = kind(kind.Config(width=4), (1, 8, 8))
-    images = torch.randint(0, 256, (32, 1, 8, 8), dtype=torch.uint8)
-    plan = TrainingConfig(steps=2, batch=16, seed=0, evaluations=1)
-    trained = train(model, images, None, plan, evaluate=lambda _: 0.0, report=lambda *_: None).model
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (OWN_MODELS, "MyGAN"),
+        (OWN_MODELS, "MyAutoencoder"),
+        (MODEL, "AdversarialAutoencoder"),
+    ],
+)
+def test_each_model_of_the_documents_trains_and_generates(
+    tmp_path: Path, code: str, name: str
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(code, encoding="utf-8")
+    kind = load_model(f"{path}:{name}")
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8)
+    model = kind(kind.Config(), (1, 8, 8))
+    config = TrainingConfig(steps=2, batch=16, seed=0, evaluations=1)
+    trained = train(
+        model, images, None, config, evaluate=lambda _: 0.0, report=lambda *_: None
+    ).model
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        made = torch.cat([trained.sample(3, rng), trained.reconstruct(images[:2] / 255, rng)])
-    assert made.shape == (5, 1, 8, 8)
-    assert ((made >= 0) & (made <= 1)).all()
+        trained.finish(images, rng)
+        generated = [trained.sample(3, rng)]
+        if kind.reconstruct is not GenerativeModel.reconstruct:
+            generated.append(trained.reconstruct(images[:2] / 255, rng))
+    for found in generated:
+        assert found.shape[1:] == (1, 8, 8)
+        assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_the_metric_tells_distributions_apart(tmp_path: Path) -> None:
