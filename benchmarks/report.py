@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import Parser
-from benchmarks.cli.options import REQUIRE_AUDIT, names
+from benchmarks.cli.options import SHARED, names
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.core.files import check_folder
 from benchmarks.core.output import configure_output
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--terminal", action="store_true", help="print the table alone, and write nothing")
     add("--plots", type=names, metavar="A,B", help="draw these plots alone")
     add("--paper", action="store_true", help="plots as a paper has them, PDF too, a short table")
-    add("--require-audit", action="store_true", help=REQUIRE_AUDIT)
+    add("--require-audit", **SHARED["--require-audit"])
     add("--tensorboard", action="store_true", help="write TensorBoard's event files")
     add("--compare", nargs=2, type=Path, metavar=("OLD", "NEW"), help="show what has changed")
     add("--out", type=Path, metavar="DIR", help="where a comparison of folders is written")

@@ -56,10 +56,10 @@ def act(options: argparse.Namespace, argv: list[str]) -> int:
 
         return clean(options.clean, argv, dry=options.dry_run)
     with join_processes():
-        return compare_contenders(options, argv)
+        return compare_suite(options, argv)
 
 
-def compare_contenders(options: argparse.Namespace, argv: list[str]) -> int:
+def compare_suite(options: argparse.Namespace, argv: list[str]) -> int:
     """Check everything; then describe the runs, or carry them out."""
     from rich.console import Console
 
@@ -99,10 +99,10 @@ def compare_contenders(options: argparse.Namespace, argv: list[str]) -> int:
     engine.check([job.spec for job in planned.jobs], folder)
     if options.plan or options.dry_run:
         return dry_run.describe(console, planned, notes, options.only, estimate=options.plan)
-    return carry_out(console, planned, notes, options, argv)
+    return run_and_report(console, planned, notes, options, argv)
 
 
-def carry_out(
+def run_and_report(
     console: "Console",
     planned: "SuiteRun",
     notes: list[str],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.api import OUT, Result, score_images
 from benchmarks.cli.command import Parser, run_command
-from benchmarks.cli.options import whole
+from benchmarks.cli.options import option_group, whole
 from benchmarks.core.files import check_folder
 from benchmarks.evaluation.comparison import add_row
 from benchmarks.evaluation.image_source import VALUE_RANGES
@@ -31,27 +31,27 @@ def make_score_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = Parser("score", DESCRIPTION, EXAMPLES)
     parser.add_argument("images", metavar="IMAGES", type=Path, help="folder, .zip, .npy or .npz")
-    add = parser.add_argument_group("compared with what").add_argument
-    add("--dataset", metavar="D", help="a data set's name, or folder:PATH for real images")
-    add("--image-size", type=whole, metavar="N", help="resize the data set to N pixels")
-    add("--channels", type=whole, metavar="C", help="make the data set grey (1) or colour (3)")
-    add("--data-root", type=Path, metavar="DIR", help="data sets' files (BENCHMARKS_DATA)")
+    add = option_group(parser, "reference")
+    add("--dataset", help="a data set's name, or folder:PATH for real images")
+    add("--image-size", help="resize the data set to N pixels")
+    add("--channels", help="make the data set grey (1) or colour (3)")
+    add("--data-root")
     add("--split", choices=("test", "train"), help="its images to compare with (default: test)")
     add("--against", type=Path, metavar="IMAGES", help="another set, or an .npz of mu and sigma")
-    add = parser.add_argument_group("how images are kept, and resized").add_argument
+    add = option_group(parser, "image files")
     add("--range", choices=tuple(VALUE_RANGES), help="floats of IMAGES are in [0, 1] or in [-1, 1]")
     add("--key", metavar="NAME", help="the array's name in an .npz file that holds several")
     add("--against-range", choices=tuple(VALUE_RANGES), help="the same of --against")
     add("--against-key", metavar="NAME", help="the same of --against")
     add("--resize", type=whole, metavar="N", help="bring all images to N pixels, cropping centres")
-    add = parser.add_argument_group("scored by what").add_argument
-    add("--extractor", metavar="E", help="default: auto, by the data; with --against, inception")
-    add("--inception-weights", type=Path, metavar="FILE", help="weights of inception or timm:NAME")
+    add = option_group(parser, "scoring")
+    add("--extractor", help="default: auto, by the data; with --against, inception")
+    add("--inception-weights")
     add("--metrics", metavar="A,B", help="all, or names; default: all but those of memorization")
-    add = parser.add_argument_group("on which machine").add_argument
-    add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N")
+    add = option_group(parser, "hardware")
+    add("--device")
     add("--threads", type=whole, metavar="N", help="threads (default: one a core)")
-    add = parser.add_argument_group("what is written").add_argument
+    add = option_group(parser, "output")
     add("--out", type=Path, metavar="DIR", help=f"scores.json and .csv (default: below {OUT})")
     add("--into", type=Path, metavar="DIR", help="add a row to the results of benchmarks.run")
     add("--label", metavar="NAME", help="the row's name (default: that of IMAGES)")

@@ -39,7 +39,7 @@ def make_audit_parser() -> Parser:
     add = option_group(parser, "metrics, extractors, faults")
     add("--metrics", type=names, metavar="A,B", help="these of the shipped metrics alone")
     add("--metric", action="append", default=[], metavar="FILE:F", help="a metric of your own, too")
-    add("--extractor", metavar="E", help="the extractor, or file.py:function for one of your own")
+    add("--extractor", help="the extractor, or file.py:function for one of your own")
     add("--views", type=names, metavar="A,B", help="further extractors; '' for none")
     add("--inception-weights")
     add("--faults", type=names, metavar="A,B", help="these faults alone")

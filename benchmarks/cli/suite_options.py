@@ -91,7 +91,7 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
 
 
 def share_out(options: argparse.Namespace) -> list[str]:
-    """Give each process of `torchrun` one shard, unless the suite or the user says how many.
+    """Set one shard for each process of `torchrun`, unless the suite or the user sets their number.
 
     Returns:
         What the command line lacks to say so.

@@ -9,7 +9,7 @@ from benchmarks.records.store import read_index
 
 
 def clean(folder: Path, argv: list[str], *, dry: bool) -> int:
-    """List and remove the runs that a folder's suite does not name, and what is left over in it.
+    """List and remove the runs that a folder's suite does not name, and leftovers in it.
 
     Args:
         folder: of a suite's results.
@@ -23,19 +23,19 @@ def clean(folder: Path, argv: list[str], *, dry: bool) -> int:
     with hold(folder, ["python", "-m", "benchmarks.run", *argv]):
         total = 0
         for path in find_unnamed(folder, {*index.runs, *index.calibration}):
-            size = measure(path)
+            size = count_bytes(path)
             total += size
             print(f"{path}  {size / 2**20:,.1f} MiB")
             if not dry:
-                remove(path)
+                remove_path(path)
     print(f"{total / 2**20:,.1f} MiB {'could be' if dry else 'have been'} freed")
     return 0
 
 
 def find_unnamed(folder: Path, named: set[str]) -> Iterator[Path]:
-    """Give the folders of runs outside of `named`, and the files that were torn or set aside.
+    """Yield the folders of runs outside of `named`, and the files that were torn or quarantined.
 
-    Folders that no run has made stay, and links are not followed.
+    Folders of anything but runs stay, and links are not followed.
     """
     runs = folder / "runs"
     for path in sorted(runs.iterdir()) if runs.is_dir() else []:
@@ -49,13 +49,13 @@ def find_unnamed(folder: Path, named: set[str]) -> Iterator[Path]:
             yield from sorted([*place.glob(".*.tmp"), *place.glob("*.damaged")])
 
 
-def measure(path: Path) -> int:
-    """Give the bytes that a file, or all files of a folder, take."""
+def count_bytes(path: Path) -> int:
+    """Return the bytes that a file, or all files of a folder, take."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove a file or a folder."""
     if path.is_dir():
         shutil.rmtree(path)

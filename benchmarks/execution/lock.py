@@ -62,7 +62,7 @@ def check_free(folder: Path) -> None:
 
 
 def acquire(folder: Path) -> FileLock:
-    """Take the lock of a folder, for the same errors as `hold`."""
+    """Acquire the lock of a folder, with the errors of `hold`."""
     check_links(folder)
     lock = FileLock(folder / ".lock")
     try:
@@ -76,7 +76,7 @@ def acquire(folder: Path) -> FileLock:
 
 
 def read_name(path: Path) -> str | None:
-    """Give the name of the lock's holder, None where nobody has written it."""
+    """Return the name of the lock's holder, None where nobody has written it."""
     try:
         return printable(path.read_text(encoding="utf-8", errors="replace"))[:300] or None
     except OSError:

@@ -143,7 +143,7 @@ def test_options_that_several_processes_cannot_have_are_refused(
     monkeypatch.setenv("WORLD_SIZE", "2")
     options = read_arguments(["smoke", *line.split()])
     with pytest.raises(BadInput, match=message):
-        run.compare_contenders(options, [])
+        run.compare_suite(options, [])
 
 
 def test_shards_without_torchrun_are_refused_with_its_command(capsys) -> None:
