@@ -35,7 +35,6 @@ class ClassCoverage(NamedTuple):
     symbol="Class KL",
     direction="lower",
     low=0.0,
-    high=None,
     inputs="both_logits",
     source="KL(fake || real) of class histograms; Srivastava et al. 2017, section 4.2",
     summary="KL divergence of generated images' class histogram from the real one, in nats",

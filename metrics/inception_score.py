@@ -53,13 +53,13 @@ def score_splits(logits: Tensor, splits: int, seed: int = 0) -> Tensor:
     if splits > 1:
         order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
         probabilities = probabilities[order.to(logits.device)]
-    scores = torch.stack([_score(part) for part in probabilities.tensor_split(splits)])
+    scores = torch.stack([_score_split(part) for part in probabilities.tensor_split(splits)])
     if scores.isnan().any():
         raise ValueError("the Inception Score needs logits without NaN or +inf")
     return scores
 
 
-def _score(probabilities: Tensor) -> Tensor:
+def _score_split(probabilities: Tensor) -> Tensor:
     # E KL(p(y|x) || p(y)) = H(p(y)) - E H(p(y|x)); entr is -p log p with 0 log 0 = 0.
     marginal = torch.special.entr(probabilities.mean(dim=0)).sum()
     conditional = torch.special.entr(probabilities).sum(dim=1).mean()
@@ -71,7 +71,6 @@ def _score(probabilities: Tensor) -> Tensor:
     symbol="IS",
     direction="higher",
     low=1.0,
-    high=None,
     inputs="logits",
     source="Salimans et al. 2016, section 4",
     summary="exp of the mean KL divergence of an image's class distribution from the average one",
@@ -86,7 +85,6 @@ def score_unsplit(logits: Tensor) -> float:
     symbol="IS (10 splits)",
     direction="higher",
     low=1.0,
-    high=None,
     inputs="logits",
     source="Salimans et al. 2016, section 4: the mean over ten splits",
     summary="the Inception Score as papers give it, the mean over ten splits of the images",

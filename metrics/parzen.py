@@ -59,16 +59,16 @@ def select_bandwidth(
 
 def _densities(samples: Tensor, images: Tensor, deviations: Sequence[float]) -> Tensor:
     """Return the log densities of images under each deviation, float64 [B, N]."""
-    _check(samples, images, deviations)
+    _check_samples(samples, images, deviations)
     precisions = torch.tensor([1 / h**2 for h in deviations], dtype=torch.float64)
     precisions = precisions.to(images.device)[:, None, None]
     x, y = images.flatten(1), samples.flatten(1)
-    sums = torch.cat([_sum(part.double(), y, precisions) for part in x.split(IMAGES)], dim=1)
+    sums = torch.cat([_log_sums(part.double(), y, precisions) for part in x.split(IMAGES)], dim=1)
     normaliser = x.shape[1] / 2 * (2 * math.pi / precisions[..., 0]).log()
     return sums - math.log(len(y)) - normaliser
 
 
-def _sum(x: Tensor, samples: Tensor, precisions: Tensor) -> Tensor:
+def _log_sums(x: Tensor, samples: Tensor, precisions: Tensor) -> Tensor:
     """Return the logarithms [B, n] of sums of unnormalised Gaussians over the samples."""
     total = x.new_full((len(precisions), len(x)), -math.inf)
     for part in samples.split(SAMPLES):
@@ -77,7 +77,7 @@ def _sum(x: Tensor, samples: Tensor, precisions: Tensor) -> Tensor:
     return total
 
 
-def _check(samples: Tensor, images: Tensor, deviations: Sequence[float]) -> None:
+def _check_samples(samples: Tensor, images: Tensor, deviations: Sequence[float]) -> None:
     for tensor in (samples, images):
         if tensor.ndim < 2 or not len(tensor) or not tensor.is_floating_point():
             raise ValueError(

@@ -46,7 +46,6 @@ class Neighborhoods(NamedTuple):
     symbol="Density",
     direction="higher",
     low=0.0,
-    high=None,
     inputs="features",
     source="Naeem et al. 2020, section 3",
     summary="mean number of real neighbourhoods around a generated image, divided by k",

@@ -1,4 +1,9 @@
-"""How near reconstructions come to their originals, image by image."""
+"""Errors and similarities of reconstructions, one value an image.
+
+Every function takes float images [N, C, H, W] in [0, 1] and reconstructions of the same shape and
+range, and raises ValueError where they differ in shape, are not float or not in [0, 1]. Where the
+images are too small for a metric, it raises NotApplicable.
+"""
 
 import math
 from functools import lru_cache
@@ -43,16 +48,8 @@ LPIPS_SIDE = 31
     sees=("fidelity",),
 )
 def reconstruction_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
-    """Return each image's mean squared error over pixels and channels, float64 [N].
-
-    Args:
-        originals: float images [N, C, H, W] in [0, 1].
-        reconstructions: images of the same shape and range.
-
-    Raises:
-        ValueError: where the shapes differ or the images are not float or not in [0, 1].
-    """
-    _check(originals, reconstructions)
+    """Return each image's mean squared error over pixels and channels, float64 [N]."""
+    _check_pairs(originals, reconstructions)
     return (originals - reconstructions).square().flatten(1).mean(dim=1, dtype=torch.float64)
 
 
@@ -68,16 +65,8 @@ def reconstruction_mse(originals: Tensor, reconstructions: Tensor) -> Tensor:
     sees=("fidelity",),
 )
 def mae(originals: Tensor, reconstructions: Tensor) -> Tensor:
-    """Return each image's mean absolute error over pixels and channels, float64 [N].
-
-    Args:
-        originals: float images [N, C, H, W] in [0, 1].
-        reconstructions: images of the same shape and range.
-
-    Raises:
-        ValueError: where the shapes differ or the images are not float or not in [0, 1].
-    """
-    _check(originals, reconstructions)
+    """Return each image's mean absolute error over pixels and channels, float64 [N]."""
+    _check_pairs(originals, reconstructions)
     return (originals - reconstructions).abs().flatten(1).mean(dim=1, dtype=torch.float64)
 
 
@@ -86,7 +75,6 @@ def mae(originals: Tensor, reconstructions: Tensor) -> Tensor:
     symbol="PSNR",
     direction="higher",
     low=0.0,
-    high=None,
     inputs="pairs",
     source="-10 log10 MSE, for a data range of 1",
     summary="peak signal-to-noise ratio of reconstructions in decibels",
@@ -97,13 +85,6 @@ def psnr(originals: Tensor, reconstructions: Tensor) -> Tensor:
 
     An exact copy has an infinite one, and so has then the mean over images; it is not capped,
     since any cap would set the mean.
-
-    Args:
-        originals: float images [N, C, H, W] in [0, 1].
-        reconstructions: images of the same shape and range.
-
-    Raises:
-        ValueError: where the shapes differ or the images are not float or not in [0, 1].
     """
     return -10 * reconstruction_mse(originals, reconstructions).log10()
 
@@ -126,26 +107,18 @@ def ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
     smaller than that it is the largest odd size that fits, its standard deviation scaled with it
     (8 x 8 images: 7 x 7 and 0.95). Only windows that lie within the image count, as in the authors'
     own program, where torchmetrics by itself also counts windows over a reflected border. Channels
-    are averaged; K1 = 0.01, K2 = 0.03, data range 1.
-
-    Args:
-        originals: float images [N, C, H, W] in [0, 1], H and W at least 3.
-        reconstructions: images of the same shape and range.
-
-    Raises:
-        NotApplicable: where the images are smaller than that.
-        ValueError: where the shapes differ or the images are not float or not in [0, 1].
+    are averaged; K1 = 0.01, K2 = 0.03, data range 1. H and W are at least 3.
     """
-    _check(originals, reconstructions)
+    _check_pairs(originals, reconstructions)
     side = min(originals.shape[2:])
     window = min(WINDOW, side - (side + 1) % 2)
     if window < 3:
         raise NotApplicable(f"SSIM needs images of 3 x 3 pixels or more, not {side}")
     batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-    return torch.cat([_similarity(*batch, window) for batch in batches])
+    return torch.cat([_ssim(*batch, window) for batch in batches])
 
 
-def _similarity(originals: Tensor, reconstructions: Tensor, window: int) -> Tensor:
+def _ssim(originals: Tensor, reconstructions: Tensor, window: int) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     _, everywhere = structural_similarity_index_measure(
@@ -178,27 +151,19 @@ def ms_ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
     raised to the paper's exponents; a scale is the mean over 2 x 2 pixels of the one before. A
     negative mean counts as 0, its powers being no real numbers. All else is as in `ssim`: at the
     fifth scale torchmetrics by itself also counts windows over a reflected border.
-
-    Args:
-        originals: float images [N, C, H, W] in [0, 1], H and W at least 176, so that the window of
-            11 pixels fits into the coarsest scale.
-        reconstructions: images of the same shape and range.
-
-    Raises:
-        NotApplicable: where the images are smaller than that.
-        ValueError: where the shapes differ or the images are not float or not in [0, 1].
+    H and W are at least 176, so that the window fits into the coarsest scale.
     """
-    _check(originals, reconstructions)
+    _check_pairs(originals, reconstructions)
     side, fewest = min(originals.shape[2:]), WINDOW * 2 ** (len(SCALES) - 1)
     if side < fewest:
         raise NotApplicable(
             f"multi-scale SSIM needs images of {fewest} x {fewest} pixels or more, not {side}"
         )
     batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-    return torch.cat([_similarity_over_scales(*batch) for batch in batches])
+    return torch.cat([_ssim_over_scales(*batch) for batch in batches])
 
 
-def _similarity_over_scales(originals: Tensor, reconstructions: Tensor) -> Tensor:
+def _ssim_over_scales(originals: Tensor, reconstructions: Tensor) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     x, y = originals.float(), reconstructions.float()
@@ -209,7 +174,7 @@ def _similarity_over_scales(originals: Tensor, reconstructions: Tensor) -> Tenso
         )
         product *= contrast.clamp(min=0) ** exponent
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-    return product * _similarity(x, y, WINDOW).clamp(min=0) ** SCALES[-1]
+    return product * _ssim(x, y, WINDOW).clamp(min=0) ** SCALES[-1]
 
 
 @metric(
@@ -217,7 +182,6 @@ def _similarity_over_scales(originals: Tensor, reconstructions: Tensor) -> Tenso
     symbol="LPIPS",
     direction="lower",
     low=0.0,
-    high=None,
     inputs="pairs",
     source="Zhang et al. 2018, eq. 1, AlexNet with linear weights of version 0.1",
     summary="learned perceptual distance of reconstructions: weighted differences inside AlexNet",
@@ -227,18 +191,10 @@ def lpips(originals: Tensor, reconstructions: Tensor) -> Tensor:
     """Return each image's learned perceptual distance, float32 [N].
 
     The linear weights come with torchmetrics, those of AlexNet from torch's hub folder: they are
-    never downloaded here. Grey images are repeated over three channels.
-
-    Args:
-        originals: float images [N, C, H, W] in [0, 1], C of 1 or 3, H and W at least 31.
-        reconstructions: images of the same shape and range.
-
-    Raises:
-        NotApplicable: where the images are smaller or of other channels, or AlexNet's weights are
-            not there.
-        ValueError: where the shapes differ or the images are not float or not in [0, 1].
+    never downloaded here. Grey images are repeated over three channels. C is 1 or 3,
+    H and W at least 31.
     """
-    _check(originals, reconstructions)
+    _check_pairs(originals, reconstructions)
     channels, *sides = originals.shape[1:]
     if channels not in (1, 3) or min(sides) < LPIPS_SIDE:
         raise NotApplicable(
@@ -248,12 +204,12 @@ def lpips(originals: Tensor, reconstructions: Tensor) -> Tensor:
     weights = Path(torch.hub.get_dir(), "checkpoints", ALEXNET)
     if not weights.is_file():
         raise NotApplicable(f"LPIPS needs torchvision's AlexNet weights in {weights}")
-    network = _load_perception(weights, originals.device)
+    network = _load_lpips(weights, originals.device)
     batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-    return torch.cat([_perceived_distance(*batch, network) for batch in batches])
+    return torch.cat([_lpips(*batch, network) for batch in batches])
 
 
-class Perception(NamedTuple):
+class LpipsNetwork(NamedTuple):
     """AlexNet up to each of its five rectified layers, and a weight for each of their channels."""
 
     blocks: list[nn.Sequential]
@@ -261,7 +217,7 @@ class Perception(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _load_perception(file: Path, device: torch.device) -> Perception:
+def _load_lpips(file: Path, device: torch.device) -> LpipsNetwork:
     import torchmetrics
     import torchvision
 
@@ -273,11 +229,11 @@ def _load_perception(file: Path, device: torch.device) -> Perception:
     blocks = [layers[start:stop] for start, stop in pairwise(borders)]
     folder = Path(torchmetrics.__file__).parent / "functional" / "image" / "lpips_models"
     linear = torch.load(folder / "alex.pth", map_location=device, weights_only=True)
-    return Perception(blocks, [linear[f"lin{level}.model.1.weight"] for level in range(5)])
+    return LpipsNetwork(blocks, [linear[f"lin{level}.model.1.weight"] for level in range(5)])
 
 
 @torch.no_grad()
-def _perceived_distance(originals: Tensor, reconstructions: Tensor, network: Perception) -> Tensor:
+def _lpips(originals: Tensor, reconstructions: Tensor, network: LpipsNetwork) -> Tensor:
     images = torch.cat([originals, reconstructions]).float()
     shift, scale = images.new_tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])
     x = (2 * images - 1 - shift[:, None, None]) / scale[:, None, None]  # repeats a grey channel
@@ -289,7 +245,7 @@ def _perceived_distance(originals: Tensor, reconstructions: Tensor, network: Per
     return distance
 
 
-def _check(originals: Tensor, reconstructions: Tensor) -> None:
+def _check_pairs(originals: Tensor, reconstructions: Tensor) -> None:
     if originals.shape != reconstructions.shape or originals.ndim != 4:
         raise ValueError(
             "originals and reconstructions must both have shape [N, C, H, W], not "

@@ -24,7 +24,7 @@ class NotApplicable(ValueError):
     """A metric cannot be had of these images, with the reason in one line: its row is left out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Metadata:
     """The name, direction, range, inputs and source of a metric.
 
@@ -49,8 +49,8 @@ class Metadata:
     name: str
     symbol: str
     direction: Literal["lower", "higher"]
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     inputs: Inputs
     source: str
     summary: str
@@ -111,12 +111,12 @@ def metric(**about: Any) -> Callable[[F], F]:
     A function that returns several scores has the decorator once for each.
     """
     metadata = Metadata(**about)
-    return _register(METRICS, (metadata.name,), lambda function: Metric(metadata, function))
+    return _add_to(METRICS, (metadata.name,), lambda function: Metric(metadata, function))
 
 
 def interval(*names: str, words: str) -> Callable[[F], F]:
     """Register a function in `INTERVALS` for metrics by their names, its method in `words`."""
-    return _register(INTERVALS, names, lambda function: IntervalOf(function, words))
+    return _add_to(INTERVALS, names, lambda function: IntervalOf(function, words))
 
 
 def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[F], F]:
@@ -127,10 +127,10 @@ def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[F]
         summary: one line about it.
         weights: whether it reads `Material.weights`.
     """
-    return _register(EXTRACTORS, (name,), lambda build: ExtractorEntry(summary, build, weights))
+    return _add_to(EXTRACTORS, (name,), lambda build: ExtractorEntry(summary, build, weights))
 
 
-def _register(
+def _add_to(
     registry: dict[str, Any], names: tuple[str, ...], entry: Callable[[F], Any]
 ) -> Callable[[F], F]:
     def enter(function: F) -> F:

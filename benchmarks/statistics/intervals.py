@@ -70,7 +70,7 @@ def interval_over_seeds(metric: str, runs: Sequence[SeedInterval]) -> SeedInterv
 def value_range(metric: str) -> tuple[float, float]:
     """Return the bounds of a metric's values, infinite where there are none."""
     entry = list_metrics().get(SAME_RANGE.get(metric, metric))
-    low, high = (entry.about[end] if entry else None for end in ("low", "high"))
+    low, high = (entry.about.get(end) if entry else None for end in ("low", "high"))
     return -math.inf if low is None else low, math.inf if high is None else high
 
 

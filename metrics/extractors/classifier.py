@@ -40,12 +40,12 @@ class ClassifierNetwork(nn.Module):
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
         width = 16
-        layers = [_convolution(channels, width)]
+        layers = [_convolution_block(channels, width)]
         while side > 7:
             wider = min(2 * width, DIMENSION)
-            layers.append(_convolution(width, wider, stride=2))
+            layers.append(_convolution_block(width, wider, stride=2))
             width, side = wider, (side + 1) // 2
-        layers += [_convolution(width, DIMENSION), _convolution(DIMENSION, DIMENSION)]
+        layers += [_convolution_block(width, DIMENSION), _convolution_block(DIMENSION, DIMENSION)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(DIMENSION, classes)
         self.to(memory_format=torch.channels_last)  # a fifth faster on the CPU
@@ -58,7 +58,7 @@ class ClassifierNetwork(nn.Module):
         return features, self.head(features)
 
 
-def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def _convolution_block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -109,20 +109,20 @@ def train_classifier(
     Raises:
         ValueError: where images and labels do not fit each other or the number of classes.
     """
-    _check(images, labels, classes)
+    _check_labelled(images, labels, classes)
     shape = (images.shape[1], images.shape[2], images.shape[3])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = ClassifierNetwork(shape[0], shape[1], classes)
     images, labels = images.to(device), labels.to(device)
-    _standardise(network, images)
+    _set_statistics(network, images)
     network.to(device)
     with exact():
-        _fit(network, images, labels, torch.Generator().manual_seed(seed))
+        _run_steps(network, images, labels, torch.Generator().manual_seed(seed))
     return ClassifierExtractor(network, shape, device)
 
 
-def _check(images: Tensor, labels: Tensor, classes: int) -> None:
+def _check_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             "a classifier trains on uint8 images [N, C, S, S] with C = 1 or 3, not "
@@ -141,7 +141,7 @@ def _check(images: Tensor, labels: Tensor, classes: int) -> None:
         )
 
 
-def _standardise(network: ClassifierNetwork, images: Tensor) -> None:
+def _set_statistics(network: ClassifierNetwork, images: Tensor) -> None:
     """Set the mean and deviation of each channel from its histogram, exactly and in any memory."""
     levels = torch.arange(256, dtype=torch.float64, device=images.device) / 255
     for channel in range(images.shape[1]):
@@ -155,7 +155,9 @@ def _standardise(network: ClassifierNetwork, images: Tensor) -> None:
         network.deviation[0, channel] = deviation.clamp(min=1 / 255)
 
 
-def _fit(network: ClassifierNetwork, images: Tensor, labels: Tensor, rng: torch.Generator) -> None:
+def _run_steps(
+    network: ClassifierNetwork, images: Tensor, labels: Tensor, rng: torch.Generator
+) -> None:
     batch = min(BATCH, len(images))
     steps = max(EPOCHS * (len(images) // batch), STEPS)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
@@ -198,6 +200,6 @@ def build_classifier(material: Material) -> Extractor:
         )
     images, labels, classes = material.images, material.labels, material.classes
     if material.ready:
-        _check(images, labels, classes)
+        _check_labelled(images, labels, classes)
         raise NotReady(f"is trained first, on {len(images):,} images of {classes} classes")
     return train_classifier(images, labels, classes=classes, device=material.device)

@@ -143,8 +143,10 @@ class InceptionExtractor(Extractor):
         *,
         compile: bool = False,  # noqa: A002
     ) -> None:
-        network = _construct(_download() if weights is None else _read(weights), weights)
-        if weights and (difference := _compare(weights)):
+        network = _build_network(
+            _download_weights() if weights is None else _read_weights(weights), weights
+        )
+        if weights and (difference := _find_difference(weights)):
             warn_once(f"{difference}; FID by it is no paper's")
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         super().__init__(
@@ -168,7 +170,7 @@ def find_inception_weights() -> Path | None:
     return path if path.is_file() else None
 
 
-def _download() -> Any:
+def _download_weights() -> Any:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     path = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
@@ -179,14 +181,14 @@ def _download() -> Any:
     except (OSError, RuntimeError) as problem:
         raise ValueError(
             f"cannot download the Inception weights from {URL_INCEPTION_V3} "
-            f"({_line(problem)}): fetch that file elsewhere and pass --inception-weights FILE"
+            f"({_first_line(problem)}): fetch that file elsewhere and pass --inception-weights FILE"
         ) from problem
-    if difference := _compare(path):
+    if difference := _find_difference(path):
         raise ValueError(f"{difference}; delete it to have it downloaded again")
-    return _read(path)
+    return _read_weights(path)
 
 
-def _compare(path: Path) -> str | None:
+def _find_difference(path: Path) -> str | None:
     """Return in a line how a file differs from the published weights, None where it does not."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -198,7 +200,7 @@ def _compare(path: Path) -> str | None:
     )
 
 
-def _read(path: Path) -> Any:
+def _read_weights(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # what is no file of weights fails in any way
@@ -209,7 +211,7 @@ def _read(path: Path) -> Any:
         ) from problem
 
 
-def _construct(state: Any, path: Path | None) -> nn.Module:
+def _build_network(state: Any, path: Path | None) -> nn.Module:
     """Build torch-fidelity's network around a state dict.
 
     Its constructor unpickles whatever file it is given, so it gets a copy of the tensors that were
@@ -227,12 +229,12 @@ def _construct(state: Any, path: Path | None) -> nn.Module:
     except (RuntimeError, TypeError, AttributeError) as problem:
         raise ValueError(
             f"{path or 'the downloaded file'} holds no weights of torch-fidelity's Inception "
-            f"network ({_line(problem)})"
+            f"network ({_first_line(problem)})"
         ) from problem
     return network
 
 
-def _line(problem: BaseException) -> str:
+def _first_line(problem: BaseException) -> str:
     return str(problem).strip().partition("\n")[0] or type(problem).__name__
 
 

@@ -153,7 +153,7 @@ def download_encoder(name: str) -> nn.Module:
             return _create(name, pretrained=True)
     except (OSError, RuntimeError, ValueError, SafetensorError) as problem:
         raise ValueError(
-            f"cannot download the weights of timm's {name!r} ({_line(problem)}): fetch the "
+            f"cannot download the weights of timm's {name!r} ({_sentence(problem)}): fetch the "
             "model.safetensors of its page at the Hugging Face Hub elsewhere and pass it by "
             "--inception-weights FILE"
         ) from problem
@@ -199,8 +199,8 @@ def _quiet(name: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _line(problem: BaseException) -> str:
-    """Give the first sentence of an error."""
+def _sentence(problem: BaseException) -> str:
+    """Return the first sentence of an error."""
     return str(problem).strip().partition("\n")[0].partition(". ")[0] or type(problem).__name__
 
 

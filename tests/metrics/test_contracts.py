@@ -39,7 +39,7 @@ class Line:
         return -(z.square().sum(1) + math.log(2 * math.pi)) / 2
 
 
-def anneal(latent: Line, distributions: int) -> tuple:
+def annealing_of(latent: Line, distributions: int) -> tuple:
     """Arguments of a procedure on a decoder."""
     images = torch.linspace(0, 1, 12)[:, None, None, None]
     rng = torch.Generator().manual_seed(0)
@@ -64,7 +64,7 @@ def better_and_worse(inputs: str) -> tuple[tuple, tuple]:
             (0.2 + 3 * spread, centres, 0.02),
         ),
         "log_weights": ((normal(20, 8) + 5,), (normal(20, 8),)),
-        "decoder": (anneal(Line(0.0), 200), anneal(Line(9.0), 3)),
+        "decoder": (annealing_of(Line(0.0), 40), annealing_of(Line(9.0), 3)),
         "pairs": ((images, 0.95 * images + 0.05 * noise), (images, noise)),
     }
     return cases[inputs]

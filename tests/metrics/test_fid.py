@@ -243,7 +243,9 @@ def test_what_cannot_be_compared_is_an_error(real, fake, words, compare):
         compare(real, fake)
 
 
-@pytest.mark.parametrize(("factor", "shift"), [(1.0, 0.0), (1.2, 0.1)])
+@pytest.mark.parametrize(
+    ("factor", "shift"), [pytest.param(1.0, 0.0, marks=pytest.mark.slow), (1.2, 0.1)]
+)
 def test_infinity_has_no_bias(factor, shift):
     """Where the distance itself lies above the truth by its floor."""
 

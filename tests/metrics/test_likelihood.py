@@ -113,6 +113,7 @@ def test_the_estimate_of_the_likelihood_is_unbiased_however_short_the_way():
     assert ratios.mean().item() == pytest.approx(1, abs=3 * standard_error(ratios))
 
 
+@pytest.mark.slow
 def test_longer_ways_come_nearer_to_the_likelihood():
     model = plain(3)
     images = model.simulate(60)
@@ -125,7 +126,13 @@ def test_longer_ways_come_nearer_to_the_likelihood():
     assert means[0] < means[1] - 1 < means[2] - 1
 
 
-@pytest.mark.parametrize("model", [plain(), clustered()], ids=["plain", "clustered"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(plain(), id="plain"),
+        pytest.param(clustered(), id="clustered", marks=pytest.mark.slow),
+    ],
+)
 def test_the_bounds_bracket_the_expected_likelihood(model):
     images = torch.zeros(300, *SHAPE, dtype=torch.float64)
     found = bidirectional_monte_carlo(images, model, NOISE, seeded(), Annealing(60, 2, 5))
@@ -146,6 +153,7 @@ def test_a_decoder_that_ignores_its_code_is_measured_exactly():
     torch.testing.assert_close(bracket.bdmc_gap, torch.zeros(5, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_one_annealing_gives_the_likelihood_under_every_larger_deviation():
     model = plain()
     images = model.simulate(60)

@@ -25,11 +25,13 @@ def accuracy(classifier, images, labels):
     return (classifier(images).logits.argmax(dim=1) == labels).double().mean().item()
 
 
+@pytest.mark.slow
 def test_learns_digits(classifier, digits):
     images, labels = digits
     assert accuracy(classifier, images[700:], labels[700:]) > 0.96
 
 
+@pytest.mark.slow
 def test_is_about_as_sure_as_it_is_right(classifier, digits):
     images, labels = digits
     logits = classifier(images[700:]).logits
@@ -37,6 +39,7 @@ def test_is_about_as_sure_as_it_is_right(classifier, digits):
     assert sure == pytest.approx(accuracy(classifier, images[700:], labels[700:]), abs=0.02)
 
 
+@pytest.mark.slow
 def test_its_features_all_vary_and_tell_digits_from_noise(classifier, digits):
     real = classifier(digits[0][700:])
     deviations = real.features.std(dim=0)

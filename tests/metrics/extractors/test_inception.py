@@ -74,6 +74,7 @@ class Pictures(torch.utils.data.Dataset):
         return self.images[index]
 
 
+@pytest.mark.slow
 def test_agrees_with_torch_fidelity(weights, extractor):
     real, fake = pictures(3, 0), pictures(3, 1) // 2
     with warnings.catch_warnings():
@@ -121,6 +122,7 @@ def test_resizes_as_torch_fidelity(shape):
     torch.testing.assert_close(resize(images), (theirs - 128) / 128, rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_batch_does_not_change_the_distance(extractor):
     real, fake = pictures(3, 0)[:6], pictures(3, 1)[:6] // 2
     distances = [
@@ -146,6 +148,7 @@ def test_hash_is_of_the_published_weights(weights, extractor):
     assert extractor.digest == hash_tensors(torch.load(weights, weights_only=True), RECIPE)
 
 
+@pytest.mark.slow
 def test_compiled_is_the_same(weights, extractor, monkeypatch):
     """Every layer is compiled, though here by a backend that needs no C++ compiler."""
     graphs = []

@@ -11,9 +11,11 @@ from torch import Tensor
 from metrics import Interval, Moments, frechet_distance, frechet_floor, frechet_interval
 from metrics.intervals.fid import expand_distance, frechet_infinity_interval
 
+SLOW = pytest.mark.slow
 SPECTRUM = torch.tensor([9.0, 4, 1, 1, 0.2, 0.01], dtype=torch.float64).sqrt()
 
 
+@pytest.mark.slow
 def test_the_floor_is_the_distance_of_two_samples_of_one_gaussian():
     """Its mean to the next order in 1/N, some percent, its deviation to the simulation's error."""
     floor = frechet_floor(normal(200_000, 6) * SPECTRUM, 300)
@@ -61,13 +63,12 @@ def features(count: int, d: int, rng: torch.Generator, rectify: bool) -> Tensor:
 @pytest.mark.parametrize(
     ("count", "d", "factor", "shift", "rectify"),
     [
-        (300, 16, 1.0, 0.0, True),
-        (300, 16, 1.05, 0.02, False),
-        (300, 16, 1.3, 0.1, True),
-        (400, 64, 1.1, 0.05, True),
-        (40, 64, 1.3, 0.1, True),
+        pytest.param(300, 16, 1.0, 0.0, True, id="floor", marks=SLOW),
+        pytest.param(300, 16, 1.05, 0.02, False, id="near the floor", marks=SLOW),
+        pytest.param(300, 16, 1.3, 0.1, True, id="far", marks=SLOW),
+        pytest.param(400, 64, 1.1, 0.05, True, id="digits", marks=SLOW),
+        pytest.param(40, 64, 1.3, 0.1, True, id="fewer images than dimensions"),
     ],
-    ids=["floor", "near the floor", "far", "digits", "fewer images than dimensions"],
 )
 def test_frechet_interval_covers(count, d, factor, shift, rectify):
     """What the distance is on average for this reference and this many generated images."""
@@ -88,6 +89,7 @@ def test_frechet_interval_covers(count, d, factor, shift, rectify):
     assert np.mean(errors) == pytest.approx(np.mean(spreads), rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "shift", "least", "most"), [(1.0, 0, 0.95, 1), (1.3, 0.1, 0.92, 0.98)]
 )

@@ -94,6 +94,7 @@ def test_wilson_agrees_with_scipy(successes, count):
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_jackknife_of_the_inception_score_covers():
     """What the score is on average for this many images, whose bias every such score has."""
     score = METRICS["inception_score"]

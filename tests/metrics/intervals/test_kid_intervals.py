@@ -45,6 +45,7 @@ def test_interval_is_about_its_distance(rows, d, seed):
     assert ends.low < ends.value < ends.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("d", "heavy", "offset", "shift", "scale"),
     [(64, 1, 0, 0.0, 1.0), (64, 1, 0, 0.2, 1.1), (64, 6, 1, 0.3, 1.0)],

@@ -14,7 +14,13 @@ def mixture(rows: int, seed: int, spread: float = 1.0) -> Tensor:
     return places[torch.randint(10, (rows,), generator=rng)] + spread * normal(rows, 6, seed=seed)
 
 
-@pytest.mark.parametrize("spread", [1.0, 1.6], ids=["one distribution", "another"])
+@pytest.mark.parametrize(
+    "spread",
+    [
+        pytest.param(1.0, id="one distribution"),
+        pytest.param(1.6, id="another", marks=pytest.mark.slow),
+    ],
+)
 def test_intervals_cover_the_mean_score(spread):
     """Over draws of the generated set, the reference fixed."""
     covered = []
