@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.command import Parser
+from benchmarks.cli.command import Parser, run_command
 from benchmarks.cli.options import SHARED, names
-from benchmarks.core.errors import BadInput, unknown
+from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_folder
-from benchmarks.core.output import configure_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +26,7 @@ EXAMPLES = """examples:
 
 
 def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
-    """Read a suite's folder as a data frame, to be worked on in a notebook.
+    """Read a suite's folder as a data frame, for a notebook.
 
     Args:
         folder: `results/<suite>`, with its `suite.json`.
@@ -43,8 +42,8 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
     return frames.load(folder, what)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser("report", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("folders", metavar="DIR", nargs="*", type=Path, help="results/<suite>, with suite.json")
@@ -58,16 +57,13 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_arguments(argv: list[str] | None) -> argparse.Namespace:
+def read_arguments(argv: list[str]) -> argparse.Namespace:
     """Parse the command line.
 
     Raises:
         BadInput: an option is unknown, lacks its value or does not go with the others.
     """
-    options, rest = make_parser().parse_known_args(argv)
-    if rest:
-        valid = [f"--{name.replace('_', '-')}" for name in vars(options) if name != "folders"]
-        raise BadInput(unknown("option", rest[0].partition("=")[0], valid))
+    options = make_parser().parse_args(argv)
     count = len(options.folders)
     alone = [o for o in ("terminal", "plots", "paper", "tensorboard") if getattr(options, o)]
     ranking = options.require_audit or [o for o in alone if o != "terminal"]
@@ -80,7 +76,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     if options.terminal and len(alone) > 1:
         raise BadInput(f"--terminal writes nothing; leave out --{alone[-1]}")
     if options.require_audit and options.tensorboard:
-        raise BadInput("--tensorboard ranks nobody: leave out --require-audit")
+        raise BadInput("--tensorboard ranks no model: leave out --require-audit")
     if options.plots == []:
         raise BadInput("--plots names no plot; for instance --plots scores,cost")
     if options.out and not options.compare and count == 1:
@@ -88,7 +84,7 @@ def read_arguments(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def act(options: argparse.Namespace) -> int:
+def act(options: argparse.Namespace, _: list[str]) -> int:
     """Print and write what the options name, and return the exit code."""
     from benchmarks.reporting import report
 
@@ -144,21 +140,8 @@ def check_writable(folder: Path, paper: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command.
-
-    Returns:
-        0; 1 where a comparison of two results finds the new one worse, or nothing can be written; 2
-        where the input is wrong.
-    """
-    configure_output()
-    try:
-        return act(read_arguments(argv))
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: the report cannot be written: {error}", file=sys.stderr)
-        return 1
+    """Run the command; return its exit code: 1 where NEW is worse, else as `run_command`."""
+    return run_command(argv, read_arguments, act)
 
 
 if __name__ == "__main__":

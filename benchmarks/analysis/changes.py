@@ -1,4 +1,4 @@
-"""What changed between two results of the same contenders, and whether it is beyond noise.
+"""What changed between two results of the same contenders, and whether that is significant.
 
 Contenders are matched by name, their runs by seed. Scores are compared only where everything that
 they depend on but the model is the same: data, extractor, number of samples, reference, protocol.
@@ -103,7 +103,7 @@ def compare_results(old: Results, new: Results) -> Changes:
     """
     shared = _shared_names(old, new)
     before, after = (runs_by_contender(results.records) for results in (old, new))
-    scores = list(_score_rows(shared, _measure(old), _measure(new)))
+    scores = list(_score_rows(shared, _collect_values(old), _collect_values(new)))
     _adjust([row for row in scores if row["name"] in HEADLINES and not row["view"]])
     _adjust([row for row in scores if row["name"] not in HEADLINES or row["view"]])
     statuses = [_statuses(results) for results in (old, new)]
@@ -124,12 +124,12 @@ def compare_results(old: Results, new: Results) -> Changes:
 
 
 def is_worse(changes: Changes) -> bool:
-    """Tell whether any score is worse beyond noise, or any contender fails more than before."""
+    """Return whether any score is significantly worse, or any contender fails more often."""
     return bool(changes.frame["verdict"].isin([WORSE, FAILS_MORE]).any())
 
 
 def is_comparable(changes: Changes) -> bool:
-    """Tell whether there is any score that could be compared: else nothing speaks for no change."""
+    """Return whether any score could be compared: else nothing is known of changes."""
     scores = changes.frame[changes.frame["kind"] == "score"]
     return bool((scores["verdict"] != INCOMPARABLE).any())
 
@@ -146,8 +146,8 @@ def _shared_names(old: Results, new: Results) -> list[str]:
     return shared
 
 
-def _measure(results: Results) -> dict[str, dict[Key, Measured]]:
-    """All values by contender and score of the runs whose scores count."""
+def _collect_values(results: Results) -> dict[str, dict[Key, Measured]]:
+    """Collect all values by contender and score of the runs whose scores count."""
     shown = shown_extractor(results.records)
     measured: dict[str, dict[Key, Measured]] = {}
     for record in results.records:
@@ -164,13 +164,13 @@ def _measure(results: Results) -> dict[str, dict[Key, Measured]]:
 
 
 def _view(extractor: str | None, shown: str | None) -> str:
-    """The name of an extractor, or nothing where it is that which is shown; hashes may differ."""
+    """Return an extractor's name, or nothing where it is that which is shown; hashes may differ."""
     name, main = ((text or "").partition("@")[0] for text in (extractor, shown))
     return "" if name == main else name
 
 
 def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
-    """What a score depends on beside the model; translators depend on their sources as well."""
+    """Yield what a score depends on beside the model; a translator, on its sources as well."""
     data = record.spec.get("data")
     data = data if isinstance(data, dict) else {}
     yield "data set", record.dataset
@@ -198,7 +198,7 @@ def _score_rows(
     old: dict[str, dict[Key, Measured]],
     new: dict[str, dict[Key, Measured]],
 ) -> Iterator[dict[str, Any]]:
-    """A row a contender and score that both have, the headline scores first."""
+    """Yield a row a contender and score that both have, the headline scores first."""
     for name in names:
         before, after = old.get(name, {}), new.get(name, {})
         keys = [key for key in after if key in before and direction(key[0])]
@@ -215,13 +215,13 @@ def _place(key: Key) -> tuple[int, str, str]:
 
 
 def direction(metric: str) -> str | None:
-    """Whether `lower` or `higher` values of a metric are better; None where it is no metric."""
+    """Return whether `lower` or `higher` values of a metric are better; None for no metric."""
     entry = list_metrics().get(SAME_RANGE.get(metric, metric))
     return entry.about["direction"] if entry else None
 
 
 def _compare(metric: str, old: Measured, new: Measured) -> dict[str, Any]:
-    """The cells of a score: values, change, test and verdict, before Holm's correction."""
+    """Compare a score: values, change, test and verdict, before Holm's correction."""
     values = [np.array(list(part.by_seed.values())) for part in (old, new)]
     log = metric in LOG_SCALE and all((part > 0).all() for part in values)
     cells: dict[str, Any] = {
@@ -241,19 +241,22 @@ def _compare(metric: str, old: Measured, new: Measured) -> dict[str, Any]:
         return cells | _same(cells, len(shared), log=log)
     if min(len(part) for part in values) < 2:
         cells["estimate"] = cells["new"] / cells["old"] if log else cells["new"] - cells["old"]
-        return cells | {"verdict": UNJUDGED, "reason": "one seed alone says nothing of the noise"}
+        return cells | {
+            "verdict": UNJUDGED,
+            "reason": "one seed alone has no spread to test against",
+        }
     return cells | _test(old, new, log=log)
 
 
 def _centre(values: np.ndarray, log: bool) -> float:
-    """The mean, or on the log scale the geometric one; NaN of nothing."""
+    """Return the mean, or on the log scale the geometric one; NaN of nothing."""
     if not len(values):
         return math.nan
     return math.exp(np.log(values).mean()) if log else float(values.mean())
 
 
 def _contrast(old: dict[str, set[Any]], new: dict[str, set[Any]]) -> str:
-    """What two scores do not have in common: `samples 400 → 1000`."""
+    """State what two scores do not have in common: `samples 400 → 1000`."""
     return "; ".join(
         f"{name} {_join(old.get(name, set()))} → {_join(found)}"
         for name, found in new.items()
@@ -267,7 +270,7 @@ def _join(values: Iterable[Any]) -> str:
 
 
 def _same(cells: dict[str, Any], shared: int, *, log: bool) -> dict[str, Any]:
-    """The verdict on values that are the same bit for bit, in all seeds that both have."""
+    """Return the verdict on values that are the same bit for bit, in all seeds that both have."""
     fewer = max(cells["seeds_old"], cells["seeds_new"]) > shared
     reason = f"in the {shared} seeds that both have" if fewer else ""
     estimate = 1.0 if log else 0.0
@@ -275,7 +278,7 @@ def _same(cells: dict[str, Any], shared: int, *, log: bool) -> dict[str, Any]:
 
 
 def _test(old: Measured, new: Measured, *, log: bool) -> dict[str, Any]:
-    """The change with its interval and p; the difference new - old or the ratio new / old."""
+    """Test the change, the difference new - old or the ratio new / old: its interval and p."""
     same_seeds = old.by_seed.keys() == new.by_seed.keys() and len(new.by_seed) >= FEWEST_PAIRS
     before = [old.by_seed[seed] for seed in (new.by_seed if same_seeds else old.by_seed)]
     after = list(new.by_seed.values())
@@ -283,13 +286,13 @@ def _test(old: Measured, new: Measured, *, log: bool) -> dict[str, Any]:
     name = "paired t" if same_seeds else "Welch's t"
     cells = {"estimate": test.estimate, "low": test.low, "high": test.high, "p": test.p}
     if math.isnan(test.p):
-        reason = "scores that do not vary over seeds say nothing of the noise"
+        reason = "scores that do not vary over seeds have no spread to test against"
         return cells | {"verdict": UNJUDGED, "reason": reason}
     return cells | {"test": name, "verdict": UNCHANGED, "reason": ""}
 
 
 def _adjust(rows: Sequence[dict[str, Any]]) -> None:
-    """Correct the p-values of a family of tests by Holm's method, and settle their verdicts."""
+    """Correct the p-values of a family of tests by Holm's method, and set their verdicts."""
     tested = [row for row in rows if not math.isnan(row.get("p", math.nan))]
     for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
         row["p_holm"] = p
@@ -299,7 +302,7 @@ def _adjust(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _statuses(results: Results) -> dict[str, dict[int | None, str]]:
-    """The status of every run by contender and seed; `missing` without a readable record."""
+    """Return every run's status by contender and seed; `missing` without a readable record."""
     statuses: dict[str, dict[int | None, str]] = {}
     read = {record.run: record for record in results.records}
     for run in results.index.runs:
@@ -314,10 +317,10 @@ def _statuses(results: Results) -> dict[str, dict[int | None, str]]:
 def _status_row(
     name: str, old: dict[int | None, str], new: dict[int | None, str]
 ) -> dict[str, Any]:
-    """How many runs did not go well: of the seeds that both have, or of all where none are shared.
+    """Count the runs that are not ok: of the seeds that both have, or of all where none are shared.
 
-    A run that has left no readable record did not go well either. The verdict states what was
-    counted; whether it could be chance, Fisher's exact p says beside it.
+    A run without a readable record counts as not ok. The verdict states what was counted; the p of
+    Fisher's exact test stands beside it.
     """
     from scipy.stats import fisher_exact
 
@@ -353,7 +356,7 @@ def _tally(statuses: Iterable[str]) -> str:
 
 
 def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Iterator[dict[str, Any]]:
-    """A row a cost: counted ones are the same, more or less; timed ones depend on the machine."""
+    """Yield a row a cost: exact ones are the same, more or less; others depend on the machine."""
     for cost in COSTS:
         before, after = (_costs(part, cost) for part in (old, new))
         if before and after:
@@ -381,7 +384,7 @@ def _costs(records: Iterable[Record], cost: str) -> list[float]:
 def _differences(
     names: Sequence[str], old: dict[str, list[Record]], new: dict[str, list[Record]]
 ) -> pd.DataFrame:
-    """A row a key of specs and environments that differs, with the contenders that it concerns."""
+    """Build a row for each key of specs and environments that differs, with its contenders."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for name in names:
         parts = [part.get(name, []) for part in (old, new)]
@@ -402,7 +405,7 @@ def _differences(
 
 
 def _gather(tables: Iterable[dict[str, str]]) -> dict[str, set[str]]:
-    """All values that occur of each key."""
+    """Collect all values that occur of each key."""
     gathered: dict[str, set[str]] = {}
     for table in tables:
         for key, value in table.items():
@@ -411,13 +414,13 @@ def _gather(tables: Iterable[dict[str, str]]) -> dict[str, set[str]]:
 
 
 def _settings(record: Record) -> dict[str, str]:
-    """A run's spec but for its seed, nested keys joined by dots."""
+    """Return a run's spec but for its seed, nested keys joined by dots."""
     spec = {key: value for key, value in record.spec.items() if key not in {"seed", "contender"}}
     return dict(_flatten(spec))
 
 
 def _surroundings(record: Record) -> dict[str, str]:
-    """Versions and hardware of a run's scoring, which are its training's unless it came later."""
+    """Return versions and hardware of a run's scoring, by default those of its training."""
     environment = record.scored or record.environment
     return dict(_flatten(environment.model_dump())) if environment else {}
 
@@ -432,7 +435,7 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def _notes(old: Results, new: Results) -> list[str]:
-    """Contenders and scores that only one side has, calibration that moved, what was not read."""
+    """List contenders and scores of one side alone, changed calibration, and what was not read."""
     names = [[entry.name for entry in results.index.contenders] for results in (old, new)]
     notes = [
         f"only the {side} results have {', '.join(extra)}"
@@ -460,7 +463,7 @@ def _notes(old: Results, new: Results) -> list[str]:
 
 
 def _calibration_notes(old: Results, new: Results) -> Iterator[str]:
-    """The calibration rows have no model: where their scores move, the scoring did."""
+    """Yield a line where scores of calibration rows differ: these have no model."""
     tables = [
         {
             (r.contender, s.metric, s.extractor, s.n): s.value
@@ -474,4 +477,4 @@ def _calibration_notes(old: Results, new: Results) -> Iterator[str]:
     if moved:
         rows = ", ".join(f"{name} {metric}" for name, metric, *_ in moved[:NAMED])
         more = " …" if len(moved) > NAMED else ""
-        yield f"the scoring itself has changed, since no model is behind {rows}{more}"
+        yield f"the scoring itself has changed: no model is behind {rows}{more}"

@@ -35,7 +35,7 @@ from benchmarks.statistics.intervals import (
 
 
 def comparison_frame(results: Results) -> pd.DataFrame:
-    """A row a contender in the suite's order, then the calibration rows, with `COMPARISON_COLUMNS`.
+    """Build a row a contender in the suite's order, then calibration, with `COMPARISON_COLUMNS`.
 
     Scores are summed up over the runs that were scored (`seeds` says how many), as
     `statistics.interval_over_seeds` has it; costs are means over them. `diverged` and `failed`
@@ -64,7 +64,7 @@ def comparison_frame(results: Results) -> pd.DataFrame:
 
 
 def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[str, Any]:
-    """The row of one contender from all its runs."""
+    """Build the row of one contender from all its runs."""
     scored = [record for record in records if record.status in SCORED]
     runs = [scores_of(record, extractor) for record in scored]
     cells: dict[str, Any] = {"seeds": len(scored)}
@@ -79,7 +79,7 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
 
 
 def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterval]:
-    """Each run's value and interval over samples, NaN where it has none."""
+    """Return each run's value and interval over samples, NaN where it has none."""
     scores = [run.get(metric) for run in runs]
     bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
     return [SeedInterval(*(math.nan if x is None else x for x in b)) for b in bounds]
@@ -95,7 +95,7 @@ def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
 
 
 def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
-    """What the contender's model is like, by its first run."""
+    """Describe the contender's model, by its first run."""
     if not records:
         return {}
     traits = read_traits(records[0])
@@ -108,7 +108,7 @@ def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _cost_cells(scored: Sequence[Record]) -> dict[str, Any]:
-    """Means over runs of the costs and of the training's length."""
+    """Average the costs and the training's length over runs."""
     trained = [r.training for r in scored if r.training]
     cells: dict[str, Any] = {}
     for cost in COSTS:

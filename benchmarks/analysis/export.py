@@ -8,7 +8,7 @@ from benchmarks.core.text import escape_csv
 
 
 def write_csv(frame: pd.DataFrame) -> bytes:
-    """CSV with the shortest digits that give back every float, LF line ends, and no formulas."""
+    """Write CSV with the shortest digits that restore every float, LF line ends and no formulas."""
     texts = {
         str(name): pd.Series(map(_write_cell, column), frame.index, dtype=object)
         for name, column in frame.select_dtypes(exclude="number").items()

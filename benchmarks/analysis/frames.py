@@ -54,7 +54,7 @@ class Frames:
         pictures: a row a picture that is drawn, see `gather`.
         warnings: a line for each history, picture or audit that could not be read.
         audit: the one that covers the scores, None where there is none.
-        require_audit: whether scores that have not passed it rank nobody.
+        require_audit: whether no contender is ranked by scores that have not passed it.
     """
 
     results: Results
@@ -68,12 +68,12 @@ class Frames:
 
     @property
     def marks(self) -> Marks:
-        """What the audit means for the scores."""
+        """The audit's marks on the scores."""
         return Marks(self.audit, shown_extractor(self.results.records), self.require_audit)
 
 
 def gather(results: Results, *, require_audit: bool = False) -> Frames:
-    """Make all frames, reading the histories and pictures that are drawn.
+    """Build all frames, reading the histories and pictures that are drawn.
 
     `history` has the columns contender, seed, run, status, runs (of the contender in all), step,
     images, seconds, validation_fid and loss_<player>, NaN where a run has no such number; of many
@@ -104,12 +104,12 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
 
 
 def curves(contenders: int) -> int:
-    """Of how many seeds of each contender the histories are read."""
+    """Return of how many seeds of each contender the histories are read."""
     return min(CURVES, max(1, ALL_CURVES // max(1, contenders)))
 
 
 def runs_frame(results: Results) -> pd.DataFrame:
-    """A row a run in the suite's order, the calibration runs last.
+    """Build a row a run in the suite's order, the calibration runs last.
 
     Columns: contender (categorical), family, seed, status, reason, run; extractor, the one of the
     scores; samples, the number that FID was taken of; <metric>, <metric>_low and <metric>_high for
@@ -132,7 +132,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
 
 
 def scores_of_runs(runs: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
-    """Value and interval of each run that has one: by contender, float [runs, 3]."""
+    """Return value and interval of each run that has one: by contender, float [runs, 3]."""
     if metric not in runs:
         return {}
     known = runs[runs[metric].notna()]
@@ -142,8 +142,8 @@ def scores_of_runs(runs: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
     return {str(name): values[rows] for name, rows in groups.items()}
 
 
-def summarise(runs: pd.DataFrame, metric: str) -> dict[str, SeedInterval]:
-    """The mean over seeds with its interval of each contender that has one, in any order."""
+def summarise_runs(runs: pd.DataFrame, metric: str) -> dict[str, SeedInterval]:
+    """Return the mean over seeds with its interval of each contender that has one."""
     kind = "fid" if metric.startswith("fid@") else metric
     return {
         name: interval_over_seeds(kind, [SeedInterval(*score) for score in scores.tolist()])
@@ -178,7 +178,7 @@ def _run_cells(record: Record, extractor: str | None, others: Sequence[str]) -> 
 
 
 def _other_extractors(records: Iterable[Record], shown: str | None) -> list[str]:
-    """Extractors of further FIDs, in the order of their first."""
+    """List the extractors of further FIDs, in the order of their first."""
     used = (s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor)
     return [name for name in dict.fromkeys(used) if name != shown][:EXTRACTORS]
 
@@ -192,7 +192,7 @@ def _log(results: Results, record: Record, warnings: list[str]) -> pd.DataFrame 
 
 
 def _history(results: Results, logs: Sequence[tuple[Record, pd.DataFrame]]) -> pd.DataFrame:
-    """The runs' logs one below the other."""
+    """Join the runs' logs, one below the other."""
     counts = Counter(record.contender for record in results.records)
     known = ["step", "images", "seconds", "validation_fid"]
     parts = [log[[c for c in log if c in known or str(c).startswith("loss_")]] for _, log in logs]
@@ -239,7 +239,7 @@ def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
 
 
 def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """A row a score, with `TIDY_COLUMNS`.
+    """Build a row a score, with `TIDY_COLUMNS`.
 
     A run without scores, such as a diverged one, has one row whose metric and value are empty.
     Where a training has rows by several samplers, a column `training` names its contender.
@@ -251,7 +251,7 @@ def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """A row a measured cost, with `TIDY_COLUMNS`; costs vary from machine to machine."""
+    """Build a row a cost, with `TIDY_COLUMNS`; costs vary from machine to machine."""
     return _tidy(
         (*_identity(record), cost, value, None, None, None, None, None)
         for record in records

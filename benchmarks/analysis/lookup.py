@@ -1,4 +1,4 @@
-"""What is said of a run's model: its traits, upgraded for old records, and its reconstructions.
+"""Single facts of records: their scores, and the traits of their models, also of old records.
 
 Reconstructions compare only by the same route, from codes of the same size.
 """
@@ -24,7 +24,7 @@ VERBS = {
     "search": "are inverted by a search",
     "cycle": "translate to the source domain and back",
 }
-"""What models do that reconstruct by a route."""
+"""Verbs for models that reconstruct by a route."""
 UPGRADES = {
     "encode, decode": "encoder",
     "posterior mean": "encoder",
@@ -32,7 +32,7 @@ UPGRADES = {
 }
 """The routes of reconstructions by their protocols in old records."""
 DENSITIES = {"normal": "from its prior", "mixture": "from a mixture fitted to codes"}
-"""How autoencoders of version 1 drew codes, by their `density`: `normal` was N(0, I)."""
+"""Protocols of autoencoders of version 1 by their `density`; `normal` was N(0, I)."""
 OLD_DENSITY = "from a density of codes"
 """The protocol of their images."""
 TRANSLATED = "from held-out source images"
@@ -45,7 +45,7 @@ VALUES = {
     **dict.fromkeys(("mnist", "fashion_mnist", "kmnist"), 784),
     **dict.fromkeys(("cifar10", "svhn"), 3072),
 }
-"""How many values an image has that translators of old records went through."""
+"""Numbers of values of an image by data set, for translators of old records."""
 
 
 def read_traits(record: Record) -> ModelTraits:
@@ -79,24 +79,24 @@ def find_protocol(record: Record, score: Score) -> str | None:
 
 
 def name_route(route: str) -> str:
-    """What models do that reconstruct by a route, in words."""
+    """Return a verb for models that reconstruct by a route."""
     return VERBS.get(route, f"reconstruct by {route}")
 
 
 def name_size(size: Any) -> str:
-    """The size of a code in words: `codes of 16 numbers`."""
+    """Return the size of a code in words: `codes of 16 numbers`."""
     return f"codes of {count(int(size), 'number')}"
 
 
 def name_training(record: Record) -> str:
-    """The contender whose training a run's row comes from: rows by several samplers share one."""
+    """Return the contender whose training a run's row comes from: samplers share one."""
     sampler = record.spec.get("sampler")
     named = sampler.get("contender") if isinstance(sampler, dict) else None
     return named if isinstance(named, str) else record.contender
 
 
 def _old_code_size(spec: dict[str, Any], route: str | None) -> int | None:
-    """The size of a code by a run's spec: that of an image where a cycle has no bottleneck."""
+    """Find the size of a code by a run's spec: an image's where a cycle has no bottleneck."""
     settings, data = (t if isinstance(t := spec.get(k), dict) else {} for k in ("settings", "data"))
     found = settings.get("latent")
     latent = found if isinstance(found, int) and 0 < found < 2**53 else None
@@ -110,7 +110,7 @@ def _old_code_size(spec: dict[str, Any], route: str | None) -> int | None:
 
 
 def runs_by_contender(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """The runs of each contender, in their order."""
+    """Group runs by contender, in their order."""
     runs: dict[str, list[Record]] = {}
     for record in records:
         runs.setdefault(record.contender, []).append(record)
@@ -118,7 +118,7 @@ def runs_by_contender(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def shown_extractor(records: Iterable[Record]) -> str | None:
-    """The extractor by which most runs have an FID, the first of them where several are equal.
+    """Find the extractor by which most runs have an FID, the first of equal ones.
 
     Numbers of different extractors never share a column.
     """
@@ -128,19 +128,19 @@ def shown_extractor(records: Iterable[Record]) -> str | None:
 
 
 def score_of(record: Record, metric: str, extractor: str | None) -> Score | None:
-    """A run's score by a metric, leaving out those of other extractors than `extractor`."""
+    """Find a run's score by a metric, leaving out those of other extractors than `extractor`."""
     found = (s for s in record.scores if s.metric == metric and s.extractor in {None, extractor})
     return next(found, None)
 
 
 def scores_of(record: Record, extractor: str | None) -> dict[str, Score]:
-    """All that `score_of` finds, by metric."""
+    """Find all that `score_of` finds, by metric."""
     scores = reversed(record.scores)
     return {score.metric: score for score in scores if score.extractor in {None, extractor}}
 
 
 def categorize(results: Results, names: Iterable[str]) -> "pd.Categorical[Any]":
-    """Contenders as categories in the suite's order, whoever else there is at the end."""
+    """Make categories of contenders in the suite's order, any others at the end."""
     entries = [entry.name for entry in results.index.contenders]
     further = [record.contender for record in results.records]
     return pd.Categorical(list(names), categories=list(dict.fromkeys(entries + further)))

@@ -24,7 +24,7 @@ NAMED = 8
 
 
 def caption(results: Results, intervals: str = "Brackets", *, brief: bool = False) -> str:
-    """What the table's numbers are: data set, reference, samples, extractor, intervals, routes.
+    """Explain a table's numbers: data set, reference, samples, extractor, intervals, routes.
 
     Args:
         results: what it is of.
@@ -67,7 +67,7 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
 
 
 def _shared_trainings(records: Sequence[Record]) -> list[str]:
-    """A sentence for each training with several rows: which they are, and how it was validated."""
+    """Return a sentence for each training with several rows, and how it was validated."""
     rows: dict[str, dict[str, bool]] = {}
     for record in records:
         if isinstance(sampler := record.spec.get("sampler"), dict):
@@ -132,14 +132,14 @@ def doubt_features(records: Sequence[Record]) -> list[str]:
 
 
 def _sample_counts(results: Results) -> list[int]:
-    """How many images FID was taken of, every number that occurs."""
+    """Return the numbers of images that FID was computed from."""
     extractor = shown_extractor(results.records)
     scores = [score_of(record, "fid", extractor) for record in results.records]
     return sorted({score.n for score in scores if score and score.n})
 
 
 def failures(records: Iterable[Record]) -> list[str]:
-    """A line for each run that is not ok: `gan, seed 1: diverged (loss is not finite)`."""
+    """Return a line for each run that is not ok: `gan, seed 1: diverged (loss is not finite)`."""
     return [
         f"{record.contender}, seed {record.seed}: {record.status} ({record.reason})"
         for record in records
@@ -148,7 +148,7 @@ def failures(records: Iterable[Record]) -> list[str]:
 
 
 def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
-    """A line for each doubt, each run that is not ok, each note and each value of a paper."""
+    """Return a line for each doubt, run that is not ok, note and value of a paper."""
     return [
         *doubt_features(results.records),
         *failures(results.records),
@@ -159,7 +159,7 @@ def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
 
 
 def model_notes(records: Iterable[Record]) -> list[str]:
-    """A line for each note on a model, with all contenders that it concerns."""
+    """Return a line for each note on a model, with all contenders that it concerns."""
     concerned: dict[str, dict[str, None]] = {}
     for record in records:
         if note := read_traits(record).note:
@@ -168,7 +168,7 @@ def model_notes(records: Iterable[Record]) -> list[str]:
 
 
 def score_notes(records: Sequence[Record]) -> list[str]:
-    """A line for each note on the scores of last checkpoints, with all whom it concerns.
+    """Return a line for each note on scores of last checkpoints, with all contenders concerned.
 
     Of the extractor that is shown, and why the scores of others are missing; where a note is not of
     all runs, of how many it is.
@@ -195,7 +195,7 @@ def _of_all(name: str, count: int, runs: int) -> str:
 
 
 def compare_published(results: Results, frame: pd.DataFrame) -> list[str]:
-    """A line for each value that a paper reports, beside the suite's own."""
+    """Return a line for each value that a paper reports, beside the suite's own."""
     published = results.index.published
     if published is None:
         return []

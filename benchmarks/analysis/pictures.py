@@ -46,7 +46,7 @@ ARRAYS = frozenset(("tiles", "images"))
 
 
 def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
-    """The pictures of a run of each contender, and what is missing of it."""
+    """Build a row for each picture of one run of each contender, and for those missing."""
     runs = runs_by_contender(results.records)
     extractor = shown_extractor(results.records)
     families = {entry.name: entry.family for entry in results.index.contenders}
@@ -71,9 +71,9 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
 
 
 def pick(records: Sequence[Record]) -> Record | None:
-    """The run whose pictures stand for its contender: the first that went well.
+    """Pick the run whose pictures stand for its contender: the first that is ok.
 
-    If none did, the first that was scored nevertheless, or that came far enough for samples.
+    If none is, the first that was scored nevertheless, or that came far enough for samples.
     """
     scored = [record for record in records if record.status in SCORED]
     came_far = (record for record in records if "samples" in record.pictures)
@@ -84,14 +84,14 @@ def pick(records: Sequence[Record]) -> Record | None:
 def _picture_identity(
     name: str, family: str | None, records: Sequence[Record], record: Record | None
 ) -> dict[str, Any]:
-    """Whose picture it is, or of whose lack of pictures the first run tells."""
+    """Return whose picture it is, or the first run's reason for the lack of one."""
     shown = record or (records[0] if records else None)
     cells = {key: getattr(shown, key, None) for key in ("seed", "run", "status", "reason")}
     return {"contender": name, "family": family or CALIBRATION, **cells}
 
 
 def _kinds(record: Record | None, family: str | None) -> list[str]:
-    """The kinds of pictures that a run has or should have."""
+    """List the kinds of pictures that a run has or should have."""
     trained = family not in {None, EXTERNAL}
     expected = EXPECTED if trained else EXPECTED[:1]
     if record and find_route(record) == NO_ROUTE:
@@ -105,7 +105,7 @@ def _kinds(record: Record | None, family: str | None) -> list[str]:
 def _tiles(
     results: Results, record: Record | None, kind: str, warnings: list[str]
 ) -> np.ndarray | None:
-    """A run's picture, None where it has none or it cannot be read."""
+    """Read a run's picture; None where it has none or it cannot be read."""
     if record is None or kind not in record.pictures:
         return None
     try:

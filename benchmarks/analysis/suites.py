@@ -80,7 +80,7 @@ def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> A
 
     Args:
         folders: of the suites.
-        require_audit: whether to rank nobody by a score that has not passed every suite's audit.
+        require_audit: whether to rank by no score that has not passed every suite's audit.
 
     Raises:
         BadInput: a folder holds no readable suite, or they are fewer than two, or have no score, or
@@ -127,7 +127,7 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
 
 
 def _find_marks(suites: Sequence[Results], warnings: list[str], required: bool) -> list[Marks]:
-    """What the audit of each suite found."""
+    """Find what the audit of each suite found."""
     return [
         Marks(find_audit(suite, warnings), shown_extractor(suite.records), required)
         for suite in suites
@@ -135,7 +135,7 @@ def _find_marks(suites: Sequence[Results], warnings: list[str], required: bool) 
 
 
 def _list_failures(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, list[str]]:
-    """For what the audits of each score failed, by score: a clause a suite."""
+    """Return for what the audits of each score failed, by score: a clause a suite."""
     found: dict[str, list[str]] = {}
     for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
         if state := audits[suite].state(metric, f"on {suite}"):
@@ -144,7 +144,7 @@ def _list_failures(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[st
 
 
 def _refuse(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, str]:
-    """Why nobody is ranked by a score, where the audit of every suite is required."""
+    """Return why no model is ranked by a score, where the audit of every suite is required."""
     found: dict[str, str] = {}
     for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
         if reason := audits[suite].refuse(metric, _symbol(metric)):
@@ -153,7 +153,7 @@ def _refuse(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, str]
 
 
 def _values(suites: Sequence[Results]) -> pd.DataFrame:
-    """All headline scores of all suites, not yet ranked."""
+    """Collect all headline scores of all suites, not yet ranked."""
     labels, data_sets = _labels(suites), _data_sets(suites)
     frames = []
     for suite, label, data_set in zip(suites, labels, data_sets, strict=True):
@@ -178,7 +178,7 @@ def _values(suites: Sequence[Results]) -> pd.DataFrame:
 
 
 def _data_sets(suites: Sequence[Results]) -> list[str]:
-    """Which data set each suite is of, by its first name: the same name or content is one."""
+    """Name the data set of each suite by its first name: the same name or content is one."""
     known: dict[str, str] = {}
     found = []
     for suite in suites:
@@ -190,7 +190,7 @@ def _data_sets(suites: Sequence[Results]) -> list[str]:
 
 
 def _labels(suites: Sequence[Results]) -> list[str]:
-    """What each row is called: its data set, with the suite or folder where that is not enough."""
+    """Name each row: its data set, with the suite or folder where that is not enough."""
     kinds = [
         [suite.index.dataset for suite in suites],
         *([further.format(suite) for suite in suites] for further in FURTHER),
@@ -209,7 +209,7 @@ def _symbol(metric: str) -> str:
 
 
 def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """Rank within each suite the contenders that all suites have; and say who was left out."""
+    """Rank within each suite the contenders that all suites have; and name those left out."""
     rows = rows.assign(rank=math.nan, ratio=math.nan)
     if refusal:
         return rows, []
@@ -241,7 +241,7 @@ def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.Data
 
 
 def _most_alike(rows: pd.DataFrame) -> list[str]:
-    """The most contenders that reconstruct by one route and, in each suite, from one code size."""
+    """Find the most contenders of one route and, in each suite, of one code size."""
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name, part in rows.dropna(subset=["route", "code_size"]).groupby("contender", sort=False):
         key = tuple(part[["suite", "route", "code_size"]].sort_values("suite").to_numpy().ravel())
@@ -250,7 +250,7 @@ def _most_alike(rows: pd.DataFrame) -> list[str]:
 
 
 def _alone(table: pd.DataFrame) -> list[str]:
-    """Suites that share fewer than two contenders with the others, and would empty the ranks."""
+    """Find suites that share fewer than two contenders with the others, which leaves no ranks."""
     known = table.notna()
     shared = known & (known.sum() > 1)
     few = shared.sum(axis="columns") < 2
@@ -258,7 +258,7 @@ def _alone(table: pd.DataFrame) -> list[str]:
 
 
 def _left_out(table: pd.DataFrame) -> list[str]:
-    """The contenders that lack a score somewhere, by where they lack it."""
+    """Name the contenders that lack a score somewhere, by where they lack it."""
     missing: dict[str, list[str]] = {}
     for name, column in table.items():
         if column.isna().any():
@@ -267,7 +267,7 @@ def _left_out(table: pd.DataFrame) -> list[str]:
 
 
 def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]:
-    """Mean ranks and wins over data sets: suites of one are averaged before they are ranked."""
+    """Compute mean ranks and wins over data sets; suites of one data set are averaged first."""
     ranked = rows.dropna(subset=["rank"])
     ranks = ranked.pivot_table(index="dataset", columns="contender", values="rank", sort=False)
     test = friedman(ranks)
@@ -284,7 +284,7 @@ def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]
 
 
 def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
-    """What is to be kept in mind when rows are read together."""
+    """Return a line for each caveat on rows that are read together."""
     notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
     notes += [
         f"{suite.folder}: {len(suite.warnings) - 3:,} more records could not be read"
@@ -302,8 +302,8 @@ def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
     return notes
 
 
-def explain(result: Aggregate, metric: str) -> str:
-    """Say in a sentence or two what the ranks by a score allow to say, and no more."""
+def explain_ranks(result: Aggregate, metric: str) -> str:
+    """State in a sentence or two what the ranks by a score show, and no more than the tests do."""
     if metric in result.refusals:
         return result.refusals[metric]
     if metric not in result.tests:
@@ -319,19 +319,23 @@ def explain(result: Aggregate, metric: str) -> str:
     lead = f"Of {ranked} ranked on {have}, {' and '.join(leaders)} {verb} the best mean rank"
     if math.isnan(test.p):
         missing = FEWEST_DATA_SETS - test.data_sets
-        return (
-            f"{lead}. Whether that is more than chance takes {FEWEST_DATA_SETS} data"
-            f" sets or more: {missing} to go."
-        )
-    found = "the ranks differ beyond chance" if test.p <= ALPHA else "that may be chance"
-    words = f"{lead}; {found} (Friedman's test, {state_p(test.p)})."
+        needed = f"{FEWEST_DATA_SETS} data sets or more: {missing} to go"
+        return f"{lead}. A test of the ranks takes {needed}."
+    differ = "differ" if test.p <= ALPHA else "do not differ"
+    words = f"{lead}; the ranks {differ} significantly (Friedman test, {state_p(test.p)})."
     return f"{words} {_separated(test)}" if test.p <= ALPHA else words
 
 
 def _separated(test: Friedman) -> str:
-    """Which contenders are further apart than the critical difference."""
+    """State which contenders are further apart than the critical difference."""
     ranks = dict(zip(test.ranks["contender"], test.ranks["rank"], strict=True))
     apart = {a: [b for b in ranks if ranks[b] - ranks[a] >= test.cd] for a in ranks}
-    leads = [f"{a} is ahead of {', '.join(behind)}" for a, behind in apart.items() if behind]
-    critical = f"By Nemenyi's critical difference of {test.cd:.2f}"
-    return f"{critical} {'; '.join(leads)}." if leads else f"{critical} no two can be told apart."
+    leads = [
+        f"{a} is significantly better than {', '.join(behind)}"
+        for a, behind in apart.items()
+        if behind
+    ]
+    critical = f"By the Nemenyi test (critical difference {test.cd:.2f})"
+    return (
+        f"{critical}, {'; '.join(leads)}." if leads else f"{critical}, no two differ significantly."
+    )

@@ -40,9 +40,9 @@ from benchmarks.reporting.table import Cell, Head, Table, show_table, write_mark
 from benchmarks.statistics.differences import ALPHA
 
 NAMED = 12
-"""Things of one kind that are listed before it says how many more there are."""
-WITHIN = "within noise"
-"""What the terminal has for `UNCHANGED`, since it is narrow."""
+"""Things of one kind that are listed before the others are counted."""
+NOT_SIGNIFICANT = "not significant"
+"""The verdict `UNCHANGED` in tables."""
 MARKS: dict[str, Mark] = {
     WORSE: "worse",
     FAILS_MORE: "worse",
@@ -58,13 +58,13 @@ DIFFERING = ("kind", "contender", "name", "old", "new")
 CAPTION = (
     "Ratios new / old of geometric means where a score is compared on the log scale, else"
     " differences new - old of means; 95 % intervals, not adjusted. p: Holm's, over all headline"
-    " scores that were tested, and apart from these over all further scores; beyond noise where it"
+    " scores that were tested, and apart from these over all further scores; significant where it"
     f" is at most {ALPHA:g}."
 )
 
 
-def summarise(changes: Changes) -> str:
-    """Say in a few sentences what has changed."""
+def summarise_changes(changes: Changes) -> str:
+    """Summarise in a few sentences what has changed."""
     frame = changes.frame
     scores = frame[frame["kind"] == "score"]
     sentences = [
@@ -75,18 +75,18 @@ def summarise(changes: Changes) -> str:
     if not is_comparable(changes):
         sentences.insert(0, "Nothing can be compared.")
     elif not scores["verdict"].isin([WORSE, BETTER]).any():
-        sentences.insert(0, "No score has changed beyond noise.")
+        sentences.insert(0, "No score has changed significantly.")
     return " ".join([*sentences, _count_verdicts(scores["verdict"])])
 
 
 def _count_verdicts(verdicts: pd.Series) -> str:
-    """How many scores there are of each verdict, in a sentence."""
+    """Count the scores of each verdict, in a sentence."""
     counts = verdicts.value_counts()
     words = {
         WORSE: "worse",
         BETTER: "better",
         SAME: "the same bit for bit",
-        UNCHANGED: "changed no more than noise would",
+        UNCHANGED: "without a significant change",
         UNJUDGED: "not to be judged",
         INCOMPARABLE: "not comparable",
     }
@@ -96,16 +96,16 @@ def _count_verdicts(verdicts: pd.Series) -> str:
 
 
 def _list_changes(rows: pd.DataFrame) -> str:
-    """Changes of headline scores in words, and how many there are beside them."""
+    """List changes of headline scores in words, and count the others."""
     main = (rows["kind"] == "runs") | (rows["name"].isin(HEADLINES) & (rows["view"] == ""))
     first = rows[main] if main.any() else rows
-    words = list(map(_describe, first.head(NAMED).to_dict("records")))
+    words = list(map(_describe_change, first.head(NAMED).to_dict("records")))
     more = len(rows) - len(words)
     return ", ".join(words) + (f" and {more:,} more score{'s' * (more > 1)}" if more else "")
 
 
-def _describe(row: dict[Any, Any]) -> str:
-    """A change in words: `gan FID ×1.31 [1.12, 1.54], p = 0.003`."""
+def _describe_change(row: dict[Any, Any]) -> str:
+    """Describe a change in words: `gan FID ×1.31 [1.12, 1.54], p = 0.003`."""
     if row["kind"] == "runs":
         return f"{row['contender']} ({row['reason']})"
     name = name_score(row["name"], row["view"])
@@ -113,7 +113,7 @@ def _describe(row: dict[Any, Any]) -> str:
 
 
 def show_change(row: dict[Any, Any]) -> str:
-    """A ratio or a difference with its interval: `×1.31 [1.12, 1.54]`, `+0.21 [-0.1, 0.52]`."""
+    """Show a ratio or difference with its interval: `×1.31 [1.12, 1.54]`, `+0.21 [-0.1, 0.52]`."""
     estimate, low, high = (row[key] for key in ("estimate", "low", "high"))
     if row["verdict"] == SAME or math.isnan(estimate):
         return ""
@@ -130,8 +130,8 @@ def name_score(metric: str, view: str = "") -> str:
     return f"{short} ({view})" if view else short
 
 
-def caption(changes: Changes) -> str:
-    """Say what the numbers are, and by which tests."""
+def explain_tests(changes: Changes) -> str:
+    """Explain what the numbers are, and by which tests."""
     scores = changes.frame[changes.frame["kind"] == "score"]
     tests = [
         f"{name}, {_seeds(part)} a side, for {len(part):,} score{'s' * (len(part) > 1)}"
@@ -146,7 +146,7 @@ def _seeds(rows: pd.DataFrame) -> str:
 
 
 def write_changes(changes: Changes) -> dict[str, bytes]:
-    """The changes as files: `changes.csv` and `differences.csv`, both tidy, and `changes.md`."""
+    """Write the changes: `changes.csv` and `differences.csv`, both tidy, and `changes.md`."""
     return {
         "changes.csv": write_csv(changes.frame),
         "differences.csv": write_csv(changes.differences),
@@ -156,11 +156,11 @@ def write_changes(changes: Changes) -> dict[str, bytes]:
 
 def _write_markdown(changes: Changes) -> bytes:
     old, new = escape_markdown(changes.old), escape_markdown(changes.new)
-    sections = [f"# Changes from {old} to {new}", escape_markdown(summarise(changes))]
+    sections = [f"# Changes from {old} to {new}", escape_markdown(summarise_changes(changes))]
     for name, rows in _by_contender(changes.frame):
         table = Table(name, HEADER, [[_build_row(row) for row in rows]])
         sections += [f"## {escape_markdown(name)}", write_markdown_table(table)]
-    sections.append(escape_markdown(caption(changes)))
+    sections.append(escape_markdown(explain_tests(changes)))
     if len(changes.differences):
         found = changes.differences[list(DIFFERING)].itertuples(index=False)
         table = _tabulate_differences("", DIFFERING, found)
@@ -183,7 +183,7 @@ def _by_contender(frame: pd.DataFrame) -> Iterator[tuple[str, list[dict[Any, Any
 
 def _build_row(row: dict[Any, Any], *, brief: bool = False) -> list[Cell]:
     """Build a row as a person reads it, with `HEADER`; a brief one without its reason."""
-    verdict = WITHIN if brief and row["verdict"] == UNCHANGED else row["verdict"]
+    verdict = NOT_SIGNIFICANT if row["verdict"] == UNCHANGED else row["verdict"]
     if row["reason"] and not brief:
         verdict = f"{verdict}: {row['reason']}"
     last = Cell(verdict, mark=MARKS.get(row["verdict"], ""))
@@ -199,7 +199,7 @@ def _build_row(row: dict[Any, Any], *, brief: bool = False) -> list[Cell]:
 
 
 def show_changes(changes: Changes, width: int) -> Group:
-    """The changes for a terminal of `width` characters: what has changed, and the headline scores.
+    """Lay out changes for a terminal of `width` characters, and all headline scores.
 
     Further scores and costs that have not changed are counted in a line; a contender of which
     nothing has changed is named in one.
@@ -216,9 +216,9 @@ def show_changes(changes: Changes, width: int) -> Group:
         names = ", ".join(still[:NAMED]) + (" …" if len(still) > NAMED else "")
         parts.append(Text(f"\nThe same in every score: {plain(names)}"))
     parts += _show_differences(changes.differences, width)
-    parts += [Text(plain(note), style="dim") for note in (caption(changes), *changes.notes)]
+    parts += [Text(plain(note), style="dim") for note in (explain_tests(changes), *changes.notes)]
     style = "bold red" if is_worse(changes) or not is_comparable(changes) else "bold"
-    return Group(*parts, Text(f"\n{plain(summarise(changes))}", style=style))
+    return Group(*parts, Text(f"\n{plain(summarise_changes(changes))}", style=style))
 
 
 def _show_contender(name: str, rows: Sequence[dict[Any, Any]], width: int) -> Group:
@@ -229,13 +229,14 @@ def _show_contender(name: str, rows: Sequence[dict[Any, Any]], width: int) -> Gr
 
 
 def _footnotes(rows: Sequence[dict[Any, Any]]) -> Iterator[str]:
-    """What a contender's table does not say."""
+    """Yield what a contender's table does not show."""
     reasons = {f"{r['verdict'].capitalize()}: {r['reason']}." for r in rows if r["reason"]}
     yield from sorted(reasons)
     left_out = Counter(r["verdict"] for r in rows if r["kind"] == "score" and not _is_shown(r))
     if left_out:
         words = (
-            f"{n} {WITHIN if verdict == UNCHANGED else verdict}" for verdict, n in left_out.items()
+            f"{n} {NOT_SIGNIFICANT if verdict == UNCHANGED else verdict}"
+            for verdict, n in left_out.items()
         )
         yield f"Further scores: {', '.join(words)}."
     if machine := [row for row in rows if row["verdict"] == MACHINE]:
@@ -244,7 +245,7 @@ def _footnotes(rows: Sequence[dict[Any, Any]]) -> Iterator[str]:
 
 
 def _is_shown(row: dict[Any, Any]) -> bool:
-    """Whether the terminal has this row: every headline score, and what has changed of the rest."""
+    """Return whether a terminal shows a row: a headline score, or another that has changed."""
     if row["kind"] == "score" and row["name"] in HEADLINES and not row["view"]:
         return True
     return row["verdict"] not in {SAME, UNCHANGED, UNJUDGED, INCOMPARABLE, MACHINE}

@@ -38,13 +38,13 @@ TAIL = r"""\endgroup
 
 
 def document(parts: Iterable[str], notes: str) -> str:
-    """A file of tabulars with notes under them, which compiles alone and within a paper."""
+    """Write a file of tabulars with notes under them, which compiles alone and within a paper."""
     body = "".join(parts) + f"\\parbox{{\\linewidth}}{{{escape_latex(notes)}}}\\par\n"
     return HEAD.replace("%(signs)s", declare_signs(body)) + body + TAIL
 
 
 def declare_signs(text: str) -> str:
-    """Have pdfTeX spell the signs that its fonts lack; accented Latin letters it has."""
+    """Declare the signs that pdfTeX's fonts lack; accented Latin letters they have."""
     lacking = sorted({sign for sign in text if not sign.isascii() and not is_accented(sign)})
     spelled = "".join(
         f"\n  \\DeclareUnicodeCharacter{{{ord(s):04X}}}{{U+{ord(s):04X}}}" for s in lacking
@@ -53,7 +53,7 @@ def declare_signs(text: str) -> str:
 
 
 def is_accented(sign: str) -> bool:
-    """Tell whether a sign is an ASCII letter with one of the accents that every font can make."""
+    """Return whether a sign is an ASCII letter with one of the accents that every font can make."""
     parts = unicodedata.normalize("NFD", sign)
     common = "\u0300\u0301\u0302\u0303\u0308"
     return len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in common
@@ -62,7 +62,7 @@ def is_accented(sign: str) -> bool:
 def tabulars(
     title: str, alignment: str, header: Sequence[str], groups: Sequence[Sequence[Sequence[str]]]
 ) -> str:
-    """Rows under a header, groups of rows apart; more than one tabular where they are many.
+    """Write rows under a header, groups of rows apart; several tabulars where they are many.
 
     Args:
         title: stands above, where it is not empty.
@@ -97,7 +97,7 @@ def _ampersands(row: Iterable[str]) -> str:
 
 
 def number(text: str, mark: Mark = "") -> str:
-    """A number as it is shown, `-1.2e-05` or `12.3K`, or words; marked as the best or second."""
+    """Write a number as it is shown, `-1.2e-05` or `12.3K`, or words, with its mark."""
     match = re.fullmatch(r"(-?[\d,]*\.?\d*)(?:e([-+]\d+))?", text)
     if not text or not match:
         return _emphasise(escape_latex(text), mark)
@@ -106,7 +106,7 @@ def number(text: str, mark: Mark = "") -> str:
 
 
 def quantity(value: float, low: float, high: float, mark: Mark = "") -> str:
-    """A value and its interval, with the digits that this warrants.
+    """Write a value and its interval, with the digits that this warrants.
 
     `8.44 ± 0.14` where its ends are equally far, else the two distances above and below; these
     have two significant digits, and the value as many decimals as the smaller of them, but at
@@ -125,18 +125,18 @@ def quantity(value: float, low: float, high: float, mark: Mark = "") -> str:
 
 
 def _power_of(value: float, distance: float) -> int:
-    """The power of ten to be set apart, where a number is very small or large."""
+    """Return the power of ten to be set apart, where a number is very small or large."""
     size = abs(value) if 100 * abs(value) > distance else distance
     return _exponent(size) if size and not 1e-3 <= size < 1e6 else 0
 
 
 def _exponent(x: float) -> int:
-    """The exponent of ten of a number of two significant digits."""
+    """Return the exponent of ten of a number of two significant digits."""
     return int(f"{x:.1e}".partition("e")[2])
 
 
 def _decimals(x: float) -> int:
-    """Decimals of two significant digits."""
+    """Return the decimals of two significant digits."""
     return max(0, 1 - _exponent(x))
 
 
@@ -149,7 +149,7 @@ def _power(exponent: int) -> str:
 
 
 def _digits(text: str, mark: Mark = "") -> str:
-    """Digits within a formula."""
+    """Write digits within a formula."""
     grouped = text.replace(",", "{,}")
     return _emphasise(grouped.replace("-", "$-$") if mark == "best" else grouped, mark)
 

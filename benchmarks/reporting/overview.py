@@ -12,7 +12,7 @@ from rich.text import Text
 from benchmarks.analysis.columns import MARK, PAIRS
 from benchmarks.analysis.export import write_csv
 from benchmarks.analysis.marks import set_marks
-from benchmarks.analysis.suites import Aggregate, explain
+from benchmarks.analysis.suites import Aggregate, explain_ranks
 from benchmarks.config.registry import list_metrics
 from benchmarks.core.text import escape_markdown, plain, show_number
 from benchmarks.reporting import latex
@@ -99,7 +99,7 @@ def draw_rank_plots(result: Aggregate) -> dict[str, bytes]:
 def build_boards(result: Aggregate) -> list[Board]:
     """Build the table of each headline score."""
     return [
-        Board(metric, _build_table(result, metric), explain(result, metric))
+        Board(metric, _build_table(result, metric), explain_ranks(result, metric))
         for metric in result.metrics
     ]
 

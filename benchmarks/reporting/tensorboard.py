@@ -43,7 +43,7 @@ GAP = 2
 
 
 def check_installed() -> None:
-    """Refuse to begin without TensorBoard.
+    """Check that TensorBoard is installed.
 
     Raises:
         BadInput: it is not installed.
@@ -84,7 +84,7 @@ def write_events(results: Results) -> tuple[list[Path], list[str]]:
 
 
 def name_runs(records: Sequence[Record]) -> list[str]:
-    """What TensorBoard calls each run: its contender and seed, where that is one run's alone."""
+    """Name runs for TensorBoard: contender and seed, where these are one run's alone."""
     names = [
         record.contender if record.seed is None else f"{record.contender}-s{record.seed}"
         for record in records
@@ -99,7 +99,7 @@ def name_runs(records: Sequence[Record]) -> list[str]:
 def build_events(
     results: Results, record: Record, extractor: str | None
 ) -> tuple[bytes, list[str]]:
-    """Make the content of a run's event file, and lines on what of it could not be read.
+    """Build the content of a run's event file, and lines on what of it could not be read.
 
     Args:
         results: whose run it is.
@@ -130,7 +130,7 @@ def _read(folder: Path, picture: Picture, warnings: list[str]) -> np.ndarray | N
 
 
 def _try(read: Any, warnings: list[str]) -> Any:
-    """What a function reads, or None with a line on why it cannot be read."""
+    """Return what a function reads, or None and add a line on why it cannot be read."""
     try:
         return read()
     except BadInput as error:
@@ -144,9 +144,11 @@ def _summaries(
     pictures: dict[str, np.ndarray],
     extractor: str | None,
 ) -> Iterator[tuple[float, int, "Summary"]]:
-    """All that an event file holds, each with its time in seconds and its step."""
+    """Yield all that an event file holds, each with its time in seconds and its step."""
+    from tensorboard.plugins.text.summary import text_pb
+
     yield 0.0, 0, _settings(record)
-    yield 0.0, 0, _text("record", _describe(record))
+    yield 0.0, 0, text_pb("record", _describe_run(record))
     rows = [] if history is None else history.to_dict("records")
     for row in rows:
         yield from _curves(row)
@@ -162,7 +164,7 @@ def _summaries(
 
 
 def _curves(row: dict[Any, Any]) -> Iterator[tuple[float, int, "Summary"]]:
-    """A row of a history: each loss and validation score over steps, and over images."""
+    """Yield each loss and validation score of a logged row over steps, and over images."""
     seconds = _finite(row.get("seconds"))
     for column, value in row.items():
         if column not in COUNTS and math.isfinite(value):
@@ -176,7 +178,7 @@ def _finite(value: float | None) -> float:
 
 
 def _finals(record: Record, extractor: str | None) -> Iterator[tuple[str, float]]:
-    """The scores by the extractor that is shown, and the costs."""
+    """Yield the scores by the extractor that is shown, and the costs."""
     for metric, score in scores_of(record, extractor).items():
         if score.value is not None:
             yield f"scores/{metric}", score.value
@@ -188,7 +190,7 @@ def _finals(record: Record, extractor: str | None) -> Iterator[tuple[str, float]
 def _evolution(
     tiles: np.ndarray, seen: list[int], rows: list[dict[Any, Any]]
 ) -> Iterator[tuple[float, int, "Summary"]]:
-    """A picture at each validation that the film shows, when so many training images were seen."""
+    """Yield a picture for each validation of an evolution, by training images seen."""
     logged = {row["images"]: row for row in rows}
     for tile, images in zip(tiles, seen, strict=False):
         row = logged.get(images, {"step": 0})
@@ -203,7 +205,7 @@ def _scalar(name: str, value: float) -> "Summary":
 
 
 def _image(kind: str, tiles: np.ndarray) -> "Summary":
-    """A picture of tiles, uint8 [rows, columns, H, W, 3], with gaps between them."""
+    """Draw a picture of tiles, uint8 [rows, columns, H, W, 3], with gaps between them."""
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -229,7 +231,7 @@ def lay_out(tiles: np.ndarray) -> np.ndarray:
 
 
 def _settings(record: Record) -> "Summary":
-    """What was chosen for a run, for TensorBoard's table of hyper-parameters."""
+    """Collect a run's settings for TensorBoard's table of hyper-parameters."""
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
     spec, settings = record.spec, record.spec.get("settings")
@@ -243,25 +245,9 @@ def _settings(record: Record) -> "Summary":
     return hparams_pb(chosen, trial_id=record.run, start_time_secs=0)
 
 
-def _describe(record: Record) -> str:
-    """What a run was, as Markdown."""
+def _describe_run(record: Record) -> str:
+    """Describe a run in Markdown."""
     facts = {"status": record.status, "reason": record.reason, "data set": record.dataset}
     lines = [f"**{name}**: {plain(str(value))}" for name, value in facts.items() if value]
     spec = json.dumps(record.spec, indent=2)
     return "\n\n".join([*lines, *(f"    {line}" for line in spec.splitlines())])
-
-
-def _text(name: str, text: str) -> "Summary":
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-    from tensorboard.compat.proto.types_pb2 import DT_STRING
-
-    plugin = SummaryMetadata.PluginData(plugin_name="text")
-    tensor = TensorProto(
-        dtype=DT_STRING,
-        string_val=[text.encode()],
-        tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
-    )
-    metadata = SummaryMetadata(plugin_data=plugin)
-    return Summary(value=[Summary.Value(tag=name, metadata=metadata, tensor=tensor)])

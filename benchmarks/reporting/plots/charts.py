@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.analysis.frames import scores_of_runs, summarise
+from benchmarks.analysis.frames import scores_of_runs, summarise_runs
 from benchmarks.core.text import plain, shorten
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
@@ -122,7 +122,7 @@ def _draw_metrics(runs: pd.DataFrame, titles: dict[str, str], *, paper: bool) ->
 
 def _draw_metric(axes: Axes, runs: pd.DataFrame, metric: str, places: dict[str, float]) -> None:
     """Draw each contender's value, interval and seeds in its row, the floor and the ceiling."""
-    scores, intervals = scores_of_runs(runs, metric), summarise(runs, metric)
+    scores, intervals = scores_of_runs(runs, metric), summarise_runs(runs, metric)
     counts, look = count_statuses(runs), looks(runs["contender"])
     ends = list[float]()
     for name, place in places.items():
@@ -224,7 +224,7 @@ def draw_cost(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
 
 def tabulate_costs(runs: pd.DataFrame) -> pd.DataFrame:
     """Return FID with its interval and mean costs of the contenders trained and scored."""
-    intervals = summarise(runs, "fid")
+    intervals = summarise_runs(runs, "fid")
     named = [name for name in list_trained(runs) if name in intervals]
     table = pd.DataFrame([intervals[name] for name in named], index=named, dtype=float)
     scored = runs[runs["status"].isin(SCORED)]

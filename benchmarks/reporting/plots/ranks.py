@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from scipy.stats import kendalltau
 
 from benchmarks.analysis.columns import AGREEING
-from benchmarks.analysis.frames import summarise
+from benchmarks.analysis.frames import summarise_runs
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import plain, shorten
@@ -55,7 +55,7 @@ def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     Cells of contenders in such a pair are framed.
     """
     runs = frame[frame["family"] != CALIBRATION]
-    fids = {name: interval.value for name, interval in summarise(runs, "fid").items()}
+    fids = {name: interval.value for name, interval in summarise_runs(runs, "fid").items()}
     everybody = [name for name in contenders(runs) if name in fids]
     shown = sorted(best(everybody, fids, LABELS), key=lambda name: fids[name])
     values = _tabulate_means(runs[runs["contender"].isin(shown)], shown)
@@ -84,7 +84,7 @@ def _tabulate_means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     others = [str(column) for column in runs if str(column).startswith("fid@")]
     columns = dict[str, pd.Series]()
     for metric in ("fid", *others, *AGREEING):
-        means = {name: interval.value for name, interval in summarise(runs, metric).items()}
+        means = {name: interval.value for name, interval in summarise_runs(runs, metric).items()}
         higher = metric in AGREEING and list_metrics()[metric].about["direction"] == "higher"
         columns[metric] = pd.Series(means, dtype=float).reindex(names) * (-1 if higher else 1)
     return pd.DataFrame(columns).dropna(axis="columns", thresh=2)

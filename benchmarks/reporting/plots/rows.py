@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from benchmarks.analysis.frames import summarise
+from benchmarks.analysis.frames import summarise_runs
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.records.schema import EXTERNAL, SCORED
 from benchmarks.reporting.plots.drawing import (
@@ -41,7 +41,7 @@ def is_calibration(runs: pd.DataFrame) -> pd.Series:
 
 def mean_fids(runs: pd.DataFrame) -> dict[str, float]:
     """Return each contender's FID, the mean over seeds."""
-    return {name: interval.value for name, interval in summarise(runs, "fid").items()}
+    return {name: interval.value for name, interval in summarise_runs(runs, "fid").items()}
 
 
 def count_statuses(runs: pd.DataFrame) -> dict[str, Counter[str]]:

@@ -83,7 +83,7 @@ def test_results_compared_with_themselves_are_the_same(old: Path) -> None:
     assert found.notes == []
     assert not is_worse(found)
     assert is_comparable(found)
-    assert changelog.summarise(found).endswith(f"{len(scores)} the same bit for bit.")
+    assert changelog.summarise_changes(found).endswith(f"{len(scores)} the same bit for bit.")
 
 
 def test_five_shared_seeds_are_tested_in_pairs(old: Path) -> None:
@@ -98,7 +98,7 @@ def test_five_shared_seeds_are_tested_in_pairs(old: Path) -> None:
     assert (row["low"], row["high"]) == pytest.approx(tuple(bounds))
     assert row["verdict"] == "worse"
     assert is_worse(found)
-    assert changelog.summarise(found).startswith("Worse: gan FID ×1.52 [")
+    assert changelog.summarise_changes(found).startswith("Worse: gan FID ×1.52 [")
 
 
 def test_fewer_seeds_are_tested_by_welch(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_other_data_or_another_protocol_leave_nothing_to_compare(
 ) -> None:
     found = compare(old, alter(old, lambda record: record.spec.update(spec)))
     assert not is_comparable(found)
-    assert changelog.summarise(found).startswith("Nothing can be compared. Of ")
+    assert changelog.summarise_changes(found).startswith("Nothing can be compared. Of ")
 
 
 def test_only_translators_depend_on_the_source(tmp_path: Path) -> None:

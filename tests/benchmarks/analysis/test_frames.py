@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from synthetic import FOUR, VIEWS, write_suite
 
+from benchmarks.analysis.columns import COLUMNS, COMPARISON_COLUMNS
 from benchmarks.analysis.frames import (
     ALL_CURVES,
     CURVES,
@@ -12,9 +13,10 @@ from benchmarks.analysis.frames import (
     curves,
     gather,
     scores_of_runs,
-    summarise,
+    summarise_runs,
 )
 from benchmarks.analysis.lookup import shown_extractor
+from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_record, read_suite, write_record
 from benchmarks.statistics.intervals import student_interval
 
@@ -83,10 +85,10 @@ def test_hostile_metrics_replace_no_column(tmp_path: Path) -> None:
 
 def test_contenders_are_summed_up_over_seeds_as_in_the_table(frames: Frames) -> None:
     fids = scores_of_runs(frames.runs, "fid")["autoencoder"][:, 0]
-    assert summarise(frames.runs, "fid")["autoencoder"] == student_interval(fids, log=True)
+    assert summarise_runs(frames.runs, "fid")["autoencoder"] == student_interval(fids, log=True)
     table = frames.comparison.set_index("contender")
     for metric in ("fid", "inception_score", "precision"):
-        for name, interval in summarise(frames.runs, metric).items():
+        for name, interval in summarise_runs(frames.runs, metric).items():
             assert interval.value == table[metric][name]
             assert interval.low == pytest.approx(table[f"{metric}_low"][name], nan_ok=True)
 
@@ -172,3 +174,12 @@ def test_the_extractor_of_most_runs_is_shown(tmp_path: Path) -> None:
     scores = [s.model_copy(update={"extractor": s.extractor and "other@1"}) for s in record.scores]
     write_record(run, record.model_copy(update={"scores": scores}))
     assert shown_extractor(read_suite(folder).records) != "other@1"
+
+
+def test_every_cost_of_a_record_is_one_column() -> None:
+    costs = [column for column in COLUMNS if column.cost]
+    assert {column.key for column in costs} == set(Costs.model_fields)
+    assert all(column.heading and column.meaning for column in COLUMNS)
+    assert {key.removesuffix("_low").removesuffix("_high") for key in COMPARISON_COLUMNS} == {
+        column.key for column in COLUMNS if column.key != "collapsed"
+    }

@@ -11,7 +11,7 @@ from rich.console import Console
 from scipy import stats
 from synthetic import FOUR, write_suite
 
-from benchmarks.analysis.suites import Aggregate, explain, read_aggregate
+from benchmarks.analysis.suites import Aggregate, explain_ranks, read_aggregate
 from benchmarks.core.errors import BadInput
 from benchmarks.records.store import read_index, read_record, write_index, write_record
 from benchmarks.reporting.overview import build_boards, show_aggregate, write_aggregate
@@ -67,9 +67,9 @@ def test_ranks_wins_and_ratios_by_hand(tmp_path: Path) -> None:
     assert list(ranks["ratio"]) == pytest.approx([2 ** (1 / 3), 2 ** (2 / 3), 256 ** (1 / 3)])
     assert set(ranks["data_sets"]) == {3}
     assert ranks_of(result, "inception_score")["ratio"].isna().all()
-    assert explain(result, "fid") == (
-        "Of 3 contenders ranked on 3 data sets, gan has the best mean rank. Whether that is more"
-        " than chance takes 5 data sets or more: 2 to go."
+    assert explain_ranks(result, "fid") == (
+        "Of 3 contenders ranked on 3 data sets, gan has the best mean rank. A test of the"
+        " ranks takes 5 data sets or more: 2 to go."
     )
 
 
@@ -85,7 +85,9 @@ def test_ties_share_ranks_and_wins(tmp_path: Path) -> None:
     ranks = ranks_of(read_aggregate(folders))
     assert list(ranks["rank"]) == [1.5, 1.5, 3]
     assert list(ranks["wins"]) == [1, 1, 0]
-    assert "gan and autoencoder share the best mean rank" in explain(read_aggregate(folders), "fid")
+    assert "gan and autoencoder share the best mean rank" in explain_ranks(
+        read_aggregate(folders), "fid"
+    )
 
 
 def test_five_data_sets_are_tested_as_scipy_does(tmp_path: Path) -> None:
@@ -94,9 +96,11 @@ def test_five_data_sets_are_tested_as_scipy_does(tmp_path: Path) -> None:
     columns = np.array([[2, 1, 4], *[[1, 2, 8]] * 5], dtype=float).T
     assert test.chi2 == pytest.approx(stats.friedmanchisquare(*columns).statistic)
     assert test.cd == pytest.approx(2.343 * math.sqrt(3 * 4 / (6 * 6)), rel=1e-3)
-    text = explain(result, "fid")
-    assert "beyond chance" in text
-    assert text.endswith("By Nemenyi's critical difference of 1.35 gan is ahead of vae.")
+    text = explain_ranks(result, "fid")
+    assert "differ significantly" in text
+    assert text.endswith(
+        "By the Nemenyi test (critical difference 1.35), gan is significantly better than vae."
+    )
     files = write_aggregate(result)
     assert files["plots/critical_difference_fid.pdf"].startswith(b"%PDF")
     assert b"data:image/svg+xml" in files["report.html"]
@@ -143,7 +147,9 @@ def test_reconstructions_are_ranked_within_a_route_alone(tmp_path: Path) -> None
     ranks = result.ranks[result.ranks["metric"] == "reconstruction_mse"]
     assert set(ranks["contender"]) == {"vae", "autoencoder"}
     assert "Not ranked by MSE: gan, by another route or from codes of another size" in result.notes
-    assert "Of 2 contenders that encode and decode ranked" in explain(result, "reconstruction_mse")
+    assert "Of 2 contenders that encode and decode ranked" in explain_ranks(
+        result, "reconstruction_mse"
+    )
     board = next(b for b in build_boards(result) if b.metric == "reconstruction_mse")
     gan = [head.text for head in board.table.header].index("gan")
     assert not any(row[gan].mark for row in board.table.groups[0])
@@ -182,7 +188,7 @@ def test_nothing_in_common_is_said_and_not_ranked(tmp_path: Path) -> None:
     ]
     result = read_aggregate(folders)
     assert result.ranks.empty
-    assert explain(result, "fid").startswith("No ranks: ")
+    assert explain_ranks(result, "fid").startswith("No ranks: ")
     assert "1.00" in show(result)
     assert write_aggregate(result)["ranks.csv"].count(b"\n") == 1
 
