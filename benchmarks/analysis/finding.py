@@ -38,7 +38,7 @@ HEADLINE_SCORES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known about the contenders by one score.
+    """Everything known about the contenders by one score.
 
     Attributes:
         metric: the score, of `HEADLINE_SCORES`.
@@ -87,14 +87,14 @@ class Finding:
 
     @property
     def among(self) -> str:
-        """What all that are ranked do: `encode and decode (codes of 16 numbers)`; or nothing."""
+        """The route and code size of all that are ranked, in words; empty where it is no matter."""
         if self.code_size is None:
             return ""
         return f"{name_route(self.route)} ({name_size(self.code_size)})"
 
     @property
     def use(self) -> str:
-        """What its leader is chosen for."""
+        """The use that its leader is chosen for."""
         return f"{self.words.use}{self.among and f' among models that {self.among}'}"
 
     @property
@@ -141,7 +141,7 @@ def _state_leader(finding: Finding) -> str:
 
 
 def state_lead(rivals: pd.DataFrame, ranking: pd.DataFrame) -> str:
-    """Say what the tests between a leader and its rivals have shown, to follow its value.
+    """State what the tests between a leader and its rivals have shown, to follow its value.
 
     Args:
         rivals: the leader's pairs, of `compare_contenders`.
@@ -168,14 +168,14 @@ def state_lead(rivals: pd.DataFrame, ranking: pd.DataFrame) -> str:
 
 
 def _state_beaten(beaten: pd.DataFrame, every: str = "") -> str:
-    """`significantly better than b and c (p ≤ 0.013, Holm-corrected)`."""
+    """State that a leader is `significantly better than b and c (p ≤ 0.013, Holm-corrected)`."""
     few = len(beaten) <= NAMED
     names = name_models(beaten["second"]) if few else f"{every}{len(beaten)} others"
     return f"significantly better than {names} ({_state_largest_p(beaten['p_holm'])})"
 
 
 def _state_largest_p(p: "pd.Series[float]") -> str:
-    """The largest of p-values, in two digits rounded upwards: `p ≤ 0.013, Holm-corrected`."""
+    """State the largest of p-values, rounded upwards: `p ≤ 0.013, Holm-corrected`."""
     largest = float(p.max())
     if largest < 0.001:
         return "p < 0.001, Holm-corrected"
@@ -185,21 +185,21 @@ def _state_largest_p(p: "pd.Series[float]") -> str:
 
 
 def explain_untested(finding: Finding) -> str:
-    """Say why no difference could be tested."""
+    """Explain why no difference could be tested."""
     if finding.ranking["seeds"].nlargest(2).min() < FEWEST_SEEDS:
         return f"differences cannot be tested with fewer than {FEWEST_SEEDS} seeds per model"
     return "differences cannot be tested, since scores do not vary over seeds"
 
 
 def state_seeds(ranking: pd.DataFrame) -> str:
-    """The number of seeds: `with 3 seeds`, `with 1 to 3 seeds`."""
+    """State the number of seeds: `with 3 seeds`, `with 1 to 3 seeds`."""
     fewest, most = ranking["seeds"].min(), ranking["seeds"].max()
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
     return f"with {number} seed{'' if most == 1 else 's'}"
 
 
 def count_seeds_needed(pairs: pd.DataFrame) -> str:
-    """The seeds per model that pairs would need: `about 12`, `about 4 to 25`, `over 10,000`."""
+    """Count the seeds per model that pairs would need: `about 4 to 25`, `over 10,000`."""
     known = pairs["seeds_needed"].dropna()
     over = f"over {MOST_SEEDS:,}"
     if known.empty:
@@ -210,7 +210,7 @@ def count_seeds_needed(pairs: pd.DataFrame) -> str:
 
 
 def state_seeds_needed(pairs: pd.DataFrame) -> str:
-    """The same in parentheses, of the pairs that were tested; empty where none was."""
+    """State the same in parentheses, of the pairs that were tested; empty where none was."""
     tested = pairs[pairs["p_holm"].notna()]
     if tested.empty:
         return ""
@@ -218,20 +218,20 @@ def state_seeds_needed(pairs: pd.DataFrame) -> str:
 
 
 def _round_seeds(n: int) -> str:
-    """Two significant digits: no more is known of the seeds that would be needed."""
+    """Round to two significant digits: no more is known of the seeds that would be needed."""
     return f"{n if n < 100 else round(n, 2 - len(str(n))):,}"
 
 
 def show_share(share: float) -> str:
-    """A share in percent: `57 %`, `under 1 %`."""
+    """Show a share in percent: `57 %`, `under 1 %`."""
     return "under 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
 
 
 def name_models(names: Iterable[str], word: str = "and") -> str:
-    """Names in a row, the first few of many: `a, b, c, d and 3 more`."""
+    """Join names, the first few of many: `a, b, c, d and 3 more`."""
     return join_words([plain(name) for name in names], NAMED + 1, word=word)
 
 
 def join_few(texts: Sequence[str], comma: str = ", ") -> str:
-    """Texts in a row, the first few of many."""
+    """Join texts, the first few of many."""
     return join_words(texts, NAMED + 1, comma)

@@ -86,7 +86,7 @@ def _group_by_route(runs: pd.DataFrame) -> dict[tuple[str, int], list[str]]:
 
 
 def _take_first_sampler(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Name runs by their training, and keep of rows by several samplers the first with a score."""
+    """Rename runs to their training, and keep of several samplers the first with a score."""
     named = runs.assign(contender=runs["training"].astype(object))
     scored_first = named.sort_values(metric, key=pd.isna, kind="stable")
     return scored_first.drop_duplicates(["contender", "seed"]).sort_index()
@@ -165,7 +165,7 @@ def _state_probability(finding: Finding) -> list[str]:
 
 
 def _state_agreement(finding: Finding) -> list[str]:
-    """Name the further extractors that order the significantly different pairs alike."""
+    """List the further extractors that order the significantly different pairs alike."""
     if finding.metric != "fid":
         return []
     found, sides = finding.significant, ["first", "second"]
@@ -219,7 +219,7 @@ def _state_detour(finding: Finding) -> list[str]:
 
 
 def _state_floor(finding: Finding) -> list[str]:
-    """Name the models whose FID is no larger than that of two samples of one distribution."""
+    """List the models whose FID is no larger than that of two samples of one distribution."""
     if finding.metric != "fid" or "fid_floor_high" not in finding.runs:
         return []
     runs, ranking = finding.runs, finding.ranking
@@ -235,7 +235,7 @@ def _state_floor(finding: Finding) -> list[str]:
 
 
 def _state_single_seeds(finding: Finding) -> list[str]:
-    """Name the models with only one scored run, in a suite of several seeds."""
+    """List the models with only one scored run, in a suite of several seeds."""
     single = finding.ranking[finding.ranking["seeds"] < FEWEST_SEEDS]
     if single.empty or not finding.tested:
         return []
@@ -255,7 +255,7 @@ DETAILS: tuple[Callable[[Finding], list[str]], ...] = (
 
 
 def _state_unranked(runs: pd.DataFrame, metric: str) -> list[str]:
-    """Name the models whose reconstructions compare with none: route, code size and score."""
+    """List the models whose reconstructions compare with none: route, code size and score."""
     means = rank_intervals(runs, metric)[["contender", "value"]]
     if means.empty:
         return []
@@ -274,7 +274,7 @@ def _state_unranked(runs: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _state_external(runs: pd.DataFrame, metric: str) -> list[str]:
-    """Name the images of other programs, which have a score but no seeds."""
+    """List the images of other programs, which have a score but no seeds."""
     rows = runs[(runs["family"] == EXTERNAL) & runs[metric].notna()]
     if rows.empty:
         return []
@@ -284,7 +284,7 @@ def _state_external(runs: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _state_failures(runs: pd.DataFrame) -> list[str]:
-    """Name the models of which runs failed or collapsed."""
+    """List the models of which runs failed or collapsed."""
     counts = _count_runs(runs)
     failed = counts.loc[counts["unscored"] > 0, ["contender", "unscored", "runs"]].to_numpy()
     lines = [_state_failed_runs(runs, *row) for row in failed[:NAMED]]

@@ -1,4 +1,4 @@
-"""What stands first on a suite's page: what was compared, what it costs, and a part a score."""
+"""The first section of a suite's page: what was compared, costs, and a part for each score."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def state_costs(comparison: pd.DataFrame, findings: Sequence[Finding]) -> list[s
 
 
 def _state_cost(row: Mapping[Any, Any], fastest: float) -> str | None:
-    """A contender's costs in words: `gan: 1.69M parameters, 6 min of training per run`."""
+    """State a contender's costs: `gan: 1.69M parameters, 6 min of training per run`."""
     parts = []
     if not pd.isna(row["parameters"]):
         parts.append(f"{show_amount(row['parameters'])} parameters")

@@ -59,7 +59,7 @@ def describe_plot(plot: Plot, frames: Frames) -> str:
 
 
 def _name_best(frame: pd.DataFrame, column: Column) -> str:
-    """Name the best model by a metric: `Best by FID: gan.`."""
+    """State the best model by a metric: `Best by FID: gan.`."""
     if column.key not in list_metrics():
         return ""
     named = zip(frame["contender"], build_cells(frame, column), strict=True)
@@ -68,7 +68,7 @@ def _name_best(frame: pd.DataFrame, column: Column) -> str:
 
 
 def _list_values(frame: pd.DataFrame, column: Column) -> str:
-    """Put a column into words: `FID by model: gan 4.99, vae 5.79 and 3 more.`."""
+    """State a column in words: `FID by model: gan 4.99, vae 5.79 and 3 more.`."""
     named = list(zip(frame["contender"], build_cells(frame, column), strict=True))
     texts = [f"{show_name(name)} {cell.text}" for name, cell in named if cell.text]
     if not texts:

@@ -1,4 +1,4 @@
-"""Where a suite's numbers come from: data, extractor, versions, hardware, commits, durations."""
+"""The origin of a suite's numbers: data, extractor, versions, hardware, commits, durations."""
 
 import json
 from collections import Counter
@@ -121,7 +121,7 @@ def _show_spec(name: str, runs: Sequence[Record]) -> tuple[str, str, str]:
 
 
 def name_seeds(seeds: Iterable[int | None]) -> str:
-    """Name seeds in a few words: `seed 3`, `seeds 0 to 2 and 7`."""
+    """List seeds in a few words: `seed 3`, `seeds 0 to 2 and 7`."""
     known = sorted(seed for seed in seeds if seed is not None)
     ranges: list[list[int]] = []
     for seed in known:

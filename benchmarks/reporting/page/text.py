@@ -33,7 +33,7 @@ def show_range(values: Iterable[float], noun: str) -> str | None:
 
 
 def to_sentence(words: str) -> str:
-    """Put a capital at the beginning of words and a full stop at their end."""
+    """Return words as a sentence, with a capital and a full stop."""
     return f"{words[:1].upper()}{words[1:]}."
 
 

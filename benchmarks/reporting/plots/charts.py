@@ -32,8 +32,8 @@ from benchmarks.reporting.plots.drawing import (
     left_out,
     looks,
     name_right,
-    say_direction,
     set_scale,
+    show_direction,
     small,
     write_note,
 )
@@ -116,7 +116,9 @@ def _draw_metrics(runs: pd.DataFrame, titles: dict[str, str], *, paper: bool) ->
     panels, places = make_rows(labels, len(titles), margins, paper=paper, note=note)
     for axes, metric in zip(panels, titles, strict=True):
         _draw_metric(axes, runs, metric, dict(zip(shown, places, strict=True)))
-        axes.set_title(titles[metric] + say_direction(metric, paper=paper), pad=14 if paper else 18)
+        axes.set_title(
+            titles[metric] + show_direction(metric, paper=paper), pad=14 if paper else 18
+        )
     return cast("Figure", panels[0].figure)
 
 
@@ -213,7 +215,7 @@ def draw_cost(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
         _draw_cost_panel(axes, table.dropna(subset=[cost]), cost, look, count_ticks(axes))
         for value in floor.values():
             axes.axhline(value, color=GREY, lw=1, ls=(0, (4, 3)), zorder=1)
-    panels[0].set_ylabel("FID" + say_direction("fid", paper=paper))
+    panels[0].set_ylabel("FID" + show_direction("fid", paper=paper))
     if not paper:
         title = f"steps: the Pareto front{left_out(everybody, LABELS)}"
         panels[0].set_title(title, loc="left", color=GREY, fontsize=small())

@@ -1,4 +1,4 @@
-"""What plots have in common: how a contender looks, names, scales, panels, and who is shown."""
+"""The common parts of plots: a contender's look, names, scales, panels, and who is shown."""
 
 import functools
 import math
@@ -66,7 +66,7 @@ def look(place: int) -> Look:
 
 
 def contenders(frame: pd.DataFrame) -> list[str]:
-    """The contenders that a frame has rows of, in the suite's order."""
+    """List the contenders that a frame has rows of, in the suite's order."""
     present = set(frame["contender"])
     return [name for name in _categories(frame["contender"]) if name in present]
 
@@ -78,7 +78,7 @@ def _categories(names: pd.Series) -> list[str]:
 
 
 def by_contender(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each contender that has any, in the suite's order."""
+    """Return the rows of each contender that has any, in the suite's order."""
     parts = dict(iter(frame.groupby(frame["contender"].astype(object), sort=False)))
     return {name: parts[name] for name in contenders(frame)}
 
@@ -98,11 +98,11 @@ def left_out(names: Sequence[str], limit: int) -> str:
 
 
 def label(name: str, *, paper: bool = False) -> str:
-    """A contender's name as it is shown."""
+    """Return a contender's name as it is shown."""
     return shorten(plain(name), LONGEST_IN_PAPER if paper else LONGEST)
 
 
-def say_direction(metric: str, *, paper: bool) -> str:
+def show_direction(metric: str, *, paper: bool) -> str:
     """Return the direction to put after a metric's name: in words, or an arrow in a paper."""
     lower = list_metrics()[metric].about["direction"] == "lower"
     if paper:
@@ -117,7 +117,7 @@ def write_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
 
 
 def brief(text: str | None) -> str:
-    """A run's reason as it is shown."""
+    """Return a run's reason as it is shown."""
     return textwrap.shorten(plain(text or ""), 100, placeholder=" …")
 
 
@@ -132,7 +132,7 @@ def break_name(name: str, width: int) -> str:
 
 
 def small() -> float:
-    """The size of notes and labels in points."""
+    """Return the size of notes and labels in points."""
     return float(mpl.rcParams["legend.fontsize"])
 
 
@@ -144,7 +144,7 @@ def text_width(text: str, points: float) -> float:
 
 
 def widest(texts: Iterable[str], points: float) -> float:
-    """Inches of the widest line among texts."""
+    """Return the inches of the widest line among texts."""
     lines = (line for text in texts for line in text.splitlines() if line.strip())
     return max((text_width(line, points) for line in lines), default=0.0)
 
@@ -152,7 +152,7 @@ def widest(texts: Iterable[str], points: float) -> float:
 def set_scale(
     axis: Axis, values: Sequence[float], *, ticks: int = 6, positive: bool = False
 ) -> None:
-    """Plain numbers on an axis, logarithmic where positive values range over more than tenfold.
+    """Set an axis to plain numbers, logarithmic where positive values range over more than tenfold.
 
     Args:
         axis: whose ends, scale and ticks are set.
@@ -181,7 +181,7 @@ def set_scale(
 
 
 def show_tick(value: float, _: int | None = None) -> str:
-    """A number at an axis: up to four digits with a suffix."""
+    """Show a number at an axis: up to four digits with a suffix."""
     for size, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= size:
             return f"{value / size:.4g}{suffix}"
@@ -189,13 +189,13 @@ def show_tick(value: float, _: int | None = None) -> str:
 
 
 def fraction(axis: Axis, value: float) -> float:
-    """Where on an axis a value stands: 0 at its lower and 1 at its upper end."""
+    """Return where on an axis a value is: 0 at its lower and 1 at its upper end."""
     low, high, at = axis.get_transform().transform(np.array([*axis.get_view_interval(), value]))
     return float((at - low) / (high - low))
 
 
 def inches(axes: Axes) -> float:
-    """The width of axes."""
+    """Return the width of axes in inches."""
     return float(axes.get_position().width * cast("Figure", axes.figure).get_figwidth())
 
 
@@ -259,7 +259,7 @@ def panel_figure(
     sharey: bool = False,
     note: str = "",
 ) -> tuple[Figure, list[Axes]]:
-    """Panels of one size, row by row, with a note below them on how they are to be read.
+    """Make panels of one size, row by row, with a note below them on how they are to be read.
 
     Args:
         shape: rows and columns of panels.
@@ -294,7 +294,7 @@ def panel_figure(
 def labelled_figure(
     names: Sequence[str], panels: int, width: float, *, paper: bool
 ) -> tuple[Figure, list[Axes], float]:
-    """Panels `width` inches wide with room for names on their right, and the panels' height.
+    """Make panels `width` inches wide with room for names on their right, and the panels' height.
 
     In a paper they fill a column, if there is room for the names beside a panel, or a page.
     """

@@ -36,8 +36,8 @@ from benchmarks.reporting.plots.drawing import (
     looks,
     name_right,
     panel_figure,
-    say_direction,
     set_scale,
+    show_direction,
     show_tick,
     small,
     write_note,
@@ -81,7 +81,7 @@ def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     set_scale(axes.yaxis, [*chain(*drawn.values())])
     axes.xaxis.set_major_locator(MaxNLocator(4 if paper else 7, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(show_tick))
-    axes.set(xlabel="training images", ylabel="validation FID" + say_direction("fid", paper=paper))
+    axes.set(xlabel="training images", ylabel="validation FID" + show_direction("fid", paper=paper))
     if not paper:
         axes.set_title(
             f"line: geometric mean over {_seeds_drawn(frame)}; band: their range; "
@@ -102,7 +102,7 @@ def _final_fids(known: pd.DataFrame) -> dict[str, float]:
 
 
 def _seeds_drawn(history: pd.DataFrame) -> str:
-    """Name the seeds whose histories are drawn."""
+    """State the seeds whose histories are drawn."""
     limit = curves(len(looks(history["contender"])))
     most = int(history["runs"].max())
     return "seeds" if most <= limit else f"the first {limit} of up to {most:,} seeds"
@@ -250,7 +250,7 @@ def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
             explain_row(axes, place, explain_no_score(counts[name]))
     ends = [*chain(*(_drawn_seeds(pairs[name]).ravel() for name in shown if name in pairs))]
     set_scale(axes.xaxis, ends, ticks=count_ticks(axes), positive=True)
-    axes.set_xlabel(f"FID{say_direction('fid', paper=paper)}")
+    axes.set_xlabel(f"FID{show_direction('fid', paper=paper)}")
     write_note(axes, 1 + 0.06 / inches(axes), 1.0, "last/best", va="bottom")
     return cast("Figure", axes.figure)
 
@@ -300,7 +300,7 @@ def _draw_stability_row(
 
 
 def _draw_best_to_last(axes: Axes, pair: np.ndarray, levels: np.ndarray, look: Look) -> None:
-    """A line from the best checkpoint's FID, open, to the last one's, filled."""
+    """Draw a line from the best checkpoint's FID, open, to the last one's, filled."""
     axes.plot(pair, levels, "-", color=look.colour, lw=1, alpha=0.6)
     axes.plot(pair[:1], levels[:1], look.marker, color=look.colour, ms=4, mfc="white", mew=0.9)
     axes.plot(pair[1:], levels[1:], look.marker, color=look.colour, ms=4, mew=0.9)

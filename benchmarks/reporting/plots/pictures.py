@@ -169,7 +169,7 @@ def _explain_reconstruction(row: dict[Any, Any]) -> str:
 
 
 def _show_trouble(row: dict[Any, Any]) -> str:
-    """Say what went wrong with a run that has a picture nevertheless."""
+    """Show what went wrong with a run that has a picture nevertheless."""
     if row["tiles"] is None or row["status"] == "ok":
         return ""
     return f"{row['status']}{_show_seed(row)}: {brief(row['reason'])}"

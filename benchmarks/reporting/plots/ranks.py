@@ -149,7 +149,7 @@ def _draw_rank_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int
 
 
 def draw_critical_difference(ranks: pd.DataFrame, cd: float, *, paper: bool = False) -> Figure:
-    """Demšar's diagram of mean ranks over data sets: bars join those that differ by less than `cd`.
+    """Draw Demšar's diagram of mean ranks over data sets; bars join those less than `cd` apart.
 
     Source: Demšar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
     7, figure 1.

@@ -89,7 +89,7 @@ def plot(
 
 
 def style(paper: bool) -> AbstractContextManager[None]:
-    """Matplotlib's own defaults with the style of this package, whatever the user's are."""
+    """Return a context of matplotlib's defaults with the style of this package, not the user's."""
     return mpl.style.context(["default", *STYLES[: 1 + paper]])
 
 

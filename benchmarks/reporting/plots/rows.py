@@ -53,7 +53,7 @@ def count_statuses(runs: pd.DataFrame) -> dict[str, Counter[str]]:
 
 
 def explain_no_score(statuses: Counter[str]) -> str:
-    """Say why a contender has no score."""
+    """Explain why a contender has no score."""
     return "not scored" if set(statuses) & SCORED else next(iter(statuses))
 
 

@@ -99,13 +99,23 @@ def visit(browser: "playwright.Browser", file: Path, **options: object) -> Visit
     return opened
 
 
-@pytest.fixture
-def desk(browser: "playwright.Browser", file: Path) -> Iterator[Visit]:
+@pytest.fixture(scope="module")
+def tab(browser: "playwright.Browser", file: Path) -> Iterator[Visit]:
     opened = visit(browser, file, viewport={"width": 1280, "height": 900}, color_scheme="light")
     yield opened
-    assert opened.errors == []
-    assert opened.left == []
     opened.page.context.close()
+
+
+@pytest.fixture
+def report(tab: Visit, file: Path) -> Iterator[Visit]:
+    """The report in a tab that all tests share, loaded anew."""
+    tab.errors.clear()
+    tab.requests.clear()
+    tab.page.mouse.move(0, 0)
+    tab.page.goto(file.as_uri())
+    yield tab
+    assert tab.errors == []
+    assert tab.left == []
 
 
 def order(page: "playwright.Page") -> list[str]:
@@ -116,88 +126,88 @@ def column(page: "playwright.Page", title: str) -> "playwright.Locator":
     return page.locator("#comparison thead th[aria-sort]").filter(has_text=re.compile(f"^{title}"))
 
 
-def test_a_click_sorts_the_best_first_then_the_other_way_round(desk: Visit) -> None:
-    head = column(desk.page, "FID ↓")
+def test_a_click_sorts_the_best_first_then_the_other_way_round(report: Visit) -> None:
+    head = column(report.page, "FID ↓")
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
-    assert order(desk.page) == [LONG[0][0], "autoencoder", "cyclegan", "vae", "real", "noise"]
+    assert order(report.page) == [LONG[0][0], "autoencoder", "cyclegan", "vae", "real", "noise"]
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"
-    assert order(desk.page) == ["cyclegan", "autoencoder", LONG[0][0], "vae", "real", "noise"]
-    assert "Sorted by FID" in desk.page.locator("#status").inner_text()
+    assert order(report.page) == ["cyclegan", "autoencoder", LONG[0][0], "vae", "real", "noise"]
+    assert "Sorted by FID" in report.page.locator("#status").inner_text()
 
 
-def test_where_higher_is_better_the_highest_comes_first(desk: Visit) -> None:
-    head = column(desk.page, "Inception Score")
+def test_where_higher_is_better_the_highest_comes_first(report: Visit) -> None:
+    head = column(report.page, "Inception Score")
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "descending"
-    values = desk.page.locator("#comparison tbody.contenders td:nth-child(3)").all()
+    values = report.page.locator("#comparison tbody.contenders td:nth-child(3)").all()
     numbers = [float(v.get_attribute("data-value") or "-inf") for v in values]
     assert numbers == sorted(numbers, reverse=True)
 
 
-def test_the_keyboard_sorts_too(desk: Visit) -> None:
-    name, fid = (column(desk.page, title) for title in ("model", "FID ↓"))
+def test_the_keyboard_sorts_too(report: Visit) -> None:
+    name, fid = (column(report.page, title) for title in ("model", "FID ↓"))
     name.get_by_role("button").focus()
-    desk.page.keyboard.press("Enter")
-    assert order(desk.page)[:3] == [LONG[0][0], "autoencoder", "cyclegan"]
-    desk.page.keyboard.press("Tab")
-    desk.page.keyboard.press("Space")
+    report.page.keyboard.press("Enter")
+    assert order(report.page)[:3] == [LONG[0][0], "autoencoder", "cyclegan"]
+    report.page.keyboard.press("Tab")
+    report.page.keyboard.press("Space")
     assert fid.get_attribute("aria-sort") == "ascending"
     assert name.get_attribute("aria-sort") == "none"
 
 
-def test_groups_of_columns_are_shown_and_hidden(desk: Visit) -> None:
-    params = column(desk.page, "params")
+def test_groups_of_columns_are_shown_and_hidden(report: Visit) -> None:
+    params = column(report.page, "params")
     assert params.is_hidden()
-    desk.page.get_by_label("Cost", exact=True).check()
+    report.page.get_by_label("Cost", exact=True).check()
     assert params.is_visible()
-    desk.page.get_by_label("Generation", exact=True).uncheck()
-    assert column(desk.page, "FID ↓").is_hidden()
-    assert desk.page.locator("#comparison .groups th").filter(has_text="Generation").is_hidden()
-    hidden = desk.page.locator("#comparison tbody td[data-group='0']")
+    report.page.get_by_label("Generation", exact=True).uncheck()
+    assert column(report.page, "FID ↓").is_hidden()
+    assert report.page.locator("#comparison .groups th").filter(has_text="Generation").is_hidden()
+    hidden = report.page.locator("#comparison tbody td[data-group='0']")
     assert not any(cell.is_visible() for cell in hidden.all())
 
 
-def test_pointing_at_a_heading_or_a_cell_explains_it(desk: Visit) -> None:
-    tip = desk.page.get_by_role("tooltip")
+def test_pointing_at_a_heading_or_a_cell_explains_it(report: Visit) -> None:
+    tip = report.page.get_by_role("tooltip")
     assert tip.is_hidden()
-    column(desk.page, "FID ↓").get_by_role("button").hover()
+    column(report.page, "FID ↓").get_by_role("button").hover()
     tip.wait_for(state="visible")
     assert "Fréchet" in tip.inner_text()
     assert "n = 400" in tip.inner_text()
-    cell = desk.page.locator("#comparison tbody td").first
+    cell = report.page.locator("#comparison tbody td").first
     cell.hover()
-    desk.page.wait_for_function("document.querySelector('#tip').textContent.startsWith('FID of')")
+    report.page.wait_for_function("document.querySelector('#tip').textContent.startsWith('FID of')")
     assert cell.get_attribute("aria-describedby") == "tip"
     for words in ("95 % interval", "n = 400", "classifier@3fa94c1e", "Fréchet", "Lower is better"):
         assert words in tip.inner_text()
-    desk.page.mouse.move(5, 5)
+    report.page.mouse.move(5, 5)
     tip.wait_for(state="hidden")
     assert cell.get_attribute("aria-describedby") is None
 
 
-def test_an_explanation_can_be_pointed_at_itself(desk: Visit) -> None:
-    desk.page.locator("#comparison tbody td").first.hover()
-    tip = desk.page.get_by_role("tooltip")
+def test_an_explanation_can_be_pointed_at_itself(report: Visit) -> None:
+    report.page.locator("#comparison tbody td").first.hover()
+    tip = report.page.get_by_role("tooltip")
     tip.hover()
     # The page's own timers come in their order, however slow it is.
-    desk.page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
+    report.page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
     assert tip.is_visible()
 
 
-def test_the_focus_explains_too_and_escape_ends_it(desk: Visit) -> None:
-    tip = desk.page.get_by_role("tooltip")
-    column(desk.page, "FID ↓").get_by_role("button").focus()
+def test_the_focus_explains_too_and_escape_ends_it(report: Visit) -> None:
+    tip = report.page.get_by_role("tooltip")
+    column(report.page, "FID ↓").get_by_role("button").focus()
     tip.wait_for(state="visible")
     assert "Lower is better" in tip.inner_text()
-    desk.page.keyboard.press("Escape")
+    report.page.keyboard.press("Escape")
     tip.wait_for(state="hidden")
 
 
-def test_arrow_keys_move_between_cells(desk: Visit) -> None:
+def test_arrow_keys_move_between_cells(report: Visit) -> None:
     focused = "[document.activeElement.closest('tr').rowIndex, document.activeElement.cellIndex]"
-    table = desk.page.locator("#comparison")
+    table = report.page.locator("#comparison")
     assert table.locator("tbody td[tabindex='0']").count() == 1
     table.locator("tbody td[tabindex='0']").focus()
     for key, place in (
@@ -207,17 +217,17 @@ def test_arrow_keys_move_between_cells(desk: Visit) -> None:
         ("ArrowUp", [2, 1]),
         ("ArrowUp", [2, 1]),
     ):
-        desk.page.keyboard.press(key)
-        assert desk.page.evaluate(focused) == place
-    assert "FID of" in desk.page.get_by_role("tooltip").inner_text()
-    desk.page.keyboard.press("End")
-    assert desk.page.evaluate("document.activeElement.hidden") is False
+        report.page.keyboard.press(key)
+        assert report.page.evaluate(focused) == place
+    assert "FID of" in report.page.get_by_role("tooltip").inner_text()
+    report.page.keyboard.press("End")
+    assert report.page.evaluate("document.activeElement.hidden") is False
     assert table.locator("tbody td[tabindex='0']").count() == 1
 
 
-def test_the_whole_table_is_downloaded_as_csv(desk: Visit, folder: Path) -> None:
-    with desk.page.expect_download() as waiting:
-        desk.page.get_by_role("button", name="Download CSV").click()
+def test_the_whole_table_is_downloaded_as_csv(report: Visit, folder: Path) -> None:
+    with report.page.expect_download() as waiting:
+        report.page.get_by_role("button", name="Download CSV").click()
     assert waiting.value.suggested_filename == "mini.csv"
     content = Path(waiting.value.path()).read_bytes()
     frames, _ = prepare(folder)
@@ -225,20 +235,20 @@ def test_the_whole_table_is_downloaded_as_csv(desk: Visit, folder: Path) -> None
     assert len(list(csv.DictReader(io.StringIO(content.decode())))) == len(LONG) + 2
 
 
-def test_the_skip_link_is_the_first_stop(desk: Visit) -> None:
-    desk.page.keyboard.press("Tab")
-    assert desk.page.evaluate("document.activeElement.className") == "skip"
-    desk.page.keyboard.press("Enter")
-    assert desk.page.evaluate("document.activeElement.id") == "main"
+def test_the_skip_link_is_the_first_stop(report: Visit) -> None:
+    report.page.keyboard.press("Tab")
+    assert report.page.evaluate("document.activeElement.className") == "skip"
+    report.page.keyboard.press("Enter")
+    assert report.page.evaluate("document.activeElement.id") == "main"
 
 
-def test_everything_has_a_name_for_a_screen_reader(desk: Visit) -> None:
+def test_everything_has_a_name_for_a_screen_reader(report: Visit) -> None:
     nameless = """[...document.querySelectorAll("button, a, summary, img, [role=group], section")]
         .filter((e) => !(e.textContent.trim() || e.alt || e.getAttribute("aria-label")))
         .map((e) => e.outerHTML.slice(0, 80))"""
-    assert desk.page.evaluate(nameless) == []
+    assert report.page.evaluate(nameless) == []
     for landmark in ("main", "navigation", "banner"):
-        assert desk.page.get_by_role(landmark).count() == 1
+        assert report.page.get_by_role(landmark).count() == 1
 
 
 def test_the_command_is_copied(browser: "playwright.Browser", folder: Path, tmp_path: Path) -> None:
