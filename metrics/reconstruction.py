@@ -30,7 +30,7 @@ ALEXNET = "alexnet-owt-7be5be79.pth"
 """The file of torchvision's AlexNet weights in torch's hub folder; it holds tensors alone."""
 
 ROUNDING = 1e-3
-"""How far a value may lie outside [0, 1]: rounding noise."""
+"""The distance by which a value may lie outside [0, 1]: rounding noise."""
 
 LPIPS_SIDE = 31
 """The smallest side that AlexNet's strides and poolings leave anything of."""

@@ -112,7 +112,7 @@ class Extractor:
 
 
 def exact() -> AbstractContextManager[None]:
-    """Let CUDA compute convolutions reproducibly and without TF32; no effect on the CPU."""
+    """Make CUDA's convolutions reproducible and free of TF32; no effect on the CPU."""
     flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False
     )
@@ -140,7 +140,7 @@ def warn_once(line: str) -> None:
 
 @dataclass(frozen=True)
 class Material:
-    """What an extractor may be built from.
+    """The images, labels and settings that an extractor is built from.
 
     Attributes:
         images: training images, uint8 [N, C, S, S], or points of the plane, float32 [N, 2, 1, 1]

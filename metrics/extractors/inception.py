@@ -102,7 +102,7 @@ def fold_normalisation(network: nn.Module) -> None:
 
 
 def average_last(layers: nn.Module) -> fx.GraphModule:
-    """Let the 1×1 convolutions after an average pool go before it, where there is less to average.
+    """Move the 1×1 convolutions after an average pool before it, where there is less to average.
 
     Both are linear, one acts on channels and the other on places, so they commute.
     """

@@ -16,7 +16,7 @@ VALUES = {
     torch.uint8: "8 bits divided by 255",
     torch.float32: "coordinates in [0, 1] as they are",
 }
-"""What the components are of, by the type of the images."""
+"""The values that components are of, by the type of the images."""
 
 DIMENSION = 64
 ENTRIES = 2**24

@@ -65,5 +65,5 @@ class RandomExtractor(Extractor):
     summary="a seeded, untrained conv net (64 features, no logits): needs neither labels nor files",
 )
 def build_random(material: Material) -> Extractor:
-    """Make the network for as many channels as the images have."""
+    """Build the network for as many channels as the images have."""
     return RandomExtractor(material.images.shape[1], device=material.device)

@@ -189,7 +189,7 @@ def _create(name: str, *, pretrained: bool) -> nn.Module:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keep a library's warnings, of each attempt to connect, from the user."""
+    """Silence a library's warnings of each attempt to connect."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -56,7 +56,7 @@ def mode_intervals(points: Tensor, centres: Tensor, deviation: float) -> dict[st
 
 
 def divergence_interval(counts: Tensor, share: Tensor) -> Interval:
-    """Return `divergence` with its 95 % interval over the draws that were counted.
+    """Return `divergence_from` with its 95 % interval over the draws that were counted.
 
     The standard error is that of the delta method, √(Var(log(f/r)) / M). The ends are taken on the
     scale of the square root, which is near normal from the null, where 2M times the value is a χ²,

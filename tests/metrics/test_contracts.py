@@ -1,7 +1,9 @@
 """What every metric and every extractor of the registries keeps."""
 
 import ast
+import importlib
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -235,3 +237,14 @@ def test_classifier_without_labels_names_the_others(tmp_path):
     material = Material(torch.zeros(2, 1, 8, 8).to(torch.uint8), None, None, "k", tmp_path)
     with pytest.raises(ValueError, match=r"needs labels.*'inception'"):
         build_extractor("classifier", material)
+
+
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [("metrics.score", ["metric"]), ("metrics.features", ["Extractor", "Material", "extractor"])],
+)
+def test_a_former_place_has_the_same_names_with_a_notice(place, names, monkeypatch):
+    monkeypatch.delitem(sys.modules, place, raising=False)
+    with pytest.warns(FutureWarning, match="import from `metrics`"):
+        former = importlib.import_module(place)
+    assert all(getattr(former, name) is getattr(metrics, name) for name in names)
