@@ -1,10 +1,13 @@
 """What `--dry-run` and `--plan` print; nothing is written, trained to its end or downloaded."""
 
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal as show_bytes
 from rich.table import Table
 
 from benchmarks.analysis.audits import find_fingerprints
@@ -14,12 +17,13 @@ from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error
 from benchmarks.core.files import check_folder
 from benchmarks.core.tensors import as_tensor
+from benchmarks.core.text import show_duration
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Dataset
 from benchmarks.evaluation.contract import ContractError
 from benchmarks.evaluation.extractors import doubt_extractor, load_further_extractor
 from benchmarks.evaluation.scoring import FailedExtractor
-from benchmarks.execution.estimate import estimate_suite, show_estimate
+from benchmarks.execution.estimate import Need, estimate_suite
 from benchmarks.execution.suite_run import (
     STAGES,
     SuiteRun,
@@ -140,6 +144,31 @@ def print_estimate(console: Console, planned: SuiteRun) -> int:
         return 0
     needs = estimate_suite(todo, planned.data)
     return show_estimate(console, needs, planned.engine.count_workers(todo), planned.folder)
+
+
+def show_estimate(console: Console, needs: Sequence[Need], workers: int, folder: Path) -> int:
+    """Print a row a contender and what all need; return exit code 1 where one fails."""
+    table = Table("contender", *("runs", "steps", "s/step", "a run", "memory", "disk"), box=None)
+    for need in needs:
+        sizes = (show_duration(need.seconds), show_bytes(need.memory), show_bytes(need.disk))
+        row = (f"{need.steps:,}", f"{need.step_seconds:.3g}", *sizes)
+        table.add_row(need.contender, f"{need.runs:,}", *(("?",) * 5 if need.error else row))
+    console.print(table)
+    work = sum(need.runs * need.seconds for need in needs)
+    disk = sum(need.runs * need.disk for need in needs)
+    side_by_side = sorted((n.memory for n in needs for _ in range(n.runs)), reverse=True)[:workers]
+    wall = max([work / workers, *(need.seconds for need in needs)])
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    lines = [
+        f"{sum(need.runs for need in needs):,} runs: {show_duration(work)} of training, "
+        f"{show_duration(wall)} with {workers} side by side; scoring comes on top.",
+        f"Memory: {show_bytes(sum(side_by_side))} for the largest {workers}. "
+        f"Disk: {show_bytes(disk)}; {show_bytes(free)} are free.",
+        *(f"{need.contender} fails its smoke step: {need.error}" for need in needs if need.error),
+    ]
+    print_lines(console, lines)
+    return 1 if any(need.error for need in needs) else 0
 
 
 def print_lines(console: Console, lines: list[str]) -> None:

@@ -1,23 +1,17 @@
 """What a suite will take in time, memory and disk, from a few training steps of each contender."""
 
 import copy
-import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.filesize import decimal as show_bytes
-from rich.table import Table
 from torch import Tensor
 
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import FAILURES, describe_error
 from benchmarks.core.tensors import as_tensor
-from benchmarks.core.text import show_duration
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Dataset
 from benchmarks.execution import train_one
@@ -88,29 +82,3 @@ def time_step(spec: RunSpec, model: GenerativeModel, images: Tensor, source: Ten
 
     time_training(1)  # the first one warms up
     return max(0.0, time_training(1 + STEPS) - time_training(1)) / STEPS
-
-
-def show_estimate(console: Console, needs: Sequence[Need], workers: int, folder: Path) -> int:
-    """Print a row a contender and what all need; return exit code 1 where one fails."""
-    table = Table("contender", *("runs", "steps", "s/step", "a run", "memory", "disk"), box=None)
-    for need in needs:
-        sizes = (show_duration(need.seconds), show_bytes(need.memory), show_bytes(need.disk))
-        row = (f"{need.steps:,}", f"{need.step_seconds:.3g}", *sizes)
-        table.add_row(need.contender, f"{need.runs:,}", *(("?",) * 5 if need.error else row))
-    console.print(table)
-    work = sum(need.runs * need.seconds for need in needs)
-    disk = sum(need.runs * need.disk for need in needs)
-    side_by_side = sorted((n.memory for n in needs for _ in range(n.runs)), reverse=True)[:workers]
-    wall = max([work / workers, *(need.seconds for need in needs)])
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
-    lines = [
-        f"{sum(need.runs for need in needs):,} runs: {show_duration(work)} of training, "
-        f"{show_duration(wall)} with {workers} side by side; scoring comes on top.",
-        f"Memory: {show_bytes(sum(side_by_side))} for the largest {workers}. "
-        f"Disk: {show_bytes(disk)}; {show_bytes(free)} are free.",
-        *(f"{need.contender} fails its smoke step: {need.error}" for need in needs if need.error),
-    ]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return 1 if any(need.error for need in needs) else 0

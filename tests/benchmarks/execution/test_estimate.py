@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from benchmarks.cli.dry_run import show_estimate
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
 from benchmarks.data import Dataset
 from benchmarks.execution import estimate as estimates
-from benchmarks.execution.estimate import Need, estimate_suite, show_estimate
+from benchmarks.execution.estimate import Need, estimate_suite
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.train_one import build_model
 
