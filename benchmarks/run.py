@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from benchmarks.execution.suite_run import SuiteRun
 
-INTERRUPTED = "interrupted; the same command resumes the runs that are not finished"
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command.
@@ -32,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
         from benchmarks.execution.train_one import follow_rank_0
 
         return follow_rank_0()
-    return run_command(argv, read_arguments, act, INTERRUPTED)
+    interrupted = "interrupted; the same command resumes the runs that are not finished"
+    return run_command(argv, read_arguments, act, interrupted)
 
 
 def join_processes() -> AbstractContextManager[object]:
@@ -80,14 +80,13 @@ def compare_suite(options: argparse.Namespace, argv: list[str]) -> int:
 
     kind = "inline" if count_processes() > 1 else options.engine
     engine = Engine(kind, options.jobs, options.gpu_share, options.address)
-    data_root = options.data_root or default_data_root()
-    paths = Paths(folder, data_root, find_cache(), options.inception_weights)
-    device = choose_device(options.device)
+    data_root, weights = options.data_root or default_data_root(), options.inception_weights
     job_options = {"checkpoint_seconds": options.checkpoint_seconds, "afresh": options.force}
     with collection_paused(), console.status("loading"):
         planned = plan_suite(
-            *(suite, name, place, paths, engine, job_options),
-            device=device,
+            *(suite, name, place, Paths(folder, data_root, find_cache(), weights)),
+            *(engine, job_options),
+            device=choose_device(options.device),
             precision=options.precision,
             compile_=options.compile,
         )
@@ -148,6 +147,4 @@ def run_and_report(
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.exit(main())
