@@ -1,33 +1,27 @@
-"""Sanity checks of the metrics on the audit's own images: questions whose answers are known.
+"""Sanity checks of the metrics on the audit's own images: questions whose answers are known."""
 
-A set is **worse** by a metric where its mean score over the repetitions lies on the worse side of
-where 95 % of single sets of as many undamaged images fall (see `ladders`), **better** where it lies
-on the other side. That is a mean against the range of single sets, so that luck seldom passes.
-"""
-
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from benchmarks.auditing.measurements import Session, ask, choose_arguments, make_rng
-from benchmarks.core.seeds import derive_seed
-from benchmarks.core.tensors import to_float
-from benchmarks.training.loop import Diverged, TrainingConfig, train
-from metrics import METRICS, Features, Interval, mean_interval, student_quantile
-from metrics.likelihood import (
-    Annealing,
-    annealed_importance_sampling,
-    bidirectional_monte_carlo,
-    dequantise,
+from benchmarks.analysis.audits import name_recipe
+from benchmarks.auditing.contrasts import (
+    ROUNDING,
+    Contrast,
+    contrast_sets,
+    merge_values,
+    reach,
+    score_real,
+    symbol,
 )
-from metrics.parzen import parzen_log_likelihood, select_bandwidth
-from models.vae import VAE
+from benchmarks.auditing.likelihoods import DRAWN, SIDE, evaluate_vae
+from benchmarks.auditing.measurements import Session, make_rng
+from benchmarks.training.loop import Diverged
+from metrics import METRICS, Interval, mean_interval
 
 ASKED = (
     *("fid", "kid", "precision", "recall", "density", "coverage"),
@@ -36,28 +30,17 @@ ASKED = (
 """The metrics whose values between sets of real images are looked at."""
 WITHIN = 0.9
 """The least share of real sets that must be within a floor which should hold 95 % of them."""
-SPLITS, REPEATED = 20, 5
-"""Splits that make a floor, and sets that are set against it, at most."""
+REPEATED = 5
+"""Sets that are compared with a floor, at most."""
 NEIGHBOURS = 5
 """Those by which density and coverage judge."""
 SUREST = 20
 """The part of the images that the sharpener keeps: one in so many."""
 FEWEST_KEPT = 10
 """Images that a mode dropper makes at least."""
-ROUNDING = 1e-6
-"""Differences below this share of a value are those of single precision."""
 
 CODES = (10, 50)
 """The lengths of the codes of the two VAEs, as in Wu et al. (2017)."""
-DEVIATION = 0.1
-"""That of their Gaussian observations, by which they learn and are measured."""
-STEPS, BATCH, HIDDEN = 1500, 64, 128
-SIDE = 32
-"""Larger images are reduced to this side for them."""
-DRAWN = 10_000
-"""Samples under a kernel each; the customary number."""
-TESTED, VALIDATED, SIMULATED = 200, 200, 32
-WORK = Annealing(distributions=200, chains=2)
 
 
 @dataclass(frozen=True)
@@ -132,119 +115,6 @@ def answer(session: Session, name: str) -> Answer:
     return Answer(name, question, expected, *finding)
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """Scores of sets beside those of as many undamaged images.
-
-    Attributes:
-        metric: the metric's name.
-        extractor: under which it was asked.
-        scores: of the sets, one a repetition.
-        floor: of the undamaged images, one a split.
-    """
-
-    metric: str
-    extractor: str
-    scores: Sequence[float]
-    floor: Sequence[float]
-
-    @property
-    def value(self) -> float:
-        """The mean score of the sets."""
-        return float(np.mean(self.scores))
-
-    @property
-    def usual(self) -> float:
-        """The mean score of undamaged images."""
-        return float(np.mean(self.floor))
-
-    @property
-    def excess(self) -> float:
-        """By how many of the floor's deviations the sets are worse; infinite where it has none."""
-        sign = -1 if METRICS[self.metric].metadata.direction == "higher" else 1
-        shift = sign * (self.value - self.usual)
-        deviation = float(np.std(self.floor, ddof=1))
-        if deviation > ROUNDING * abs(self.usual):
-            return shift / deviation
-        return math.copysign(math.inf, shift) if abs(shift) > ROUNDING * abs(self.usual) else 0.0
-
-    @property
-    def worse(self) -> bool:
-        """Whether the sets are worse than undamaged images, beyond the floor."""
-        return self.excess > reach(len(self.floor))
-
-    @property
-    def better(self) -> bool:
-        """Whether the sets are better than undamaged images, beyond the floor."""
-        return self.excess < -reach(len(self.floor))
-
-    def values(self) -> dict[str, float]:
-        """Return the numbers, named."""
-        what = f"{symbol(self.metric)} ({without_hash(self.extractor)})"
-        return {what: self.value, f"{what}, real images": self.usual}
-
-
-def reach(count: int) -> float:
-    """Return within how many deviations of the mean of `count` values 95 % of further ones fall."""
-    return student_quantile(count - 1) * math.sqrt(1 + 1 / count)
-
-
-def symbol(metric: str) -> str:
-    """Return a metric's symbol."""
-    return METRICS[metric].metadata.symbol
-
-
-def without_hash(extractor: str) -> str:
-    """Return an extractor's name without its hash."""
-    return extractor.partition("@")[0]
-
-
-def score(
-    session: Session, names: Iterable[str], extractor: str, split: int, fake: Features
-) -> dict[str, float]:
-    """Score a set by those of some metrics that can be asked about it, against a split's A."""
-    real, known = session.reference(split, "full", extractor), dict[Callable[..., Any], Any]()
-    found = {}
-    for name in names:
-        arguments = choose_arguments(name, real, fake, session.training[extractor])
-        if arguments is not None:
-            found[name] = ask(name, arguments, known)
-    return found
-
-
-def score_real(
-    session: Session, names: Iterable[str], extractor: str, count: int | None = None
-) -> dict[str, list[float]]:
-    """Score the first `count` images of B of every split, by default all; a list a metric."""
-    names = list(names)
-    rows = [session.held_out(s, "full")[:count] for s in session.splits[:SPLITS]]
-    seen = [session.bank.see(extractor, chosen) for chosen in rows]
-    found = [score(session, names, extractor, s, fake) for s, fake in enumerate(seen)]
-    return {name: [scores[name] for scores in found] for name in found[0]}
-
-
-def contrast(
-    session: Session, names: Iterable[str], extractor: str, sets: Sequence[Tensor]
-) -> dict[str, Contrast]:
-    """Contrast sets of rows, one a repetition, with undamaged images; by metric.
-
-    All are cut to as many as the smallest has.
-    """
-    names, count = list(names), min(map(len, sets))
-    seen = [session.bank.see(extractor, rows[:count]) for rows in sets]
-    found = [score(session, names, extractor, r, fake) for r, fake in enumerate(seen)]
-    floor = score_real(session, names, extractor, count)
-    return {
-        name: Contrast(name, extractor, [scores[name] for scores in found], floor[name])
-        for name in floor
-    }
-
-
-def join(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Merge values."""
-    return {what: value for part in values for what, value in part.items()}
-
-
 def find_judge(session: Session) -> str:
     """Return the first extractor that classifies."""
     for extractor, (_, logits) in session.bank.features.items():
@@ -265,12 +135,12 @@ def compare_real(session: Session) -> Finding:
     for extractor in session.extractors:
         floors = score_real(session, ASKED, extractor)
         within += [leave_out(floor) for floor in floors.values() if np.isfinite(floor).all()]
-        for name, known in know(session.count("full")).items():
+        for name, known in expect_scores(session.count("full")).items():
             compared = Contrast(name, extractor, [known], floors[name])
-            values |= {f"{symbol(name)} ({without_hash(extractor)}), real images": compared.usual}
+            values |= {f"{symbol(name)} ({name_recipe(extractor)}), real images": compared.usual}
             values |= {f"{symbol(name)}, on average": known}
             if compared.worse or compared.better:
-                off.append(f"{symbol(name)} under {without_hash(extractor)}")
+                off.append(f"{symbol(name)} under {name_recipe(extractor)}")
     share = float(np.mean(within))
     values["share of splits within the floor"] = share
     found = f"{share:.0%} of the splits are within the floor of the others"
@@ -278,7 +148,7 @@ def compare_real(session: Session) -> Finding:
     return Finding(f"{found}; {also}", share >= WITHIN and not off, values)
 
 
-def know(count: int) -> dict[str, float]:
+def expect_scores(count: int) -> dict[str, float]:
     """Return the expected scores of two samples of one distribution, whichever it is.
 
     KID is unbiased. A generated image is within a real one's neighbourhood with probability k/N, as
@@ -313,13 +183,13 @@ def catch_memoriser(session: Session) -> Finding:
     for extractor in session.extractors:
         copied, fresh = score_by_training(session, extractor, draws)
         beaten.append(np.mean(copied) < min(fresh))
-        what = f"training FID ({without_hash(extractor)})"
+        what = f"training FID ({name_recipe(extractor)})"
         values |= {what: float(np.mean(copied)), f"{what}, real images": float(np.mean(fresh))}
         sets = [rows[: session.count("full")] for rows in draws]
-        found = contrast(session, ("fid", "near_copies", "authenticity"), extractor, sets)
+        found = contrast_sets(session, ("fid", "near_copies", "authenticity"), extractor, sets)
         caught.append(found["near_copies"].worse and found["authenticity"].worse)
         passing.append(not found["fid"].worse)
-        values |= join(one.values() for one in found.values())
+        values |= merge_values(one.values() for one in found.values())
     of = len(session.extractors)
     return Finding(
         f"it beats fresh real images on training FID under {sum(beaten)} of {of} extractors, and "
@@ -368,7 +238,7 @@ def catch_dropper(session: Session) -> Finding:
     if min(map(len, sets)) < FEWEST_KEPT:
         raise Unasked("half of the classes hold too few of the images")
     extractor = next(iter(session.extractors))
-    found = contrast(session, (*seeing, "precision"), extractor, sets)
+    found = contrast_sets(session, (*seeing, "precision"), extractor, sets)
     asked = [name for name in seeing if name in found]
     missed = [symbol(name) for name in asked if not found[name].worse]
     fooled = not found["precision"].worse
@@ -377,7 +247,7 @@ def catch_dropper(session: Session) -> Finding:
         f"caught by {caught}{'; missed by ' if missed else ''}{', '.join(missed)}; to precision "
         f"it is {'as good as real' if fooled else 'worse than real'}",
         not missed and fooled,
-        join(one.values() for one in found.values()),
+        merge_values(one.values() for one in found.values()),
     )
 
 
@@ -403,12 +273,13 @@ def catch_sharpener(session: Session) -> Finding:
     """Score the images that a classifier is surest of."""
     judge = find_judge(session)
     sets = [keep_surest(session, judge, r) for r in session.repetitions("full")[:REPEATED]]
-    found = contrast(session, ("inception_score", "fid", "precision", "recall"), judge, sets)
+    found = contrast_sets(session, ("inception_score", "fid", "precision", "recall"), judge, sets)
     fooled, seen = found["inception_score"].better, found["fid"].worse
     return Finding(
-        f"{tell(found['inception_score'], fooled)}; {tell(found['fid'], seen)}",
+        f"{describe_contrast(found['inception_score'], fooled)}; "
+        f"{describe_contrast(found['fid'], seen)}",
         fooled and seen,
-        join(one.values() for one in found.values()),
+        merge_values(one.values() for one in found.values()),
     )
 
 
@@ -418,7 +289,7 @@ def keep_surest(session: Session, judge: str, split: int) -> Tensor:
     rows = session.order[split][:-count]
     logits = session.bank.see(judge, rows).logits
     if logits is None:
-        raise Unasked(f"{without_hash(judge)} does not classify")
+        raise Unasked(f"{name_recipe(judge)} does not classify")
     sureness, likeliest = logits.double().log_softmax(dim=1).max(dim=1)
     order = sureness.argsort(descending=True, stable=True)
     members = [order[likeliest[order] == k] for k in likeliest.unique()]
@@ -428,7 +299,7 @@ def keep_surest(session: Session, judge: str, split: int) -> Tensor:
     return dealt.flatten()[:count]
 
 
-def tell(one: Contrast, beyond: bool) -> str:
+def describe_contrast(one: Contrast, beyond: bool) -> str:
     """State a set's score, that of real images, and whether they differ beyond the floor."""
     how = "beyond" if beyond else "not beyond"
     return f"{symbol(one.metric)} is {one.value:.3g}, {how} the {one.usual:.3g} of real images"
@@ -445,7 +316,10 @@ def tell(one: Contrast, beyond: bool) -> str:
 )
 def reverse_ranking(session: Session) -> Finding:
     """Rank two VAEs by their likelihood and by a kernel density."""
-    worse, better = (weigh(session, codes) for codes in CODES)
+    try:
+        worse, better = (evaluate_vae(session, codes) for codes in CODES)
+    except Diverged as error:
+        raise Unasked(f"a VAE's training diverged: {error}") from error
     lead, deficit = (mean_interval(better[k] - worse[k]) for k in ("AIS", "kernel density"))
     # Annealing may understate the worse model by as much as its bounds are apart.
     doubt = float(worse["BDMC gap"].mean())
@@ -458,73 +332,14 @@ def reverse_ranking(session: Session) -> Finding:
         values |= {f"{what}, difference": gain.value}
         values |= {f"{what}, low": gain.low, f"{what}, high": gain.high}
     return Finding(
-        f"by annealing the VAE of {CODES[1]} dimensions is ahead by {words(lead)} nats, by the "
-        f"kernel density by {words(deficit)}, over {len(better['AIS'])} images",
+        f"by annealing the VAE of {CODES[1]} dimensions is ahead by "
+        f"{format_difference(lead)} nats, by the kernel density by "
+        f"{format_difference(deficit)}, over {len(better['AIS'])} images",
         lead.low > max(doubt, 0) and deficit.high < 0,
         values,
     )
 
 
-def weigh(session: Session, codes: int) -> dict[str, Tensor]:
-    """Train a VAE and measure how probable it holds images, in nats, and by what bandwidth."""
-    train, images, validation = gather_images(session)
-    model = fit_vae(session, codes, train)
-    latent, rng = model.latent(), make_rng(session.design.seed, "kernel density", codes)
-    annealed = annealed_importance_sampling(images, latent, DEVIATION, rng, WORK).ais
-    gap = bidirectional_monte_carlo(images[:SIMULATED], latent, DEVIATION, rng, WORK).bdmc_gap
-    with torch.no_grad():
-        samples = model.sample(DRAWN, rng)
-    bandwidth = select_bandwidth(samples, validation)
-    return {
-        "AIS": annealed,
-        "BDMC gap": gap,
-        "kernel density": parzen_log_likelihood(samples, images, bandwidth),
-        "bandwidth": torch.tensor(bandwidth),
-    }
-
-
-def words(gain: Interval) -> str:
+def format_difference(gain: Interval) -> str:
     """Format a difference with its interval."""
     return f"{gain.value:.3g} [{gain.low:.3g}, {gain.high:.3g}]".replace("-", "−")
-
-
-def gather_images(session: Session) -> tuple[Tensor, Tensor, Tensor]:
-    """Return training images, uint8, and held-out ones to score and to choose a bandwidth by."""
-    bank, rng = session.bank, make_rng(session.design.seed, "kernel density")
-    pool = session.order[0]
-    tested = min(TESTED, len(pool) // 2)
-    train, held_out = (
-        reduce(bank.images[rows])
-        for rows in (slice(bank.places["train"].start, bank.places["train"].stop), pool)
-    )
-    spread = dequantise(to_float(held_out[: tested + VALIDATED]), rng)
-    return train, spread[:tested], spread[tested:]
-
-
-def reduce(images: Tensor) -> Tensor:
-    """Downsample uint8 images to `SIDE` where they are larger."""
-    if images.shape[-1] <= SIDE:
-        return images
-    parts = [F.interpolate(part.float(), SIDE, mode="area") for part in images.split(256)]
-    return torch.cat(parts).round().to(torch.uint8)
-
-
-def fit_vae(session: Session, codes: int, images: Tensor) -> VAE:
-    """Train a VAE with codes of some length by the project's own loop."""
-    channels, height, width = images.shape[1:]
-    seed = derive_seed(session.design.seed, "audit", "kernel density", codes)
-    fields = {"latent": codes, "hidden": (HIDDEN,), "likelihood": "gaussian", "sigma": DEVIATION}
-    config = VAE.Config.model_validate(fields)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = VAE(config, (channels, height, width))
-        plan = TrainingConfig(STEPS, BATCH, seed, evaluations=1)
-        try:
-            trained = train(model, images, None, plan, evaluate=lambda _: 0.0, report=ignore)
-        except Diverged as error:
-            raise Unasked(f"a VAE's training diverged: {error}") from error
-    return cast("VAE", trained.model)
-
-
-def ignore(step: int, losses: dict[str, float]) -> None:
-    """Ignore a report of training."""

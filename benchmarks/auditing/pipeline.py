@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 from safetensors import SafetensorError
 
-from benchmarks.analysis.audits import FOLDER, Audit, AuditAbout, find_fingerprints, read_about
+from benchmarks.analysis.audit_files import AuditAbout, read_about
+from benchmarks.analysis.audits import FOLDER, Audit, find_fingerprints
 from benchmarks.analysis.columns import PANELS
 from benchmarks.analysis.frames import runs_frame
 from benchmarks.auditing import store

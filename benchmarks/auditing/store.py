@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.analysis.audits import (
+from benchmarks.analysis.audit_files import (
     TABLES,
-    Audit,
     AuditAbout,
     digest_table,
     parse_table,
     read_about,
 )
+from benchmarks.analysis.audits import Audit
 from benchmarks.analysis.export import write_csv
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import LARGEST_FILE, check_within, read_bytes, write_atomically

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from benchmarks.analysis.audits import (
+from benchmarks.analysis.audit_files import (
     CURVE_COLUMNS,
     FLOOR_COLUMNS,
     VERDICT_COLUMNS,

@@ -7,15 +7,14 @@ from typing import Any
 import pandas as pd
 from synthetic import EXTRACTOR
 
-from benchmarks.analysis.audits import (
+from benchmarks.analysis.audit_files import (
     CURVE_COLUMNS,
     FLOOR_COLUMNS,
-    FOLDER,
     VERDICT_COLUMNS,
-    Audit,
     FaultInfo,
     MetricInfo,
 )
+from benchmarks.analysis.audits import FOLDER, Audit
 from benchmarks.auditing.store import MEASURED, write_audit
 from benchmarks.records.store import read_record, write_record
 

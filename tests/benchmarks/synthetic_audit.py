@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.analysis.audits import CURVE_COLUMNS, FLOOR_COLUMNS, VERDICT_COLUMNS, Audit
+from benchmarks.analysis.audit_files import CURVE_COLUMNS, FLOOR_COLUMNS, VERDICT_COLUMNS
+from benchmarks.analysis.audits import Audit
 from benchmarks.config.registry import list_metrics
 
 EXTRACTORS = ("classifier@3fa94c1e", "pixels@834c8505", "random@1a2b3c4d")

@@ -1,12 +1,12 @@
 """The audit's command, as a user meets it; above all that it is right about planted metrics."""
 
 import gzip
+import io
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -131,28 +131,48 @@ def test_what_rewards_copies_is_misled_by_them(planted: pd.DataFrame) -> None:
     assert rows.loc["static", "verdict"] == "sees"
 
 
-def test_the_same_comes_of_any_number_of_processes(here: Path) -> None:
-    for jobs in ("1", "2"):
-        command = [sys.executable, "-m", "benchmarks.audit", *QUICK, "--jobs", jobs, "--out", jobs]
-        assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The results folder of a small audit in one process, and what was printed."""
+    folder, printed = tmp_path_factory.mktemp("quick") / "results", io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, own_registries(), redirect_stdout(printed):
+        patch.setattr(pipeline, "QUESTIONS", ["real_against_real", "mode_dropper"])
+        assert audit.main([*QUICK, "--out", str(folder)]) == 0
+    return folder, printed.getvalue()
+
+
+@pytest.fixture
+def copied(quick: tuple[Path, str], here: Path) -> Path:
+    """A copy of the small audit's results folder."""
+    return Path(shutil.copytree(quick[0], here / "results/digits"))
+
+
+def test_the_same_comes_of_any_number_of_processes(
+    quick: tuple[Path, str], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "QUESTIONS", ["real_against_real", "mode_dropper"])
+    assert audit.main([*QUICK, "--jobs", "2", "--out", "2"]) == 0
+    one, two = quick[0] / "audit", here / "2/audit"
     for name in ("measurements.csv.gz", "verdict.csv", "floors.csv", "curves.csv"):
-        assert (here / "1/audit" / name).read_bytes() == (here / "2/audit" / name).read_bytes()
-    one, two = (json.loads((here / jobs / "audit/audit.json").read_text()) for jobs in "12")
-    assert one["answers"] == two["answers"]
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    answers = [json.loads((place / "audit.json").read_text())["answers"] for place in (one, two)]
+    assert answers[0] == answers[1]
+    assert [answer["name"] for answer in answers[0]] == ["real_against_real", "mode_dropper"]
 
 
 @pytest.mark.usefixtures("unasked")
-def test_another_seed_measures_other_sets(here: Path) -> None:
-    for seed in ("0", "1"):
-        assert audit.main([*QUICK, "--seed", seed, "--out", seed]) == 0
-    first, second = (here / seed / "audit/floors.csv" for seed in "01")
+def test_another_seed_even_a_negative_one_measures_other_sets(
+    quick: tuple[Path, str], here: Path
+) -> None:
+    assert audit.main([*QUICK, "--seed", "-5", "--out", "other"]) == 0
+    first, second = (place / "audit/floors.csv" for place in (quick[0], here / "other"))
     assert first.read_bytes() != second.read_bytes()
 
 
-@pytest.mark.usefixtures("unasked")
-def test_an_audit_leaves_what_it_promises(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert audit.main([*QUICK]) == 0
-    place = here / "results/digits/audit"
+def test_an_audit_writes_all_its_files(quick: tuple[Path, str]) -> None:
+    folder, printed = quick
+    place = folder / "audit"
+    assert [path.name for path in folder.iterdir()] == ["audit"]  # no report without a suite
     for name in ("verdict.md", "audit.html", "plots/heatmap.png", "strips/blur.png"):
         assert (place / name).stat().st_size > 100, name
     about = json.loads((place / "audit.json").read_text())
@@ -161,22 +181,22 @@ def test_an_audit_leaves_what_it_promises(here: Path, capsys: pytest.CaptureFixt
     measured = pd.read_csv(place / "measurements.csv.gz", keep_default_na=False)
     floor = measured[(measured["fault"] == "") & (measured["metric"] == "fid")]
     assert floor[floor["n"].astype(int) == 60]["repetition"].nunique() == 60
-    printed = capsys.readouterr().out
     assert "FID" in printed
-    assert str(Path("results/digits/audit/audit.html")) in printed
+    assert str(place / "audit.html") in printed
 
 
-@pytest.mark.usefixtures("unasked")
-def test_judging_again_changes_nothing(here: Path) -> None:
-    assert audit.main([*QUICK]) == 0
-    place = here / "results/digits/audit"
+def test_judging_again_changes_nothing(copied: Path) -> None:
+    place = copied / "audit"
     before = {p: p.read_bytes() for p in place.rglob("*.*") if p.is_file() and p.suffix}
     assert audit.main(["--rebuild", "results/digits"]) == 0
     assert {p: p.read_bytes() for p in before} == before
 
 
 @pytest.mark.parametrize("suite", ["digits", "mnist"])
-def test_the_published_verdicts_follow_from_what_was_measured(suite: str, here: Path) -> None:
+def test_the_published_verdicts_follow_from_what_was_measured(
+    suite: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "render_audit", lambda _: {})
     published = PUBLISHED / suite / "audit"
     shutil.copytree(published, here / suite / "audit")
     assert audit.main(["--rebuild", suite]) == 0
@@ -226,6 +246,7 @@ def test_a_report_that_is_there_gets_the_audit(here: Path, monkeypatch: pytest.M
     assert (here / "results/digits/suite.json").exists()
 
 
+@pytest.mark.slow
 def test_known_answers_are_found_on_digits(here: Path) -> None:
     options = ("--metrics", "fid", "--faults", "drop", "--repetitions", "3", "--jobs", "1")
     assert audit.main([*options, "--views", ""]) == 0
@@ -296,17 +317,10 @@ def test_an_extractor_that_fails_is_one_line(
     assert hint in said
 
 
-@pytest.mark.usefixtures("unasked")
-def test_a_negative_seed_is_as_good_as_any(here: Path) -> None:
-    assert audit.main([*QUICK, "--seed", "-5"]) == 0
-
-
-@pytest.mark.usefixtures("unasked")
 def test_measurements_that_were_changed_are_not_judged(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert audit.main([*QUICK]) == 0
-    path = here / "results/digits/audit/measurements.csv.gz"
+    path = copied / "audit/measurements.csv.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b",1,", b",2,", 1)))
     assert audit.main(["--rebuild", "results/digits"]) == 2
     assert "does not match" in capsys.readouterr().err
@@ -321,9 +335,3 @@ def test_a_metric_called_as_another_is_refused_and_does_not_replace_it(
     assert audit.main(["--metric", "taken.py:constant"]) == 2
     assert "already" in capsys.readouterr().err
     assert METRICS["fid"] is shipped
-
-
-def test_a_folder_without_a_suite_gets_no_report(here: Path, unasked: None) -> None:
-    assert audit.main([*QUICK, "--out", "alone"]) == 0
-    assert {path.name for path in (here / "alone").iterdir()} == {"audit"}
-    shutil.rmtree("alone")

@@ -12,7 +12,8 @@ import pytest
 import torch
 from synthetic import write_suite
 
-from benchmarks.analysis.audits import VERDICT_COLUMNS, read_audit
+from benchmarks.analysis.audit_files import VERDICT_COLUMNS
+from benchmarks.analysis.audits import read_audit
 from benchmarks.analysis.frames import TIDY_COLUMNS
 from benchmarks.auditing import faults
 from benchmarks.auditing.literature import compare, write_table

@@ -8,7 +8,7 @@ import pytest
 from audited import DATA, FAILED, FINE, audit_suite, set_data
 from synthetic import EXTRACTOR, write_suite
 
-from benchmarks.analysis import audits
+from benchmarks.analysis import audit_files, audits
 from benchmarks.analysis.audits import Audit, demand_audit, find_audit, read_audit
 from benchmarks.auditing.store import read_measurements
 from benchmarks.core.errors import BadInput
@@ -173,7 +173,7 @@ def rewrite_table(folder: Path, name: str, **changes: object) -> None:
     content = table.to_csv(index=False).encode()
     (folder / name).write_bytes(content)
     digests = json.loads((folder / "audit.json").read_text("utf-8"))["digests"]
-    edit(folder / "audit.json", digests=digests | {name: audits.digest_table(content)})
+    edit(folder / "audit.json", digests=digests | {name: audit_files.digest_table(content)})
 
 
 def invent_verdict(folder: Path) -> None:

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.auditing import answers
-from benchmarks.auditing.answers import QUESTIONS, Contrast, answer, answer_all, know, leave_out
+from benchmarks.auditing import answers, likelihoods
+from benchmarks.auditing.answers import QUESTIONS, answer, answer_all, expect_scores, leave_out
+from benchmarks.auditing.contrasts import Contrast
 from benchmarks.auditing.measurements import Bank, Design, Session
 from benchmarks.data import load_dataset
 from metrics import METRICS, Metric, PixelsExtractor, train_classifier
@@ -34,9 +35,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 @pytest.fixture
 def quick(monkeypatch):
     """Less work for the two VAEs."""
-    monkeypatch.setattr(answers, "STEPS", 600)
-    monkeypatch.setattr(answers, "DRAWN", 3000)
-    monkeypatch.setattr(answers, "TESTED", 100)
+    monkeypatch.setattr(likelihoods, "STEPS", 600)
+    monkeypatch.setattr(likelihoods, "DRAWN", 3000)
+    monkeypatch.setattr(likelihoods, "TESTED", 100)
 
 
 def plant(monkeypatch, name, function):
@@ -75,7 +76,7 @@ def test_a_ranking_that_is_not_reversed_is_said_to_be_none(session, quick, monke
 
 
 def test_training_that_diverges_leaves_the_question_unasked(session, quick, monkeypatch):
-    monkeypatch.setattr(answers, "DEVIATION", 1e-6)
+    monkeypatch.setattr(likelihoods, "DEVIATION", 1e-6)
     found = answer(session, "kernel_density")
     assert found.passed is None
     assert "diverged" in found.found
@@ -90,11 +91,11 @@ def test_answers_repeat_bit_for_bit(session):
 
 
 def test_training_leaves_the_global_state_of_chance_alone(session, quick, monkeypatch):
-    monkeypatch.setattr(answers, "STEPS", 2)
+    monkeypatch.setattr(likelihoods, "STEPS", 2)
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    answers.fit_vae(session, 2, session.bank.images[:100])
+    likelihoods.fit_vae(session, 2, session.bank.images[:100])
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -109,7 +110,7 @@ def test_a_biased_kernel_distance_is_found_out(session, monkeypatch):
 def test_floors_that_do_not_hold_are_found_out(session, monkeypatch):
     values = iter([*[0.0] * 18, 1.0, 1.0] * 1000)
     for name in answers.ASKED:
-        if name not in know(SAMPLES):
+        if name not in expect_scores(SAMPLES):
             plant(monkeypatch, name, lambda *_: next(values))
     monkeypatch.setattr(answers, "WITHIN", 0.95)
     assert answer(session, "real_against_real").passed is False
@@ -201,7 +202,7 @@ def test_known_averages_are_those_of_draws_of_one_distribution():
         [torch.randn(30, 2, generator=rng, dtype=torch.float64) for _ in range(2)]
         for _ in range(300)
     ]
-    for name, known in know(30).items():
+    for name, known in expect_scores(30).items():
         scores = [METRICS[name](*pair) for pair in draws]
         assert abs(np.mean(scores) - known) < 4 * np.std(scores) / math.sqrt(len(scores))
 
@@ -209,6 +210,6 @@ def test_known_averages_are_those_of_draws_of_one_distribution():
 def test_large_images_are_reduced_and_small_ones_stay():
     large = torch.arange(64 * 64, dtype=torch.int64).remainder(256).to(torch.uint8)
     large = large.view(1, 1, 64, 64)
-    assert answers.reduce(large).shape == (1, 1, 32, 32)
-    assert answers.reduce(large).dtype == torch.uint8
-    assert answers.reduce(large[..., :8, :8]).shape == (1, 1, 8, 8)
+    assert likelihoods.downsample(large).shape == (1, 1, 32, 32)
+    assert likelihoods.downsample(large).dtype == torch.uint8
+    assert likelihoods.downsample(large[..., :8, :8]).shape == (1, 1, 8, 8)

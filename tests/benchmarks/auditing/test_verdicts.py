@@ -8,7 +8,7 @@ from audited import fault_info, metric_info
 from effort import count_calls
 from scipy import stats
 
-from benchmarks.analysis.audits import VERDICT_COLUMNS, FaultInfo, MetricInfo
+from benchmarks.analysis.audit_files import VERDICT_COLUMNS, FaultInfo, MetricInfo
 from benchmarks.auditing.verdicts import (
     correlate,
     curves,

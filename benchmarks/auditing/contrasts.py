@@ -1,0 +1,131 @@
+"""Scores of sets of images beside those of as many undamaged ones.
+
+A set is **worse** by a metric where its mean score over the repetitions lies on the worse side of
+where 95 % of single sets of as many undamaged images fall (see `ladders`), **better** where it lies
+on the other side. That is a mean against the range of single sets, so that luck seldom passes.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.analysis.audits import name_recipe
+from benchmarks.auditing.measurements import Session, ask, choose_arguments
+from metrics import METRICS, Features, student_quantile
+
+SPLITS = 20
+"""Splits that make a floor, at most."""
+ROUNDING = 1e-6
+"""Differences below this share of a value are those of single precision."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Scores of sets beside those of as many undamaged images.
+
+    Attributes:
+        metric: the metric's name.
+        extractor: under which it was asked.
+        scores: of the sets, one a repetition.
+        floor: of the undamaged images, one a split.
+    """
+
+    metric: str
+    extractor: str
+    scores: Sequence[float]
+    floor: Sequence[float]
+
+    @property
+    def value(self) -> float:
+        """The mean score of the sets."""
+        return float(np.mean(self.scores))
+
+    @property
+    def usual(self) -> float:
+        """The mean score of undamaged images."""
+        return float(np.mean(self.floor))
+
+    @property
+    def excess(self) -> float:
+        """By how many of the floor's deviations the sets are worse; infinite where it has none."""
+        sign = -1 if METRICS[self.metric].metadata.direction == "higher" else 1
+        shift = sign * (self.value - self.usual)
+        deviation = float(np.std(self.floor, ddof=1))
+        if deviation > ROUNDING * abs(self.usual):
+            return shift / deviation
+        return math.copysign(math.inf, shift) if abs(shift) > ROUNDING * abs(self.usual) else 0.0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the sets are worse than undamaged images, beyond the floor."""
+        return self.excess > reach(len(self.floor))
+
+    @property
+    def better(self) -> bool:
+        """Whether the sets are better than undamaged images, beyond the floor."""
+        return self.excess < -reach(len(self.floor))
+
+    def values(self) -> dict[str, float]:
+        """Return the numbers, named."""
+        what = f"{symbol(self.metric)} ({name_recipe(self.extractor)})"
+        return {what: self.value, f"{what}, real images": self.usual}
+
+
+def reach(count: int) -> float:
+    """Return within how many deviations of the mean of `count` values 95 % of further ones fall."""
+    return student_quantile(count - 1) * math.sqrt(1 + 1 / count)
+
+
+def symbol(metric: str) -> str:
+    """Return a metric's symbol."""
+    return METRICS[metric].metadata.symbol
+
+
+def score_set(
+    session: Session, names: Iterable[str], extractor: str, split: int, fake: Features
+) -> dict[str, float]:
+    """Score a set by those of some metrics that can be asked about it, against a split's A."""
+    real, known = session.reference(split, "full", extractor), dict[Callable[..., Any], Any]()
+    found = {}
+    for name in names:
+        arguments = choose_arguments(name, real, fake, session.training[extractor])
+        if arguments is not None:
+            found[name] = ask(name, arguments, known)
+    return found
+
+
+def score_real(
+    session: Session, names: Iterable[str], extractor: str, count: int | None = None
+) -> dict[str, list[float]]:
+    """Score the first `count` images of B of every split, by default all; a list a metric."""
+    names = list(names)
+    rows = [session.held_out(s, "full")[:count] for s in session.splits[:SPLITS]]
+    seen = [session.bank.see(extractor, chosen) for chosen in rows]
+    found = [score_set(session, names, extractor, s, fake) for s, fake in enumerate(seen)]
+    return {name: [scores[name] for scores in found] for name in found[0]}
+
+
+def contrast_sets(
+    session: Session, names: Iterable[str], extractor: str, sets: Sequence[Tensor]
+) -> dict[str, Contrast]:
+    """Contrast sets of rows, one a repetition, with undamaged images; by metric.
+
+    All are cut to as many as the smallest has.
+    """
+    names, count = list(names), min(map(len, sets))
+    seen = [session.bank.see(extractor, rows[:count]) for rows in sets]
+    found = [score_set(session, names, extractor, r, fake) for r, fake in enumerate(seen)]
+    floor = score_real(session, names, extractor, count)
+    return {
+        name: Contrast(name, extractor, [scores[name] for scores in found], floor[name])
+        for name in floor
+    }
+
+
+def merge_values(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Merge values."""
+    return {what: value for part in values for what, value in part.items()}
