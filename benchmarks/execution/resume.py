@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -174,14 +175,17 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def find_trained(
-    job: Job, emit: Emit
-) -> tuple[TrainedRecord, dict[str, Tensor], dict[str, Tensor]] | None:
-    """Read a finished training of the job's key, unless a file of it is damaged.
+@dataclass(frozen=True)
+class Weights:
+    """A trained model before `finish`: its last and best EMA weights, and its training's record."""
 
-    Returns:
-        Its record, and the weights `model` and `best`.
-    """
+    known: TrainedRecord
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+
+
+def find_trained(job: Job, emit: Emit) -> Weights | None:
+    """Read a finished training of the job's key, unless a file of it is damaged."""
     if not (job.checkpoint / "training.json").exists():
         return None
     try:
@@ -192,7 +196,7 @@ def find_trained(
     except (BadInput, Damaged, OSError) as error:
         quarantine(job, emit, one_line(error), "training.json", *WEIGHTS)
         return None
-    return known, last, best
+    return Weights(known, last, best)
 
 
 def load_weights(job: Job, file: str) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ from benchmarks.evaluation.likelihood import score_likelihood
 from benchmarks.execution.events import Emit, Started
 from benchmarks.execution.job import Job
 from benchmarks.execution.resume import (
+    Weights,
     find_finished,
     find_lost,
     find_missing,
@@ -35,25 +36,16 @@ from benchmarks.execution.resume import (
 )
 from benchmarks.execution.train_one import (
     Progress,
-    Weights,
     build_model,
     describe_model,
     gpu_name,
     train_model,
 )
 from benchmarks.records.environment import read_environment
-from benchmarks.records.schema import (
-    ModelTraits,
-    Picture,
-    Record,
-    Score,
-    Status,
-)
+from benchmarks.records.schema import ModelTraits, Picture, Record, Score, Status
 from benchmarks.records.store import write_record
 from benchmarks.training.distributed import RankLost
-from benchmarks.training.loop import (
-    Diverged,
-)
+from benchmarks.training.loop import Diverged
 from metrics import METRICS
 from models.base import GenerativeModel
 
@@ -79,16 +71,14 @@ def run(job: Job, emit: Emit) -> Record:
     try:
         with fixed_threads(job.spec.threads):
             record = train_and_evaluate(job, emit, progress)
-    except Diverged as error:
-        record = unfinished(job, "diverged", str(error), progress.pictures, progress.model)
-    except ContractError as error:
-        record = unfinished(job, "failed", str(error), progress.pictures, progress.model)
     except RankLost:
         raise
     except FAILURES as error:  # one failing run must not stop the others
-        trace = traceback.format_exc().encode(errors="replace")
+        if not isinstance(error, Diverged | ContractError):
+            trace = traceback.format_exc().encode(errors="replace")
+        status: Status = "diverged" if isinstance(error, Diverged) else "failed"
         reason = describe_failure(error)
-        record = unfinished(job, "failed", reason, progress.pictures, progress.model)
+        record = unfinished(job, status, reason, progress.pictures, progress.model)
     try:
         write_outcome(job, record, progress, trace)
     except OSError as error:
@@ -113,6 +103,8 @@ def write_outcome(job: Job, record: Record, progress: Progress, trace: bytes = b
 
 def describe_failure(error: BaseException) -> str:
     """Return in one line what went wrong, the user's own limits first."""
+    if isinstance(error, Diverged | ContractError):
+        return str(error)
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     ):
@@ -133,8 +125,8 @@ def train_and_evaluate(job: Job, emit: Emit, progress: Progress) -> Record:
     )
     found = find_trained(job, emit)
     if found is not None:
-        emit(Started(spec.name, found[0].training.steps, found[0].training.steps))
-    trained = Weights(*found) if found else train_model(job, evaluator, emit, progress)
+        emit(Started(spec.name, found.known.training.steps, found.known.training.steps))
+    trained = found or train_model(job, evaluator, emit, progress)
     model = build_model(spec, evaluator.data.shape).to(spec.device).eval()
     model.load_state_dict(trained.last)
     progress.model = describe_model(model)

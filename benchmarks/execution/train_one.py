@@ -24,6 +24,7 @@ from benchmarks.execution.plan import model_version
 from benchmarks.execution.resume import (
     FILM,
     RunCheckpointer,
+    Weights,
     find_state,
     quarantine,
     save_training,
@@ -61,15 +62,6 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     pictures: dict[str, Picture] = field(default_factory=dict)
     model: ModelTraits | None = None
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A trained model before `finish`: its last and best EMA weights, and its training's record."""
-
-    known: TrainedRecord
-    last: dict[str, Tensor]
-    best: dict[str, Tensor]
 
 
 def train_model(job: Job, evaluator: Evaluator, emit: Emit, progress: Progress) -> Weights:

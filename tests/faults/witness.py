@@ -14,7 +14,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from benchmarks.execution import local, run_one
+from benchmarks.execution import local, resume, run_one
 from benchmarks.execution.events import Emit, Event, Saved
 from benchmarks.execution.job import Job
 from benchmarks.records.schema import Record
@@ -23,17 +23,17 @@ from benchmarks.run import main
 from benchmarks.training import loop
 
 LOG = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-in_hand = {"run": ""}
+current = {"run": ""}
 
 
 def note(what: str, step: int | str = "") -> None:
-    """Write down what begins now, for the run in hand."""
-    line = f"{time.monotonic():.6f}\t{os.getpid()}\t{what}\t{in_hand['run']}\t{step}\n"
+    """Write down what begins now, for the current run."""
+    line = f"{time.monotonic():.6f}\t{os.getpid()}\t{what}\t{current['run']}\t{step}\n"
     os.write(LOG, line.encode())
 
 
 def noting(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a function that is written down when it begins, and when it has ended."""
+    """Wrap a function so that its begin and its end are written down."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         note(what)
@@ -45,7 +45,7 @@ def noting(what: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def note_steps(training_step: Callable[..., None]) -> Callable[..., None]:
-    """Give the training loop's round of play, written down before it is played."""
+    """Wrap the loop's training step so that each is written down before it is taken."""
 
     place = list(signature(training_step).parameters).index("step")
 
@@ -57,15 +57,15 @@ def note_steps(training_step: Callable[..., None]) -> Callable[..., None]:
 
 
 def note_runs(run: Callable[[Job, Emit], Record]) -> Callable[..., Any]:
-    """Give `benchmarks.execution.run_one.run`, written down with its checkpoints."""
+    """Wrap `benchmarks.execution.run_one.run` so that it is written down with its checkpoints."""
 
-    def call(job: Job, tell: Emit) -> Record:
-        in_hand["run"] = job.spec.name
+    def call(job: Job, emit: Emit) -> Record:
+        current["run"] = job.spec.name
 
         def listen(message: Event) -> None:
             if isinstance(message, Saved):
                 note("saved", message.step)
-            tell(message)
+            emit(message)
 
         note("run")
         record = run(job, listen)
@@ -77,7 +77,7 @@ def note_runs(run: Callable[[Job, Emit], Record]) -> Callable[..., Any]:
 
 local.run = note_runs(local.run)
 loop.training_step = note_steps(loop.training_step)
-run_one.RunCheckpointer.save = noting("keeping", run_one.RunCheckpointer.save)
+resume.RunCheckpointer.save = noting("keeping", resume.RunCheckpointer.save)
 run_one.evaluate_model = noting("scoring", run_one.evaluate_model)
 run_one.calibrate = noting("calibration", run_one.calibrate)
 report.write_reports = noting("report", report.write_reports)
