@@ -342,3 +342,11 @@ def test_compiled_networks_train_with_and_without_second_derivatives(
     losses = fit(gan, steps=2, compile=True).history[-1]
     assert compiled == gan.compilable()
     assert math.isfinite(losses["loss_generator"])
+
+
+def test_the_former_name_of_the_config_is_imported_with_a_notice() -> None:
+    with pytest.warns(FutureWarning, match="Plan has become TrainingConfig"):
+        from benchmarks.training import Plan
+    assert Plan is TrainingConfig
+    with pytest.raises(ImportError):
+        from benchmarks.training import Trial  # noqa: F401
