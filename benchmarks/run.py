@@ -32,7 +32,12 @@ def main(argv: list[str] | None = None) -> int:
 
         return follow_rank_0()
     interrupted = "interrupted; the same command resumes the runs that are not finished"
-    return run_command(argv, read_arguments, act, interrupted)
+    try:
+        with join_processes():
+            return run_command(argv, read_arguments, act, interrupted)
+    except ConnectionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def join_processes() -> AbstractContextManager[object]:
@@ -55,8 +60,7 @@ def act(options: argparse.Namespace, argv: list[str]) -> int:
         from benchmarks.execution.cleaning import clean
 
         return clean(options.clean, argv, dry=options.dry_run)
-    with join_processes():
-        return compare_suite(options, argv)
+    return compare_suite(options, argv)
 
 
 def compare_suite(options: argparse.Namespace, argv: list[str]) -> int:

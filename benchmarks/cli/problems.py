@@ -6,8 +6,15 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.devices import count_processes
 from benchmarks.core.errors import printable
 from benchmarks.records.schema import Record
+
+
+def find_launcher() -> list[str]:
+    """Return the start of the command that starts as many processes as there are."""
+    processes = count_processes()
+    return ["python"] if processes == 1 else ["torchrun", f"--nproc-per-node={processes}"]
 
 
 def print_problems(records: list[Record], folder: Path, argv: list[str]) -> int:
@@ -25,7 +32,7 @@ def print_problems(records: list[Record], folder: Path, argv: list[str]) -> int:
         if record.family == CALIBRATION:
             continue
         again = [*without_engine(argv), "--only", record.run, "--engine", "inline"]
-        command = shlex.join(["python", "-m", "benchmarks.run", *again])
+        command = shlex.join([*find_launcher(), "-m", "benchmarks.run", *again])
         print(f"  alone, in the foreground: {command}", file=sys.stderr)
     lost = Counter(
         f"{score.metric}{f' by {score.extractor}' if score.extractor else ''} {score.note}"

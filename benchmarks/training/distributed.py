@@ -40,7 +40,7 @@ class FailedAlone(RankLost):
     """This rank has failed in what the others have not, so that they are out of step."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
     """The processes that train together, as one of them sees them; alone, nothing here acts.
 
@@ -48,11 +48,15 @@ class World:
         rank: of this process.
         size: how many there are.
         idle: the group, on CPUs, in which ranks wait for rank 0.
+        failed: the group, on CPUs, in which ranks that have failed meet.
+        out_of_step: whether some may wait for others who have left a training.
     """
 
     rank: int = 0
     size: int = 1
     idle: Any = None
+    failed: Any = None
+    out_of_step: bool = False
 
     def rows(self, batch: int) -> slice:
         """Return which rows of a batch are this rank's."""
@@ -118,6 +122,7 @@ class World:
         Raises:
             FailedAlone: they have not.
         """
+        self.out_of_step = self.size > 1
         try:
             yield
         except RankLost:
@@ -125,11 +130,13 @@ class World:
         except FAILURES as error:
             if self.size > 1:
                 try:
-                    distributed.monitored_barrier(self.idle, FAILED)
+                    distributed.barrier(self.failed)
                 except RuntimeError:
                     message = f"rank {self.rank} of torchrun alone has failed"
                     raise FailedAlone(f"{message}: {describe_error(error)}") from error
+            self.out_of_step = False
             raise
+        self.out_of_step = False
 
 
 ALONE = World()
@@ -169,16 +176,19 @@ def process_group() -> Iterator[World]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=COLLECTIVE)
-        idle = distributed.new_group(timeout=IDLE, backend="gloo")
+        idle, failed = (
+            distributed.new_group(timeout=timeout, backend="gloo") for timeout in (IDLE, FAILED)
+        )
     except (RuntimeError, ValueError) as error:
         message = f"the processes of torchrun do not find each other: {one_line(error)}"
         raise ConnectionError(message) from error
-    world = World(distributed.get_rank(), distributed.get_world_size(), idle)
+    world = World(distributed.get_rank(), distributed.get_world_size(), idle, failed)
     token = current_world.set(world)
     try:
         yield world
-        if world.rank == 0:
-            world.broadcast(None)  # there is no further job
     finally:
         current_world.reset(token)
-    distributed.destroy_process_group()  # in good order; else it might wait for who is gone
+    if not world.out_of_step:  # else the others end when this process does
+        if world.rank == 0:
+            world.broadcast(None)  # there is no further job
+        distributed.destroy_process_group()

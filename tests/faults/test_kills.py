@@ -19,7 +19,7 @@ from benchmarks.records.store import read_record
 TABLE = {"images": 320, "batch": 32, "seeds": 1, "samples": 64, "extractor": "random"}
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_suite_survives_kills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kills: int
 ) -> None:
