@@ -41,7 +41,7 @@ TIMES = 8
 
 
 @dataclass(frozen=True)
-class Panel:
+class PicturePanel:
     """A titled mosaic of tiles, uint8 [rows, columns, H, W, 3], or a note why there is none.
 
     Attributes:
@@ -62,7 +62,7 @@ def draw_samples(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     rows = frame[frame["kind"] == "samples"]
     own = rows[rows["family"] != CALIBRATION]
     real = rows[(rows["family"] == CALIBRATION) & (rows["contender"] == "real")]
-    panels = [Panel("real images", tiles, "no picture") for tiles in real["tiles"]]
+    panels = [PicturePanel("real images", tiles, "no picture") for tiles in real["tiles"]]
     panels += _make_panels(own, _explain_samples, paper)
     return draw_panels(panels, 400, paper, square=True)
 
@@ -117,18 +117,18 @@ def _make_panels(
     explain: Callable[[dict[Any, Any]], str],
     paper: bool,
     rows: Sequence[str] = (),
-) -> list[Panel]:
+) -> list[PicturePanel]:
     """Make a panel of each of the best contenders, or a note why it has no picture."""
     pictures = frame.to_dict("records")
     panels = []
     for row in _pick_best(pictures):
         title = "\n".join(filter(None, (label(row["contender"], paper=paper), explain(row))))
         shown = rows if row["tiles"] is not None else ()
-        panels.append(Panel(title, row["tiles"], _explain_absence(row), shown))
+        panels.append(PicturePanel(title, row["tiles"], _explain_absence(row), shown))
     return [*panels, *_count_others(pictures)]
 
 
-def _make_strip(row: dict[Any, Any], *, paper: bool) -> Panel:
+def _make_strip(row: dict[Any, Any], *, paper: bool) -> PicturePanel:
     """Lay an evolution out with time from left to right, from the first validation to the last."""
     tiles = row["tiles"]
     times = min(len(tiles), TIMES, max(2, WIDEST // tiles.shape[3]))
@@ -136,7 +136,7 @@ def _make_strip(row: dict[Any, Any], *, paper: bool) -> Panel:
     seen = row["images"] if isinstance(row["images"], Sequence) else ()
     below = [show_amount(seen[i]) for i in chosen] if seen else []
     title = "\n".join(filter(None, (label(row["contender"], paper=paper), _show_trouble(row))))
-    return Panel(title, tiles[chosen, :2].swapaxes(0, 1), columns=below)
+    return PicturePanel(title, tiles[chosen, :2].swapaxes(0, 1), columns=below)
 
 
 def _pick_best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
@@ -146,11 +146,11 @@ def _pick_best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
     return [row for row in rows if row["contender"] in chosen]
 
 
-def _count_others(rows: Iterable[dict[Any, Any]]) -> list[Panel]:
+def _count_others(rows: Iterable[dict[Any, Any]]) -> list[PicturePanel]:
     """Return a panel with the number of contenders that have none, if there are too many."""
     more = len({row["contender"] for row in rows}) - PANELS
     note = f"{more:,} more models\nwith a higher FID or none"
-    return [Panel("", None, note)] if more > 0 else []
+    return [PicturePanel("", None, note)] if more > 0 else []
 
 
 def _explain_absence(row: dict[Any, Any]) -> str:
@@ -225,7 +225,7 @@ class Grid:
 
 
 def draw_panels(
-    panels: Sequence[Panel], width: int, paper: bool, *, square: bool = False
+    panels: Sequence[PicturePanel], width: int, paper: bool, *, square: bool = False
 ) -> Figure | None:
     """Lay panels out pixel by pixel, so that every tile is enlarged by the same whole factor.
 
@@ -281,7 +281,7 @@ def fit_page(count: int, natural: int, beside: int, dpi: int, *, square: bool) -
 
 
 def _make_room(
-    panels: Sequence[Panel],
+    panels: Sequence[PicturePanel],
     images: Sequence[np.ndarray | None],
     columns: int,
     width: int,
@@ -308,13 +308,13 @@ def _gap(dpi: int) -> int:
     return 24 * dpi // 160
 
 
-def _side(panels: Sequence[Panel], dpi: int) -> int:
+def _side(panels: Sequence[PicturePanel], dpi: int) -> int:
     """Return the pixels that the names of rows take on the left of a panel."""
     texts = [text for panel in panels for text in panel.rows]
     return round(dpi * (widest(texts, small()) + 0.05)) if texts else 0
 
 
-def _fill_panel(axes: Axes, panel: Panel, image: np.ndarray | None) -> None:
+def _fill_panel(axes: Axes, panel: PicturePanel, image: np.ndarray | None) -> None:
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     if image is None:
