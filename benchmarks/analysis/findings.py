@@ -160,7 +160,7 @@ def _state_probability(finding: Finding) -> list[str]:
     if pair["paired"]:
         start = f"In {share} of their common trainings, {better} is better than {worse}"
     else:
-        start = f"The probability that a run of {better} is better than one of {worse} is {share}"
+        start = f"A run of {better} is better than one of {worse} in an estimated {share} of cases"
     return [f"{start} (95 % interval {low} to {high})."]
 
 

@@ -73,7 +73,7 @@ def _advise(use: str, findings: Sequence[Finding]) -> str:
     if len(common) == 1:
         return (
             f"For {use}, the safest choice is {plain(common[0])}: no model is significantly better"
-            f" by {_name_scores(left)}, but {seeds} it is not {best} either."
+            f" by {_name_scores(left)}, though {seeds} it is not {best}."
         )
     texts = [_state_open(finding) for finding in left]
     return f"For {use}, no model is {best} {seeds}: {'; '.join(texts)}."
