@@ -119,7 +119,7 @@ def compare_results(old: Results, new: Results) -> Changes:
         str(new.folder),
         frame.astype({"seeds_old": "Int64", "seeds_new": "Int64"}),
         _differences(shared, before, after),
-        _notes(old, new),
+        _list_one_sided(old, new),
     )
 
 
@@ -434,7 +434,7 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", value if isinstance(value, str) else words
 
 
-def _notes(old: Results, new: Results) -> list[str]:
+def _list_one_sided(old: Results, new: Results) -> list[str]:
     """List contenders and scores of one side alone, changed calibration, and what was not read."""
     names = [[entry.name for entry in results.index.contenders] for results in (old, new)]
     notes = [

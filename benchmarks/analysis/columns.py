@@ -64,6 +64,11 @@ class Column:
     ranked: bool = True
 
     @property
+    def long_name(self) -> str:
+        """What it is called where there is room: its name, or else its heading."""
+        return self.name or self.heading
+
+    @property
     def label(self) -> str:
         """The heading with its mark."""
         return self.heading + MARK * self.marked
@@ -229,7 +234,7 @@ COLUMNS = (
         "Cost",
         show_number,
         "lower",
-        name="training, seconds",
+        name="training time in seconds",
         unit="s",
         cost="measured",
     ),
@@ -251,7 +256,7 @@ COLUMNS = (
         "Cost",
         show_number,
         "lower",
-        name="memory, MB",
+        name="memory in MB",
         unit="MB",
         cost="measured",
     ),
@@ -270,7 +275,6 @@ COLUMNS = (
         "Further costs",
         show_amount,
         "lower",
-        name="training, FLOPs",
         unit="FLOPs",
     ),
     Column("steps", "steps", "training steps of a run", "Further costs", show_amount, whole=True),
@@ -288,7 +292,7 @@ COLUMNS = (
         "seconds that a run was scored",
         "Further costs",
         show_number,
-        name="scoring, seconds",
+        name="scoring time in seconds",
         unit="s",
         cost="measured",
     ),

@@ -77,7 +77,7 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
 
     `history` has the columns contender, seed, run, status, runs (of the contender in all), step,
     images, seconds, validation_fid and loss_<player>, NaN where a run has no such number; of many
-    runs, the first seeds of each contender, as `curves` has it.
+    runs, the first seeds of each contender, as `count_drawn_seeds` has it.
 
     `pictures` has the columns contender, family, seed, run, status, reason, kind (of `KINDS`),
     tiles (uint8 [rows, columns, H, W, 3]), images (training images seen at each row of an
@@ -87,7 +87,7 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
     """
     warnings = list[str]()
     runs = runs_by_contender(results.records)
-    limit = curves(len(categorize(results, []).categories))
+    limit = count_drawn_seeds(len(categorize(results, []).categories))
     drawn = [record for records in runs.values() for record in records[:limit]]
     logs = [(r, log) for r in drawn if (log := _log(results, r, warnings)) is not None]
     comparison = comparison_frame(results)
@@ -103,7 +103,7 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
     )
 
 
-def curves(contenders: int) -> int:
+def count_drawn_seeds(contenders: int) -> int:
     """Return of how many seeds of each contender the histories are read."""
     return min(CURVES, max(1, ALL_CURVES // max(1, contenders)))
 

@@ -105,7 +105,9 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
         names = ", ".join(str(suite.folder) for suite in suites)
         raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
     warnings = list[str]()
-    audits = dict(zip(_labels(suites), _find_marks(suites, warnings, require_audit), strict=True))
+    audits = dict(
+        zip(_labels(suites), _collect_marks(suites, warnings, require_audit), strict=True)
+    )
     refusals = _refuse(audits, values)
     parts, ranks, tests = [], [], {}
     left_out: dict[str, list[str]] = {}
@@ -119,14 +121,14 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
             ranks.append(summary)
     failed = _list_failures(audits, values)
     notes = [f"{MARK} {_symbol(metric)}: {'; '.join(found)}" for metric, found in failed.items()]
-    notes += [*_notes(suites, values), *warnings]
+    notes += [*_list_caveats(suites, values), *warnings]
     notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
     empty = pd.DataFrame(columns=list(RANK_COLUMNS))
     summaries = pd.concat(ranks) if ranks else empty
     return Aggregate(pd.concat(parts), summaries, tests, notes, [*failed], refusals)
 
 
-def _find_marks(suites: Sequence[Results], warnings: list[str], required: bool) -> list[Marks]:
+def _collect_marks(suites: Sequence[Results], warnings: list[str], required: bool) -> list[Marks]:
     """Find what the audit of each suite found."""
     return [
         Marks(find_audit(suite, warnings), shown_extractor(suite.records), required)
@@ -283,7 +285,7 @@ def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]
     return summary[list(RANK_COLUMNS)], test
 
 
-def _notes(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
+def _list_caveats(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
     """Return a line for each caveat on rows that are read together."""
     notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
     notes += [

@@ -126,7 +126,7 @@ def show_change(row: dict[Any, Any]) -> str:
 def name_score(metric: str, view: str = "") -> str:
     """Name a score or cost for a table, with its extractor where that is not the one shown."""
     column = BY_KEY.get(metric)
-    short = (column.name or column.heading) if column else metric
+    short = column.long_name if column else metric
     return f"{short} ({view})" if view else short
 
 
@@ -134,13 +134,13 @@ def explain_tests(changes: Changes) -> str:
     """Explain what the numbers are, and by which tests."""
     scores = changes.frame[changes.frame["kind"] == "score"]
     tests = [
-        f"{name}, {_seeds(part)} a side, for {len(part):,} score{'s' * (len(part) > 1)}"
+        f"{name}, {_count_seeds(part)} a side, for {len(part):,} score{'s' * (len(part) > 1)}"
         for name, part in scores[scores["test"] != ""].groupby("test")
     ]
     return " ".join([CAPTION, f"Tests: {'; '.join(tests)}." if tests else "No test was made."])
 
 
-def _seeds(rows: pd.DataFrame) -> str:
+def _count_seeds(rows: pd.DataFrame) -> str:
     counts = sorted({*rows["seeds_old"], *rows["seeds_new"]})
     return f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} seeds"
 
@@ -150,11 +150,11 @@ def write_changes(changes: Changes) -> dict[str, bytes]:
     return {
         "changes.csv": write_csv(changes.frame),
         "differences.csv": write_csv(changes.differences),
-        "changes.md": _write_markdown(changes),
+        "changes.md": _write_changes_markdown(changes),
     }
 
 
-def _write_markdown(changes: Changes) -> bytes:
+def _write_changes_markdown(changes: Changes) -> bytes:
     old, new = escape_markdown(changes.old), escape_markdown(changes.new)
     sections = [f"# Changes from {old} to {new}", escape_markdown(summarise_changes(changes))]
     for name, rows in _by_contender(changes.frame):

@@ -70,10 +70,10 @@ def write_aggregate(result: Aggregate) -> dict[str, bytes]:
     return {
         "aggregate.csv": write_csv(result.scores),
         "ranks.csv": write_csv(result.ranks),
-        "aggregate.md": _write_markdown(result),
-        "aggregate.tex": _write_latex(result),
+        "aggregate.md": _write_boards_markdown(result),
+        "aggregate.tex": _write_boards_latex(result),
         **{f"plots/{name}": content for name, content in plots.items()},
-        "report.html": _write_page(result, plots),
+        "report.html": _write_boards_page(result, plots),
     }
 
 
@@ -115,7 +115,7 @@ def _build_table(result: Aggregate, metric: str) -> Table:
         order = sorted(set(competing["value"]), reverse=not lower) if ranked else []
         best = dict.fromkeys(competing["contender"], order)
         cells = {
-            row["contender"]: _build_cell(row, best.get(row["contender"], []))
+            row["contender"]: _build_score_cell(row, best.get(row["contender"], []))
             for row in part.to_dict("records")
         }
         rows.append([Cell(str(suite)), *(cells.get(name, Cell()) for name in names)])
@@ -125,7 +125,7 @@ def _build_table(result: Aggregate, metric: str) -> Table:
     return Table(title, header, [rows, _summarise_ranks(ranks, names)])
 
 
-def _build_cell(row: dict[Any, Any], order: Sequence[float]) -> Cell:
+def _build_score_cell(row: dict[Any, Any], order: Sequence[float]) -> Cell:
     """Build a score's cell, in the row of which values are in this order, the best first."""
     value, ends = row["value"], (row["low"], row["high"])
     bounded = all(map(math.isfinite, ends))
@@ -157,7 +157,7 @@ def _mark_best(column: "pd.Series[float]", lower: bool) -> list[Cell]:
     ]
 
 
-def _write_markdown(result: Aggregate) -> bytes:
+def _write_boards_markdown(result: Aggregate) -> bytes:
     sections = ["# Contenders over data sets"]
     for board in build_boards(result):
         sections += [f"## {board.title}", escape_markdown(board.answer)]
@@ -166,7 +166,7 @@ def _write_markdown(result: Aggregate) -> bytes:
     return ("\n\n".join(filter(None, [*sections, CAPTION, notes])) + "\n").encode()
 
 
-def _write_latex(result: Aggregate) -> bytes:
+def _write_boards_latex(result: Aggregate) -> bytes:
     boards = build_boards(result)
     answers = [f"{board.title}: {board.answer}" for board in boards]
     notes = " ".join([*answers, CAPTION, LATEX, *(f"{note}." for note in result.notes)])
@@ -174,7 +174,7 @@ def _write_latex(result: Aggregate) -> bytes:
     return set_marks(latex.document(parts, notes)).encode()
 
 
-def _write_page(result: Aggregate, plots: dict[str, bytes]) -> bytes:
+def _write_boards_page(result: Aggregate, plots: dict[str, bytes]) -> bytes:
     boards = build_boards(result)
     rows = result.scores[["suite", "dataset", "folder"]].drop_duplicates()
     return render_page(

@@ -147,7 +147,7 @@ def _summaries(
     """Yield all that an event file holds, each with its time in seconds and its step."""
     from tensorboard.plugins.text.summary import text_pb
 
-    yield 0.0, 0, _settings(record)
+    yield 0.0, 0, _collect_settings(record)
     yield 0.0, 0, text_pb("record", _describe_run(record))
     rows = [] if history is None else history.to_dict("records")
     for row in rows:
@@ -209,7 +209,7 @@ def _image(kind: str, tiles: np.ndarray) -> "Summary":
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    pixels = lay_out(tiles)
+    pixels = tile_images(tiles)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     height, width, _ = pixels.shape
@@ -219,7 +219,7 @@ def _image(kind: str, tiles: np.ndarray) -> "Summary":
     return Summary(value=[Summary.Value(tag=f"pictures/{kind}", image=image)])
 
 
-def lay_out(tiles: np.ndarray) -> np.ndarray:
+def tile_images(tiles: np.ndarray) -> np.ndarray:
     """Enlarge tiles and put them side by side on white: uint8 [H, W, 3]."""
     rows, columns, height, width, _ = tiles.shape
     factor = max(1, SMALLEST // max(height, width))
@@ -230,7 +230,7 @@ def lay_out(tiles: np.ndarray) -> np.ndarray:
     return whole[:-GAP, :-GAP]
 
 
-def _settings(record: Record) -> "Summary":
+def _collect_settings(record: Record) -> "Summary":
     """Collect a run's settings for TensorBoard's table of hyper-parameters."""
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 

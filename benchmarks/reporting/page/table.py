@@ -35,7 +35,7 @@ class PageHead(Head):
 
 
 @dataclass(frozen=True)
-class Panel:
+class ColumnPanel:
     """Columns that are shown or hidden together."""
 
     number: int
@@ -60,7 +60,7 @@ class PageTable:
         marks: a line for each score whose audit failed, with the reason.
     """
 
-    panels: list[Panel]
+    panels: list[ColumnPanel]
     marks: list[str]
 
     @property
@@ -86,7 +86,7 @@ def build_page_table(frames: Frames) -> PageTable:
     panels = find_panels(frame, marks)
     return PageTable(
         [
-            Panel(i, title in SHOWN, explain_table(title, frame, columns, scores, marks))
+            ColumnPanel(i, title in SHOWN, explain_table(title, frame, columns, scores, marks))
             for i, (title, columns) in enumerate(panels.items())
         ],
         explain_marks((column for columns in panels.values() for column in columns), marks),

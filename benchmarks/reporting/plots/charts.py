@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.analysis.columns import BY_KEY
 from benchmarks.analysis.frames import scores_of_runs, summarise_runs
 from benchmarks.core.text import plain, shorten
 from benchmarks.records.schema import SCORED
@@ -62,11 +63,7 @@ VARIETY = {
     "density": "Density",
     "coverage": "Coverage",
 }
-COSTS = {
-    "parameters": "parameters",
-    "train_seconds": "training time in seconds",
-    "training_flops": "training FLOPs",
-}
+COSTS = {key: BY_KEY[key].long_name for key in ("parameters", "train_seconds", "training_flops")}
 
 
 @plot(

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.analysis.frames import curves
+from benchmarks.analysis.frames import count_drawn_seeds
 from benchmarks.core.text import plain, shorten, show_number
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
@@ -103,7 +103,7 @@ def _final_fids(known: pd.DataFrame) -> dict[str, float]:
 
 def _seeds_drawn(history: pd.DataFrame) -> str:
     """State the seeds whose histories are drawn."""
-    limit = curves(len(looks(history["contender"])))
+    limit = count_drawn_seeds(len(looks(history["contender"])))
     most = int(history["runs"].max())
     return "seeds" if most <= limit else f"the first {limit} of up to {most:,} seeds"
 

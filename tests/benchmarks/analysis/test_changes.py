@@ -287,7 +287,7 @@ def test_settings_versions_and_costs_that_differ_are_listed(old: Path) -> None:
     assert not is_worse(found)
     text = show(found)
     assert "settings.lr" in text
-    assert "Not tested, since machines differ: training, seconds ×1.00" in text
+    assert "Not tested, since machines differ: training time in seconds ×1.00" in text
 
 
 def test_contenders_scores_and_calibration_of_one_side_are_named(old: Path) -> None:

@@ -10,7 +10,7 @@ from benchmarks.analysis.frames import (
     ALL_CURVES,
     CURVES,
     Frames,
-    curves,
+    count_drawn_seeds,
     gather,
     scores_of_runs,
     summarise_runs,
@@ -152,9 +152,9 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 
 
 def test_the_histories_that_are_read_are_bounded() -> None:
-    assert curves(4) == CURVES
-    assert curves(100) * 100 <= ALL_CURVES
-    assert curves(10 * ALL_CURVES) == 1
+    assert count_drawn_seeds(4) == CURVES
+    assert count_drawn_seeds(100) * 100 <= ALL_CURVES
+    assert count_drawn_seeds(10 * ALL_CURVES) == 1
 
 
 def test_a_film_that_does_not_say_when_it_was_taken_is_shown_all_the_same(tmp_path: Path) -> None:
