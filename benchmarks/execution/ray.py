@@ -1,70 +1,60 @@
-"""How runs are carried out on the machines of a Ray cluster, or by a Ray on this one alone.
+"""Runs on the machines of a Ray cluster, or by a Ray on this one alone.
 
-No disk is shared. A run works in a folder of its own on its node, which begins as a copy of the
-run's folder here; whenever it has saved or drawn something, what has changed there comes back. So
-a run whose node is lost goes on elsewhere from the last checkpoint that has reached this machine,
-and so it does where this process itself is killed and started again.
+No disk is shared: Ray's object store carries the files of a run's folder to the machine that
+carries it out, and back whenever it has saved a checkpoint or drawn a picture. So a run whose
+machine is lost resumes elsewhere from the last checkpoint that has reached this machine, and so it
+does where this process itself is killed and started again.
 """
 
 import errno
-import hashlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
-from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
-
-from benchmarks import PACKAGES, ROOT
-from benchmarks.config.paths import Paths
+from benchmarks import ROOT
 from benchmarks.config.spec import RunSpec
-from benchmarks.core.errors import BadInput, one_line
-from benchmarks.core.files import write_atomically
+from benchmarks.core.errors import BadInput, describe_error, one_line
 from benchmarks.core.signals import check_interrupted, uninterruptible
 from benchmarks.evaluation.feature_cache import CLASSIFIERS, load_classifier
-from benchmarks.execution.events import (
-    Drawn,
-    Emit,
-    Event,
-    Finished,
-    Noticed,
-    Saved,
-    Started,
-)
+from benchmarks.execution.events import Drawn, Emit, Event, Finished, Noticed, Saved, Started
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import SHARE
-from benchmarks.execution.run_one import FULL, run, unfinished, write_outcome
+from benchmarks.execution.ray_worker import (
+    SharedFiles,
+    fingerprint_code,
+    read_folder,
+    run_remotely,
+    write_folder,
+)
+from benchmarks.execution.run_one import FULL, unfinished, write_outcome
 from benchmarks.execution.train_one import Progress
-from benchmarks.records.schema import InsidePath, Picture, Record
+from benchmarks.records.schema import Picture, Record
 
 MEMORY = int(SHARE)
-"""Bytes of memory that a run asks a node for: enough for small images, its process included."""
+"""Bytes of memory that a run asks a machine for: enough for small images, its process included."""
 
 CRASHES = 3
-"""How often a run's worker may die, its node being well, before a new checkpoint has come."""
+"""How often a run's worker may die, its machine being well, before a new checkpoint has come."""
 
 PAUSE = 1.0
-"""Seconds in which nothing is sent out after a loss, and in which Ctrl-C is noticed."""
+"""Seconds in which nothing is submitted after a loss, and in which Ctrl-C is noticed."""
 
 CONNECT = 5.0
-REHEARSE = 20.0
+ANSWER = 20.0
 """Seconds in which a cluster must answer, and in which one must be able to join it."""
 
-REHEARSAL = """
+JOIN = """
 import sys, ray
 try:
     ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
@@ -72,64 +62,17 @@ except Exception as error:
     sys.exit(" ".join(str(error).split()) or type(error).__name__)
 """
 
-PREFIX = "generative-benchmarks-"
-INSIDE: TypeAdapter[str] = TypeAdapter(InsidePath)
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What has become different in a folder: files with their content, the oldest first."""
-
-    written: dict[str, bytes]
-    removed: frozenset[str]
-
-
-NOTHING = Changes({}, frozenset())
-
-
-@dataclass(frozen=True)
-class Supplies:
-    """What runs need on every node beside their own files.
-
-    Attributes:
-        home: the folder here by which relative names of models and data are understood.
-        code: the fingerprint of this program.
-        extractors: the files of trained extractors, as references to their content by name.
-        weights: a file of weights likewise, or nothing.
-    """
-
-    home: str
-    code: str
-    extractors: dict[str, Any]
-    weights: dict[str, Any]
-
-
-@dataclass
-class Errand:
-    """A job on its way through the cluster.
-
-    Attributes:
-        step: of the last checkpoint that is here.
-        crashes: how often its worker has died since.
-        pictures: of how far it has come.
-    """
-
-    job: Job
-    step: int = 0
-    crashes: int = 0
-    pictures: dict[str, Picture] = field(default_factory=dict)
-
 
 def run_cluster(
     jobs: list[Job], emit: Emit, address: str | None = None, gpu_share: float = 1.0
 ) -> list[Record]:
-    """Carry out every job on a Ray cluster and give the records in the jobs' order.
+    """Carry out every job on a Ray cluster and return the records in the jobs' order.
 
     Each run asks for a CPU for each of its threads, for `MEMORY`, and on CUDA for a part of a GPU.
 
     Args:
         jobs: what to do.
-        emit: is told how they get on.
+        emit: is called with their events.
         address: HOST:PORT of the cluster's head, or "auto" where this machine is part of one; None
             starts a Ray of this machine alone.
         gpu_share: the part of a GPU that a run on CUDA takes.
@@ -143,9 +86,9 @@ def run_cluster(
         return []
     check_devices({job.spec.device for job in jobs})
     with joined(address) as ray:
-        dispatch = Dispatch(ray, jobs, emit, gpu_share)
-        dispatch.check_room(alone=address is None)
-        return dispatch.carry_out()
+        scheduler = Scheduler(ray, jobs, emit, gpu_share)
+        scheduler.check_room(alone=address is None)
+        return scheduler.run_all()
 
 
 def check_cluster(devices: set[str], address: str | None) -> None:
@@ -186,7 +129,7 @@ def import_ray() -> Any:
 
 @contextmanager
 def joined(address: str | None) -> Iterator[Any]:
-    """Be part of a cluster, or of a Ray of this machine alone, and leave it at the end.
+    """Join a cluster, or start a Ray of this machine alone, and leave it at the end.
 
     Raises:
         BadInput: the cluster cannot be joined.
@@ -208,10 +151,10 @@ def joined(address: str | None) -> Iterator[Any]:
 
 
 def check_address(address: str) -> None:
-    """Make sure that a cluster can be joined; Ray itself would try for minutes and then die.
+    """Refuse a cluster that cannot be joined; Ray itself would try for minutes and then die.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: it cannot be.
     """
     place = f"--address {address}"
     if "://" in address:
@@ -220,10 +163,10 @@ def check_address(address: str) -> None:
         check_port(address, place)
     try:
         tried = subprocess.run(
-            [sys.executable, "-c", REHEARSAL, address],
+            [sys.executable, "-c", JOIN, address],
             capture_output=True,
             check=False,
-            timeout=REHEARSE,
+            timeout=ANSWER,
         )
     except subprocess.TimeoutExpired as error:
         said, why = error.stderr or b"", "what answers there is no head of a Ray cluster"
@@ -250,7 +193,7 @@ def check_port(address: str, place: str) -> None:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Give back the handlers of signals that Ray replaces by its own."""
+    """Restore the handlers of signals that Ray replaces by its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -273,41 +216,57 @@ def signals_held() -> Iterator[None]:
             raise
 
 
-class Dispatch:
-    """Sends jobs to the nodes, takes in what they send back, and sends again what was lost."""
+@dataclass
+class Submission:
+    """A job on its way through the cluster.
+
+    Attributes:
+        step: of the last checkpoint that is here.
+        crashes: how often its worker has died since.
+        pictures: of how far it has come.
+    """
+
+    job: Job
+    step: int = 0
+    crashes: int = 0
+    pictures: dict[str, Picture] = field(default_factory=dict)
+
+
+class Scheduler:
+    """Submits jobs to the cluster, receives what they send, and submits again what was lost."""
 
     def __init__(self, ray: Any, jobs: list[Job], emit: Emit, gpu_share: float) -> None:
         self.ray, self.jobs, self.emit, self.gpu_share = ray, jobs, emit, gpu_share
-        self.todo = deque(Errand(job) for job in jobs)
-        self.going: dict[Any, Errand] = {}
+        self.waiting = deque(Submission(job) for job in jobs)
+        self.running: dict[Any, Submission] = {}
         self.records: dict[str, Record] = {}
-        self.rest_until = 0.0
-        self.supplies = pack_supplies(ray, jobs)
+        self.pause_until = 0.0
+        self.shared = share_files(ray, jobs)
         # Ray itself never repeats a run: it would do so from the files of its first attempt.
-        self.task = ray.remote(max_retries=0, num_returns="streaming")(carry_out)
+        self.task = ray.remote(max_retries=0, num_returns="streaming")(run_remotely)
 
-    def carry_out(self) -> list[Record]:
+    def run_all(self) -> list[Record]:
         """Carry out all jobs."""
         while len(self.records) < len(self.jobs):
-            self.send_out()
-            for stream in self.listen():
+            self.submit_waiting()
+            for stream in self.wait():
                 with signals_held():
-                    self.hear(stream)
+                    self.receive(stream)
         return [self.records[job.spec.name] for job in self.jobs]
 
-    def needs(self, spec: RunSpec) -> dict[str, float]:
-        """Tell what a run asks its node for."""
+    def resources(self, spec: RunSpec) -> dict[str, float]:
+        """Return what a run asks its machine for."""
         gpus = 0.0 if spec.device == "cpu" else self.gpu_share
         return {"CPU": spec.threads, "GPU": gpus, "memory": MEMORY}
 
     def check_room(self, *, alone: bool) -> None:
-        """Say so where no machine is large enough for a run.
+        """Give notice where no machine is large enough for a run.
 
         Raises:
             BadInput: there is no machine but this one; a cluster may yet get another.
         """
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        wanted = {tuple(self.needs(job.spec).items()) for job in self.jobs}
+        wanted = {tuple(self.resources(job.spec).items()) for job in self.jobs}
         for needs in sorted(wanted):
             if any(all(node.get(kind, 0) >= n for kind, n in needs) for node in nodes):
                 continue
@@ -317,271 +276,123 @@ class Dispatch:
                 raise BadInput(f"--engine ray: this machine does not have {text}")
             self.emit(Noticed("", f"no machine of the cluster has {text}: it waits for one"))
 
-    def send_out(self) -> None:
-        """Let the cluster have twice as many jobs as it has CPUs, so that none of those waits."""
-        if not self.todo or time.monotonic() < self.rest_until:
+    def submit_waiting(self) -> None:
+        """Submit jobs up to twice as many as the cluster has CPUs, so that none of those waits."""
+        if not self.waiting or time.monotonic() < self.pause_until:
             return
-        room = 2 * max(1, int(self.ray.cluster_resources().get("CPU", 0))) - len(self.going)
-        for _ in range(min(room, len(self.todo))):
-            self.send(self.todo.popleft())
+        cpus = int(self.ray.cluster_resources().get("CPU", 0))
+        for _ in range(min(2 * max(1, cpus) - len(self.running), len(self.waiting))):
+            self.submit(self.waiting.popleft())
 
-    def send(self, errand: Errand) -> None:
-        """Hand a job and the files it has to the cluster."""
-        if errand.job.afresh:
+    def submit(self, submission: Submission) -> None:
+        """Submit a job with the files that it has here."""
+        job = submission.job
+        if job.afresh:
             # Only once: what it then saves does count.
-            shutil.rmtree(errand.job.checkpoint, ignore_errors=True)
-            errand.job = replace(errand.job, afresh=False)
-        needs = self.needs(errand.job.spec)
+            shutil.rmtree(job.checkpoint, ignore_errors=True)
+            job = submission.job = replace(job, afresh=False)
+        needs = self.resources(job.spec)
         task = self.task.options(
             num_cpus=needs["CPU"], num_gpus=needs["GPU"], memory=needs["memory"]
         )
-        files = Copy(errand.job.folder, known={}).changes().written
-        self.going[task.remote(errand.job, files, self.supplies)] = errand
+        stream = task.remote(job, read_folder(job.folder), self.shared)
+        self.running[stream] = submission
 
-    def listen(self) -> list[Any]:
-        """Wait a moment for runs that have something to say."""
-        if not self.going:
+    def wait(self) -> list[Any]:
+        """Wait a moment for runs that have sent something."""
+        if not self.running:
             time.sleep(PAUSE)
             return []
-        streams = list(self.going)
+        streams = list(self.running)
         with signals_held():
             if not self.ray.wait(streams, timeout=PAUSE)[0]:
                 return []
             ready: list[Any] = self.ray.wait(streams, num_returns=len(streams), timeout=0)[0]
         return ready
 
-    def hear(self, stream: Any) -> None:
-        """Take in what a run says next, or find out what has become of it."""
-        errand, errors = self.going[stream], self.ray.exceptions
+    def receive(self, stream: Any) -> None:
+        """Receive what a run has sent, or find out what has become of it."""
+        submission, errors = self.running[stream], self.ray.exceptions
         try:
-            said, changes = self.ray.get(next(stream))
-            apply_changes(changes, errand.job.folder)
+            message, files = self.ray.get(next(stream))
+            if files is not None:
+                write_folder(files, submission.job.folder)
         except errors.OutOfMemoryError as error:
             reason = "out of memory: its machine ran low on it, and Ray ended the run"
             self.give_up(stream, reason, error)
         except (errors.NodeDiedError, errors.ObjectLostError):
-            self.repeat(stream, "its machine was lost")
+            self.resubmit(stream, "its machine was lost")
         except errors.WorkerCrashedError as error:
-            errand.crashes += 1
-            if errand.crashes < CRASHES:
-                self.repeat(stream, "its worker process died")
+            submission.crashes += 1
+            if submission.crashes < CRASHES:
+                self.resubmit(stream, "its worker process died")
             else:
                 reason = f"its worker process died {CRASHES} times, perhaps for want of memory"
                 self.give_up(stream, reason, error)
         except errors.RayTaskError as error:
-            self.give_up(stream, describe(error.cause), error)
+            self.give_up(stream, describe_error(error.cause), error)
         except (errors.RayError, ValueError) as error:
-            self.give_up(stream, describe(error), error)
+            self.give_up(stream, describe_error(error), error)
         else:
-            self.take_note(stream, said)
+            self.handle(stream, message)
 
-    def take_note(self, stream: Any, said: Event | Record) -> None:
-        """Pass on what a run has said."""
-        errand = self.going[stream]
-        if isinstance(said, Record):
-            self.close(stream, said)
+    def handle(self, stream: Any, message: Event | Record) -> None:
+        """Note how far a run has come, and pass its event on."""
+        submission = self.running[stream]
+        if isinstance(message, Record):
+            self.close(stream, message)
             return
-        if isinstance(said, Started):
-            errand.step = said.done
-        elif isinstance(said, Saved):
-            errand.step, errand.crashes = said.step, 0
-        elif isinstance(said, Drawn):
-            errand.pictures = said.pictures
-        self.emit(said)
+        if isinstance(message, Started):
+            submission.step = message.done
+        elif isinstance(message, Saved):
+            submission.step, submission.crashes = message.step, 0
+        elif isinstance(message, Drawn):
+            submission.pictures = message.pictures
+        self.emit(message)
 
-    def repeat(self, stream: Any, why: str) -> None:
-        """Let a run that was lost go on elsewhere, before those that have not begun."""
-        errand = self.going.pop(stream)
-        self.todo.appendleft(errand)
-        self.rest_until = time.monotonic() + PAUSE
-        self.emit(Noticed(errand.job.spec.name, f"{why}; it goes on from step {errand.step:,}"))
+    def resubmit(self, stream: Any, why: str) -> None:
+        """Submit a run that was lost again, before those that have not begun."""
+        submission = self.running.pop(stream)
+        self.waiting.appendleft(submission)
+        self.pause_until = time.monotonic() + PAUSE
+        text = f"{why}; it resumes from step {submission.step:,}"
+        self.emit(Noticed(submission.job.spec.name, text))
 
     def give_up(self, stream: Any, reason: str, error: Exception) -> None:
-        """Leave the record of a run that cannot go on; what once went well stays on record."""
-        errand = self.going[stream]
-        record = unfinished(errand.job, "failed", reason, errand.pictures)
+        """Write the record of a run that has failed, unless an earlier one went well."""
+        submission = self.running[stream]
+        record = unfinished(submission.job, "failed", reason, submission.pictures)
         with suppress(OSError):
-            write_outcome(errand.job, record, Progress(), str(error).encode(errors="replace"))
+            text = str(error).encode(errors="replace")
+            write_outcome(submission.job, record, Progress(), text)
         self.ray.cancel(stream, force=True)
         self.close(stream, record)
 
     def close(self, stream: Any, record: Record) -> None:
-        """Be done with a run."""
-        errand = self.going.pop(stream)
-        self.records[errand.job.spec.name] = record
-        self.emit(Finished(errand.job.spec.name, record))
+        """Finish with a run."""
+        name = self.running.pop(stream).job.spec.name
+        self.records[name] = record
+        self.emit(Finished(name, record))
         if record.status == "failed" and (record.reason or "").startswith(FULL):
             # That machine would fail one run after the other in no time.
             raise OSError(errno.ENOSPC, f"a machine of the cluster has {record.reason}")
 
 
-def describe(error: Exception) -> str:
-    """Name an error and give its message in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
-
-
-def pack_supplies(ray: Any, jobs: list[Job]) -> Supplies:
-    """Put into the cluster, once, what the runs need on every node."""
+def share_files(ray: Any, jobs: list[Job]) -> SharedFiles:
+    """Put into the cluster's object store, once, what all runs need."""
     needed = {(n, job.place.cache) for job in jobs for n in (job.spec.extractor, *job.spec.views)}
-    extractors = {path for name, cache in needed if (path := find_extractor(name, cache))}
+    extractors = {path for name, cache in needed if (path := find_extractor_file(name, cache))}
     weights = {job.place.weights for job in jobs if job.place.weights}
-    return Supplies(
-        home=str(Path.cwd()),
-        code=fingerprint_code(),
-        extractors={path.name: ray.put(path.read_bytes()) for path in extractors},
-        weights={path.name: ray.put(path.read_bytes()) for path in weights},
-    )
+    files = {f"cache/{path.name}": path for path in extractors}
+    files |= {f"weights/{path.name}": path for path in weights}
+    stored = {name: ray.put(path.read_bytes()) for name, path in files.items()}
+    return SharedFiles(str(Path.cwd()), fingerprint_code(), stored)
 
 
-def find_extractor(name: str, cache: Path) -> Path | None:
+def find_extractor_file(name: str, cache: Path) -> Path | None:
     """Find the file of a trained classifier by its name and hash; None where there is none."""
     for path in sorted(cache.glob(CLASSIFIERS)):
         with suppress(ValueError, OSError):
             if str(load_classifier(path)) == name:
                 return path
     return None
-
-
-@lru_cache(maxsize=1)
-def fingerprint_code() -> str:
-    """Give the SHA-256 of this program's modules."""
-    files = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    content = b"\0".join(path.name.encode() + path.read_bytes() for path in files)
-    return hashlib.sha256(content).hexdigest()
-
-
-class Copy:
-    """A folder of which somebody else has a copy, as it was when they were last told."""
-
-    def __init__(self, folder: Path, known: dict[str, tuple[int, ...]] | None = None) -> None:
-        self.folder = folder
-        self.known = self.look() if known is None else known
-
-    def look(self) -> dict[str, tuple[int, ...]]:
-        """List the files, the oldest first, by what changes with them; hidden ones do not count."""
-        found = {}
-        for path in self.folder.rglob("[!.]*"):
-            if path.is_file():
-                about = path.stat()
-                name = path.relative_to(self.folder).as_posix()
-                found[name] = (about.st_mtime_ns, about.st_size, about.st_ino)
-        return dict(sorted(found.items(), key=lambda item: item[1]))
-
-    def changes(self) -> Changes:
-        """Tell what has changed since the last time."""
-        before, self.known = self.known, self.look()
-        changed = [name for name, about in self.known.items() if about != before.get(name)]
-        written = {name: (self.folder / name).read_bytes() for name in changed}
-        return Changes(written, frozenset(before) - frozenset(self.known))
-
-
-def apply_changes(changes: Changes, folder: Path) -> None:
-    """Bring a copy of a folder up to date.
-
-    Raises:
-        ValueError: a file lies outside the folder; nothing is written then.
-        OSError: a file cannot be written.
-    """
-    written = {locate(name, folder): content for name, content in changes.written.items()}
-    removed = [locate(name, folder) for name in changes.removed]
-    for path, content in written.items():
-        write_atomically(path, content)
-    for path in removed:
-        path.unlink(missing_ok=True)
-
-
-def locate(name: str, folder: Path) -> Path:
-    """Give the path of a file in a folder.
-
-    Raises:
-        ValueError: it lies outside.
-    """
-    path = folder / INSIDE.validate_python(name)
-    if not path.parent.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{name!r} is no path inside the run's folder")
-    return path
-
-
-def carry_out(
-    job: Job, files: dict[str, bytes], supplies: Supplies
-) -> Iterator[tuple[Event | Record, Changes]]:
-    """Carry out a job on a node, and tell of it; this is the task that Ray runs.
-
-    Args:
-        job: as it is on the machine that sends it.
-        files: of the run's folder there.
-        supplies: what it needs beside them.
-
-    Yields:
-        What the run tells, and at last its record, each with what has changed in its folder.
-    """
-    if fingerprint_code() != supplies.code:
-        text = "its machine has another version of this program; scores may differ by that"
-        yield Noticed(job.spec.name, text), NOTHING
-    here = settle(job, files, supplies)
-    said: SimpleQueue[tuple[Event | Record, Changes] | BaseException] = SimpleQueue()
-    threading.Thread(target=work, args=(here, said), daemon=True).start()
-    while True:
-        heard = said.get()
-        if isinstance(heard, BaseException):
-            raise heard
-        yield heard
-        if isinstance(heard[0], Record):
-            return
-
-
-def work(job: Job, said: "SimpleQueue[Any]") -> None:
-    """Carry out a job whose files are here, and put into `said` what there is to be told."""
-    copy = Copy(job.folder)
-
-    def tell(message: Event) -> None:
-        said.put((message, copy.changes() if isinstance(message, Saved | Drawn) else NOTHING))
-
-    try:
-        record = run(job, tell)
-        said.put((record, copy.changes()))
-    except BaseException as error:  # noqa: BLE001 - raised again where Ray hears it
-        said.put(error)
-    finally:
-        shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def settle(job: Job, files: dict[str, bytes], supplies: Supplies) -> Job:
-    """Give a job its place on this node, with all that it needs."""
-    with suppress(OSError):
-        os.chdir(supplies.home)
-    desk, _ = claim_desk()
-    place = job.place
-    fetch(supplies.extractors, desk / "cache")
-    weights = None
-    if place.weights:
-        fetch({place.weights.name: supplies.weights[place.weights.name]}, desk)
-        weights = desk / place.weights.name
-    here = replace(job, place=Paths(desk / "results", place.data_root, desk / "cache", weights))
-    shutil.rmtree(here.folder, ignore_errors=True)
-    apply_changes(Changes(files, frozenset()), here.folder)
-    return here
-
-
-def fetch(files: dict[str, Any], folder: Path) -> None:
-    """Write files to a folder unless they are there already."""
-    ray = import_ray()
-    for name, content in files.items():
-        if not (folder / name).exists():
-            write_atomically(folder / name, ray.get(content))
-
-
-@lru_cache(maxsize=1)
-def claim_desk() -> tuple[Path, FileLock]:
-    """Give this process a folder of its own, and remove those of processes that have died.
-
-    Ray ends its workers without giving them time to tidy up. A folder's lock is held as long as
-    its process lives.
-    """
-    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/.lock"):
-        with suppress(Timeout, OSError), FileLock(lock, timeout=0):
-            shutil.rmtree(lock.parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    held = FileLock(folder / ".lock")
-    held.acquire()
-    return folder, held

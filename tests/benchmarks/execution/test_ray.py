@@ -24,7 +24,8 @@ from benchmarks.evaluation.feature_cache import build_cached, save_classifier
 from benchmarks.execution import ray as cluster
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import run_all
-from benchmarks.execution.ray import Changes, Copy, Dispatch, apply_changes, run_cluster
+from benchmarks.execution.ray import Scheduler, run_cluster
+from benchmarks.execution.ray_worker import read_folder, write_folder
 from benchmarks.execution.run_one import run, unfinished
 from benchmarks.records.store import read_record
 from benchmarks.training.checkpoint import load_checkpoint
@@ -121,10 +122,11 @@ def test_a_cluster_gives_the_same_scores_and_files_whatever_happens_to_some_runs
     assert dead == read_record(jobs[0].folder)
     assert dead.status == "failed"
     assert "died 2 times" in (dead.reason or "")
-    assert "its worker process died; it goes on from step 0" in remote.notices
+    assert "its worker process died; it resumes from step 0" in remote.notices
 
 
-def test_a_run_goes_on_from_what_has_reached_this_machine(plan: Plan, machines: Any) -> None:
+@pytest.mark.slow
+def test_a_run_resumes_from_what_has_reached_this_machine(plan: Plan, machines: Any) -> None:
     (undisturbed,) = plan("gan", images=32 * LONG, every=0.1, folder="one")
     (job,) = plan("gan", images=32 * LONG, every=0.1, folder="two")
     reached: list[int] = []
@@ -150,7 +152,7 @@ def test_a_run_goes_on_from_what_has_reached_this_machine(plan: Plan, machines: 
     assert record.reason is None
     assert 0 < reached[0] < reached[1]
     assert [done for kind, _, done in again.lines if kind == "start"] == reached
-    assert f"its machine was lost; it goes on from step {reached[1]:,}" in again.notices
+    assert f"its machine was lost; it resumes from step {reached[1]:,}" in again.notices
     alone = run(undisturbed, silent)
     assert write_csv(scores_frame([record])) == write_csv(scores_frame([alone]))
     assert weights(job) == weights(undisturbed)
@@ -175,13 +177,13 @@ with joined(None) as ray:
 
 def test_runs_that_no_machine_has_room_for_are_named(plan: Plan) -> None:
     heard = Heard()
-    dispatch = Dispatch(FakeRay(), plan("Average", threads=3), heard, 1.0)
+    scheduler = Scheduler(FakeRay(), plan("Average", threads=3), heard, 1.0)
     text = "3 CPUs, 0 GPUs and 1.25 GiB of memory for a run"
     with pytest.raises(BadInput, match=f"this machine does not have {text}"):
-        dispatch.check_room(alone=True)
-    dispatch.check_room(alone=False)
+        scheduler.check_room(alone=True)
+    scheduler.check_room(alone=False)
     assert heard.notices == [f"no machine of the cluster has {text}: it waits for one"]
-    Dispatch(FakeRay(), plan("Average", threads=2), heard, 1.0).check_room(alone=True)
+    Scheduler(FakeRay(), plan("Average", threads=2), heard, 1.0).check_room(alone=True)
 
 
 def test_an_earlier_training_counts_unless_it_is_to_be_done_afresh(plan: Plan) -> None:
@@ -189,13 +191,13 @@ def test_an_earlier_training_counts_unless_it_is_to_be_done_afresh(plan: Plan) -
     run(job, silent)
     sent: list[tuple[Job, set[str]]] = []
     for each in (job, replace(job, afresh=True)):
-        dispatch = Dispatch(FakeRay(), [each], Heard(), 1.0)
-        dispatch.task = SimpleNamespace(
+        scheduler = Scheduler(FakeRay(), [each], Heard(), 1.0)
+        scheduler.task = SimpleNamespace(
             options=lambda **_: SimpleNamespace(
-                remote=lambda job, files, supplies: sent.append((job, set(files)))
+                remote=lambda job, files, shared: sent.append((job, set(files)))
             )
         )
-        dispatch.send_out()
+        scheduler.submit_waiting()
     (_, first), (again, second) = sent
     assert {"record.json", "checkpoint/training.json", "checkpoint/model.safetensors"} <= first
     assert "record.json" in second
@@ -235,20 +237,20 @@ class FakeRay:
         self.cancelled.append(stream)
 
 
-def hear(job: Job, fake: FakeRay, *answers: Any) -> Dispatch:
-    """Let a dispatch hear what the one stream of a job has to say."""
-    dispatch, stream = Dispatch(fake, [job], Heard(), 1.0), iter(answers)
-    dispatch.going[stream] = dispatch.todo.popleft()
+def receive(job: Job, fake: FakeRay, *answers: Any) -> Scheduler:
+    """Let a scheduler hear what the one stream of a job has to say."""
+    scheduler, stream = Scheduler(fake, [job], Heard(), 1.0), iter(answers)
+    scheduler.running[stream] = scheduler.waiting.popleft()
     for _ in answers:
-        dispatch.hear(stream)
-    return dispatch
+        scheduler.receive(stream)
+    return scheduler
 
 
 def test_a_run_that_takes_too_much_memory_fails_and_says_so(plan: Plan) -> None:
     (job,) = plan("Average")
     error = ray.exceptions.OutOfMemoryError("the node was\nrunning low on memory")
-    dispatch = hear(job, FakeRay(error), None)
-    assert dispatch.records[job.spec.name] == read_record(job.folder)
+    scheduler = receive(job, FakeRay(error), None)
+    assert scheduler.records[job.spec.name] == read_record(job.folder)
     assert (read_record(job.folder).reason or "").startswith("out of memory: ")
     assert "running low on memory" in (job.folder / "traceback.txt").read_text()
 
@@ -256,8 +258,8 @@ def test_a_run_that_takes_too_much_memory_fails_and_says_so(plan: Plan) -> None:
 def test_what_once_went_well_stays_on_record_though_its_machine_fails(plan: Plan) -> None:
     (job,) = plan("Average")
     record = run(job, silent)
-    dispatch = hear(job, FakeRay(ray.exceptions.RaySystemError("no")), None)
-    assert dispatch.records[job.spec.name].status == "failed"
+    scheduler = receive(job, FakeRay(ray.exceptions.RaySystemError("no")), None)
+    assert scheduler.records[job.spec.name].status == "failed"
     assert read_record(job.folder) == record
 
 
@@ -265,7 +267,7 @@ def test_a_machine_whose_disk_is_full_stops_everything(plan: Plan) -> None:
     (job,) = plan("Average")
     record = unfinished(job, "failed", "no space left on the disk of there")
     with pytest.raises(OSError, match="a machine of the cluster has no space left"):
-        hear(job, FakeRay(), (record, Changes({}, frozenset())))
+        receive(job, FakeRay(), (record, {}))
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "link/x", "C:\\x", "..", ""])
@@ -276,13 +278,13 @@ def test_a_node_writes_nothing_outside_the_folder_of_its_run(name: str, plan: Pl
     job.folder.mkdir(parents=True)
     (job.folder / "link").symlink_to(outside)
     fake = FakeRay()
-    dispatch = hear(job, fake, (None, Changes({"good": b"", name: b"bad"}, frozenset())))
-    assert "no path inside" in (dispatch.records[job.spec.name].reason or "")
+    scheduler = receive(job, fake, (None, {"good": b"", name: b"bad"}))
+    assert "no path inside" in (scheduler.records[job.spec.name].reason or "")
     assert files(job) == {"record.json", "traceback.txt"}
     assert not list(outside.iterdir())
     assert len(fake.cancelled) == 1
     with pytest.raises(ValueError, match="inside"):
-        apply_changes(Changes({}, frozenset({name})), job.folder)
+        write_folder({name: b""}, job.folder)
 
 
 def test_a_copy_follows_a_folder(tmp_path: Path) -> None:
@@ -290,16 +292,16 @@ def test_a_copy_follows_a_folder(tmp_path: Path) -> None:
     (here / "deep").mkdir(parents=True)
     (here / "deep" / "a").write_bytes(b"1")
     (here / ".hidden").write_bytes(b"")
-    copy = Copy(here, known={})
-    apply_changes(copy.changes(), there)
+    write_folder(read_folder(here), there)
     (here / "b").write_bytes(b"2")
     (here / "deep" / "a").write_bytes(b"33")
-    changes = copy.changes()
-    assert list(changes.written) == ["b", "deep/a"]  # the oldest first
-    apply_changes(changes, there)
+    for path, age in (("b", 1), ("deep/a", 2)):
+        os.utime(here / path, (age, age))
+    files = read_folder(here)
+    assert list(files) == ["b", "deep/a"]  # the oldest first
+    write_folder(files, there)
     (here / "b").unlink()
-    apply_changes(copy.changes(), there)
-    assert copy.changes() == Changes({}, frozenset())
+    write_folder(read_folder(here), there)
     found = {p.relative_to(there).as_posix(): p.read_bytes() for p in there.rglob("?")}
     assert found == {"deep/a": b"33"}
 
@@ -320,7 +322,7 @@ def test_a_cluster_that_cannot_be_joined_is_refused(address: str, message: str, 
 def test_what_listens_but_is_no_cluster_is_refused_in_good_time(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "REHEARSE", 2.0)
+    monkeypatch.setattr(cluster, "ANSWER", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(BadInput, match="no head of a Ray cluster"):
@@ -340,7 +342,7 @@ def test_ray_chooses_the_gpu(plan: Plan) -> None:
     job = replace(job, spec=job.spec.model_copy(update={"device": "cuda:1"}))
     with pytest.raises(BadInput, match="write --device cuda"):
         run_cluster([job], Heard())
-    needs = Dispatch(FakeRay(), [], Heard(), 0.25).needs
+    needs = Scheduler(FakeRay(), [], Heard(), 0.25).resources
     assert needs(job.spec.model_copy(update={"device": "cuda"}))["GPU"] == 0.25
     assert needs(job.spec.model_copy(update={"device": "cpu", "threads": 3})) == {
         "CPU": 3,
