@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.analysis.lookup import name_training, read_traits, score_of, shown_extractor
-from benchmarks.config.registry import hash_model, list_models
+from benchmarks.config.registry import SAME_CODE, hash_model, list_models
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import (
     join_words,
@@ -97,7 +97,7 @@ def note_other_code(records: Sequence[Record]) -> str:
 def _has_other_code(record: Record, now: dict[str, str | None]) -> bool:
     model, version = (str(record.spec.get(key)) for key in ("model", "model_version"))
     if record.code is not None:
-        return record.code != now[model]
+        return SAME_CODE.get(record.code, record.code) != now[model]
     entry = list_models().get(model)
     return entry is not None and record.family != CALIBRATION and version != str(entry.version)
 
