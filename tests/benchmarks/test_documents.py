@@ -16,7 +16,7 @@ from benchmarks.analysis.audit_files import VERDICT_COLUMNS
 from benchmarks.analysis.audits import read_audit
 from benchmarks.analysis.frames import TIDY_COLUMNS
 from benchmarks.auditing import faults
-from benchmarks.auditing.literature import compare, write_table
+from benchmarks.auditing.literature import compare_claims, write_table
 from benchmarks.auditing.own import enter_extractor, enter_metric
 from benchmarks.config.registry import load_model
 from benchmarks.data.dataset import Raw
@@ -95,7 +95,7 @@ def test_the_faults_are_those_of_the_audit() -> None:
 def test_the_table_of_the_literature_is_of_the_published_audits() -> None:
     places = {name: ROOT / "results/reference" / name / "audit" for name in ("digits", "mnist")}
     audits = {name: read_audit(place) for name, place in places.items()}
-    found = {name: compare(audit.verdicts, audit.floors) for name, audit in audits.items()}
+    found = {name: compare_claims(audit.verdicts, audit.floors) for name, audit in audits.items()}
     published = (ROOT / "results/reference/literature.md").read_text("utf-8")
     assert published == write_table(found)
 
