@@ -20,7 +20,7 @@ from benchmarks.reporting.audits import ASPECTS, describe_verdict
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 
 OVERALL = ("fidelity", "classes", "variety")
-"""What a score of overall quality is to tell."""
+"""The aspects of overall quality."""
 WORTH = {"sees": 1.0, "sees late": 0.5, "undecided": 0.0, "blind": 0.0, "misled": -1.0}
 USES = {
     "fidelity": "the fidelity of single images",
@@ -54,12 +54,12 @@ def advise(audit: Audit, runs: pd.DataFrame | None = None) -> list[str]:
     table = rate(audit)
     if table.empty:
         return ["No score of sets of images was audited, so there is none to recommend."]
-    chosen = choose(table, OVERALL)
+    chosen = choose_score(table, OVERALL)
     lines = []
     if chosen is not None:
         lines.append(_recommend(audit, chosen, "overall quality", OVERALL))
     for aspect, use in USES.items():
-        best = choose(table, (aspect,))
+        best = choose_score(table, (aspect,))
         if best is not None and best == chosen and aspect in OVERALL:
             continue
         if best is not None:
@@ -83,7 +83,7 @@ def rate(audit: Audit) -> pd.DataFrame:
     return marked.groupby([*SCORE, "aspect"], sort=False)[columns].mean().reset_index()
 
 
-def choose(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | None:
+def choose_score(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | None:
     """Choose the score that sees the most of some aspects, and sees it early.
 
     Among those that claim to see as many of the aspects as any does; each aspect counts the same.
@@ -106,7 +106,7 @@ def choose(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str] | Non
 
 def _recommend(audit: Audit, chosen: tuple[str, str], use: str, aspects: Sequence[str]) -> str:
     """Recommend a score for a use, with the faults that it sees and that it does not."""
-    rows = _rows(audit, chosen)
+    rows = _select_rows(audit, chosen)
     rows = rows[rows["aspect"].isin(aspects)]
     seen = rows["verdict"].isin(["sees", "sees late"])
     late = int((rows["verdict"] == "sees late").sum())
@@ -126,7 +126,7 @@ def _part(seen: int, total: int) -> str:
     return f"{seen} of {total} faults that were tried"
 
 
-def _rows(audit: Audit, chosen: tuple[str, str]) -> pd.DataFrame:
+def _select_rows(audit: Audit, chosen: tuple[str, str]) -> pd.DataFrame:
     verdicts = audit.verdicts
     return verdicts[(verdicts["metric"] == chosen[0]) & (verdicts["extractor"] == chosen[1])]
 
@@ -222,7 +222,7 @@ def _plan(audit: Audit, chosen: tuple[str, str], runs: pd.DataFrame | None) -> l
         f"At {samples:,} images {name} of damaged sets varies by {_percent(spread)} from set to set"
         f"{_check_rule(audit, chosen, spread)}. {_needs(audit, spread)}",
         *_limit(audit, chosen),
-        _seeds(audit, chosen, spread, runs),
+        _state_seeds(audit, chosen, spread, runs),
     ]
 
 
@@ -272,7 +272,7 @@ def relative_spread(audit: Audit, score: tuple[str, str], size: str) -> float:
 
 
 def samples_for(difference: float, spread: float, samples: int) -> int:
-    """Images a side at which scores v and (1 + difference) v are told apart from one run each.
+    """Return the images at which scores v and (1 + difference) v differ significantly, a run each.
 
     With deviations of `spread` times the scores at so many `samples`, falling as 1/√n: by the
     normal test at 5 %, two-sided, with power 0.8.
@@ -321,7 +321,9 @@ def _limit(audit: Audit, chosen: tuple[str, str]) -> list[str]:
     ]
 
 
-def _seeds(audit: Audit, chosen: tuple[str, str], spread: float, runs: pd.DataFrame | None) -> str:
+def _state_seeds(
+    audit: Audit, chosen: tuple[str, str], spread: float, runs: pd.DataFrame | None
+) -> str:
     """State how many seeds it takes, by what is known of the spread over seeds."""
     deviation, contenders = seed_spread(chosen, runs)
     known = deviation > 0

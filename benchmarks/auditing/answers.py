@@ -64,7 +64,7 @@ class Answer:
     values: dict[str, float]
 
 
-class Finding(NamedTuple):
+class Outcome(NamedTuple):
     """The outcome in words, whether it is as expected, and the numbers behind it."""
 
     found: str
@@ -81,7 +81,7 @@ class Question(NamedTuple):
 
     question: str
     expected: str
-    function: Callable[[Session], Finding]
+    function: Callable[[Session], Outcome]
 
 
 QUESTIONS: dict[str, Question] = {}
@@ -90,10 +90,10 @@ QUESTIONS: dict[str, Question] = {}
 
 def question(
     *, name: str, question: str, expected: str
-) -> Callable[[Callable[[Session], Finding]], Callable[[Session], Finding]]:
+) -> Callable[[Callable[[Session], Outcome]], Callable[[Session], Outcome]]:
     """Register a function in `QUESTIONS`."""
 
-    def enter(function: Callable[[Session], Finding]) -> Callable[[Session], Finding]:
+    def enter(function: Callable[[Session], Outcome]) -> Callable[[Session], Outcome]:
         QUESTIONS[name] = Question(question, expected, function)
         return function
 
@@ -129,7 +129,7 @@ def find_judge(session: Session) -> str:
     expected="nearly every split is within the floor that the others make; and KID is 0, density "
     "and coverage what they are on average for any two samples of one distribution",
 )
-def compare_real(session: Session) -> Finding:
+def compare_real(session: Session) -> Outcome:
     """Score real images against real ones."""
     within, off, values = [], [], dict[str, float]()
     for extractor in session.extractors:
@@ -145,7 +145,7 @@ def compare_real(session: Session) -> Finding:
     values["share of splits within the floor"] = share
     found = f"{share:.0%} of the splits are within the floor of the others"
     also = f"off their known values: {', '.join(off)}" if off else "KID, density and coverage agree"
-    return Finding(f"{found}; {also}", share >= WITHIN and not off, values)
+    return Outcome(f"{found}; {also}", share >= WITHIN and not off, values)
 
 
 def expect_scores(count: int) -> dict[str, float]:
@@ -176,7 +176,7 @@ def leave_out(values: Sequence[float]) -> float:
     expected="it beats fresh real images, and with them every honest model, on training FID; the "
     "near-copies and authenticity catch it",
 )
-def catch_memoriser(session: Session) -> Finding:
+def catch_memoriser(session: Session) -> Outcome:
     """Score copies of training images."""
     draws = [draw_copies(session, r) for r in session.repetitions("full")[:REPEATED]]
     beaten, caught, passing, values = [], [], [], dict[str, float]()
@@ -191,7 +191,7 @@ def catch_memoriser(session: Session) -> Finding:
         passing.append(not found["fid"].worse)
         values |= merge_values(one.values() for one in found.values())
     of = len(session.extractors)
-    return Finding(
+    return Outcome(
         f"it beats fresh real images on training FID under {sum(beaten)} of {of} extractors, and "
         f"near-copies and authenticity catch it under {sum(caught)}; FID from held-out images "
         f"is no worse than that of real images under {sum(passing)}",
@@ -231,7 +231,7 @@ def score_by_training(
     expected="recall, coverage and the scores of classes catch it, and so does FID, while to "
     "precision it is as good as real",
 )
-def catch_dropper(session: Session) -> Finding:
+def catch_dropper(session: Session) -> Outcome:
     """Score held-out images of half of the classes."""
     sets = [keep_half(session, r) for r in session.repetitions("full")[:REPEATED]]
     seeing = ("fid", "recall", "coverage", "classes_reached", "class_kl")
@@ -243,7 +243,7 @@ def catch_dropper(session: Session) -> Finding:
     missed = [symbol(name) for name in asked if not found[name].worse]
     fooled = not found["precision"].worse
     caught = ", ".join(symbol(name) for name in asked if found[name].worse) or "none"
-    return Finding(
+    return Outcome(
         f"caught by {caught}{'; missed by ' if missed else ''}{', '.join(missed)}; to precision "
         f"it is {'as good as real' if fooled else 'worse than real'}",
         not missed and fooled,
@@ -269,13 +269,13 @@ def keep_half(session: Session, split: int) -> Tensor:
     "held-out images that the classifier is surest of, all classes alike, over and over.",
     expected="the Inception Score scores them as better than real images, FID as worse",
 )
-def catch_sharpener(session: Session) -> Finding:
+def catch_sharpener(session: Session) -> Outcome:
     """Score the images that a classifier is surest of."""
     judge = find_judge(session)
     sets = [keep_surest(session, judge, r) for r in session.repetitions("full")[:REPEATED]]
     found = contrast_sets(session, ("inception_score", "fid", "precision", "recall"), judge, sets)
     fooled, seen = found["inception_score"].better, found["fid"].worse
-    return Finding(
+    return Outcome(
         f"{describe_contrast(found['inception_score'], fooled)}; "
         f"{describe_contrast(found['fid'], seen)}",
         fooled and seen,
@@ -314,7 +314,7 @@ def describe_contrast(one: Contrast, beyond: bool) -> str:
     expected=f"annealing prefers the one of {CODES[1]} dimensions, the kernel density that of "
     f"{CODES[0]}: it reverses the ranking (Wu et al. 2017)",
 )
-def reverse_ranking(session: Session) -> Finding:
+def reverse_ranking(session: Session) -> Outcome:
     """Rank two VAEs by their likelihood and by a kernel density."""
     try:
         worse, better = (evaluate_vae(session, codes) for codes in CODES)
@@ -331,7 +331,7 @@ def reverse_ranking(session: Session) -> Finding:
     for what, gain in (("AIS", lead), ("kernel density", deficit)):
         values |= {f"{what}, difference": gain.value}
         values |= {f"{what}, low": gain.low, f"{what}, high": gain.high}
-    return Finding(
+    return Outcome(
         f"by annealing the VAE of {CODES[1]} dimensions is ahead by "
         f"{format_difference(lead)} nats, by the kernel density by "
         f"{format_difference(deficit)}, over {len(better['AIS'])} images",

@@ -9,7 +9,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from benchmarks.core.text import count, plain
-from benchmarks.reporting.audits import SIGNS, Block, Line, lay_out, state_counts, state_outcome
+from benchmarks.reporting.audits import (
+    SIGNS,
+    Block,
+    Line,
+    lay_out_verdicts,
+    state_counts,
+    state_outcome,
+)
 from benchmarks.reporting.table import Cell, Head, Table, show_table
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ def print_audit(console: Console, audit: "Audit", paths: Iterable[Path]) -> None
 
 def show_audit(audit: "Audit") -> Group:
     """Lay out what is printed of an audit."""
-    first, *_ = lay_out(audit, audit.about["extractors"][0]) or lay_out(audit)
+    first, *_ = lay_out_verdicts(audit, audit.about["extractors"][0]) or lay_out_verdicts(audit)
     others = len(audit.about["extractors"]) - 1
     dataset = plain(audit.about["dataset"]["name"])
     heading = f"Faults that each score detects on {dataset}, {first.title}"

@@ -62,7 +62,7 @@ class Ladders:
 
     @cached_property
     def shifts(self) -> np.ndarray:
-        """How much worse sets are than real ones of their count, levels 0..L [C, R, L + 1]."""
+        """By how much sets are worse than real ones of their count, levels 0..L [C, R, L + 1]."""
         first = (self.whole - average(self.whole)[:, None])[:, : self.scores.shape[1], None]
         levels = self.scores - average(self.floor)[:, None, :]
         return np.concatenate([first, levels], axis=2)
@@ -123,7 +123,7 @@ def arrange(
     if finite:
         frame = frame.assign(value=_bound(frame))
     real, ladder = frame[frame["fault"] == ""], frame[frame["fault"].isin([*steps])]
-    cells = _order(ladder[CELL].drop_duplicates(), list(signs), list(steps))
+    cells = _order_cells(ladder[CELL].drop_duplicates(), list(signs), list(steps))
     depth = max(steps.values(), default=0)
     counts = np.full((len(cells), depth), np.nan)
     values = np.full(
@@ -141,7 +141,7 @@ def find_states(ladders: Ladders) -> np.ndarray:
     """Return the state of each level as it was measured [C, L]."""
     centre = average(ladders.floor)
     level = average(ladders.freed, 1) + ladders.slopes * centre
-    return _compare(ladders, level, centre, deviate(ladders.floor))
+    return _compare_to_floors(ladders, level, centre, deviate(ladders.floor))
 
 
 def resample_states(ladders: Ladders, seed: int) -> np.ndarray:
@@ -159,7 +159,7 @@ def resample_states(ladders: Ladders, seed: int) -> np.ndarray:
     shown, _ = _redraw(freed, draws[0])
     mean, deviation = _redraw(ladders.floor, draws[1])
     level = shown + ladders.slopes * mean - _chance(ladders)
-    return _compare(ladders, level, mean, deviation)
+    return _compare_to_floors(ladders, level, mean, deviation)
 
 
 def read_verdicts(states: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -234,7 +234,7 @@ def _chance(ladders: Ladders) -> np.ndarray:
     return np.where(np.abs(shift) < CHANCE * error, shift, 0.0)
 
 
-def _compare(
+def _compare_to_floors(
     ladders: Ladders, level: np.ndarray, mean: np.ndarray, deviation: np.ndarray
 ) -> np.ndarray:
     """Return the states [..., C, L] of levels; undefined ones are as the last before them."""
@@ -260,7 +260,7 @@ def _bound(frame: pd.DataFrame) -> pd.Series:
     return values.mask(values == np.inf, high + beyond).mask(values == -np.inf, low - beyond)
 
 
-def _order(cells: pd.DataFrame, metrics: list[str], faults: list[str]) -> pd.MultiIndex:
+def _order_cells(cells: pd.DataFrame, metrics: list[str], faults: list[str]) -> pd.MultiIndex:
     """Return cells in the order of metrics, extractors as they first came, and faults."""
     extractors = list(dict.fromkeys(cells["extractor"]))
     rows = sorted(

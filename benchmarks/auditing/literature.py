@@ -37,7 +37,7 @@ ANSWERS = {True: "agrees", False: "differs", None: "open"}
 
 @dataclass(frozen=True)
 class Check:
-    """What an audit has to find for a claim to hold.
+    """The verdicts for which a claim holds.
 
     Args:
         metric: what the claim is about.
@@ -84,7 +84,7 @@ def read_claims() -> tuple[dict[str, str], tuple[Claim, ...]]:
 PAPERS, CLAIMS = read_claims()
 
 
-def compare(verdicts: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
+def compare_claims(verdicts: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
     """Compare every claim with an audit.
 
     Args:
@@ -168,7 +168,7 @@ def describe_verdicts(checks: Iterable[Check], found: pd.DataFrame) -> str:
     for check in checks:
         cells = _select(check, found)
         for fault in check.faults:
-            words = _tally(cells.loc[cells["fault"] == fault, "verdict"], check.extractors)
+            words = _count_verdicts(cells.loc[cells["fault"] == fault, "verdict"], check.extractors)
             parts.setdefault((check.metric, words), []).append(fault)
     if not parts:
         return "no fault of the audit tests it"
@@ -183,7 +183,7 @@ def write_table(results: Mapping[str, pd.DataFrame]) -> str:
     """Write claims, their sources and what audits found as a table in Markdown.
 
     Args:
-        results: `compare` of each audit, by the name of its data set.
+        results: `compare_claims` of each audit, by the name of its data set.
 
     Returns:
         The table; below it what * stands for, where it occurs, and links to the papers.
@@ -214,7 +214,7 @@ def _select(check: Check, found: pd.DataFrame) -> pd.DataFrame:
     return cells
 
 
-def _tally(verdicts: pd.Series, extractors: str) -> str:
+def _count_verdicts(verdicts: pd.Series, extractors: str) -> str:
     if verdicts.empty:
         return "not measured"
     if extractors == "main":

@@ -174,7 +174,7 @@ def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measureme
         count = min(map(len, rows))
         for r, e in product(splits, session.extractors):
             fake = session.bank.see(e, rows[r][:count])
-            yield from measure(session, e, fake, Label(fault.name, level, r, size))
+            yield from measure_set(session, e, fake, Label(fault.name, level, r, size))
 
 
 def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
@@ -184,7 +184,7 @@ def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measu
     for (size, r), e in product(sets, session.extractors):
         features = session.bank.see(e, session.held_out(r, size)).features
         fake = Features(fault.function(features, amount, session.rng(fault, r)), None)
-        yield from measure(session, e, fake, Label(fault.name, level, r, size))
+        yield from measure_set(session, e, fake, Label(fault.name, level, r, size))
 
 
 def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
@@ -201,7 +201,7 @@ def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measure
         label, own = Label(fault.name, level, r, size), places[chosen]
         for e, (features, logits) in seen.items():
             fake = Features(features[own], None if logits is None else logits[own])
-            yield from measure(session, e, fake, label)
+            yield from measure_set(session, e, fake, label)
         for metric, values in pairs.items():
             yield Measurement(metric, "", *label, len(own), values[own].double().mean().item())
 
@@ -221,7 +221,7 @@ def measure_floor(
         wanted = sorted(counts[size]) if split < SHRUNKEN else [len(chosen)]
         for n in wanted:
             fake = session.bank.see(e, chosen[:n])
-            found += measure(session, e, fake, Label("", 0, split, size))
+            found += measure_set(session, e, fake, Label("", 0, split, size))
     for size in SIZES:
         images = session.bank.images[session.held_out(split, size)]
         for metric, values in compare_pairs(session.design.metrics, images, images):
@@ -231,7 +231,7 @@ def measure_floor(
 
 
 class Label(NamedTuple):
-    """What a set of images is: its fault, its level, the split and the size."""
+    """A set of images: its fault, its level, the split and the size."""
 
     fault: str
     level: int
@@ -243,7 +243,7 @@ FIRST = Label("", 0, 0, "quarter")
 """An undamaged set of the first split."""
 
 
-def measure(
+def measure_set(
     session: Session, extractor: str, fake: Features, label: Label
 ) -> Iterator[Measurement]:
     """Compute every metric that applies to a set of images."""
@@ -311,7 +311,7 @@ def smoke_step(session: Session) -> None:
     """
     rows = session.held_out(0, "quarter")
     for extractor in session.extractors:
-        for _ in measure(session, extractor, session.bank.see(extractor, rows), FIRST):
+        for _ in measure_set(session, extractor, session.bank.see(extractor, rows), FIRST):
             pass
     for _ in compare_pairs(session.design.metrics, *2 * [session.bank.images[rows]]):
         pass

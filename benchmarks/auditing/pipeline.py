@@ -70,7 +70,7 @@ DisplayProgress = Callable[[Console, str, str], AbstractContextManager[Tell]]
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be audited, and where.
+    """The subject of an audit, and its place.
 
     Attributes:
         folder: the results folder.
@@ -132,7 +132,7 @@ def run_audit(
         source = Source(tuple(dict.fromkeys([main, *others])), material)
         check_weights([*source.extractors], request.weights)
         with console.status(Text(f"extracting features by {', '.join(source.extractors)}")):
-            session, stock, source = prepare(data, request, source)
+            session, stock, source = prepare_session(data, request, source)
         with hold(request.folder / FOLDER, [*request.command]):
             with display(console, f"auditing {name}", "parts") as tell:
                 found, answers = measure_all(session, source, list(QUESTIONS), jobs, tell)
@@ -188,7 +188,9 @@ def load_images(request: Request) -> Dataset:
     )
 
 
-def prepare(data: Dataset, request: Request, source: Source) -> tuple[Session, Stock, Source]:
+def prepare_session(
+    data: Dataset, request: Request, source: Source
+) -> tuple[Session, Stock, Source]:
     """Draw the images, and extract the features of every one of them once.
 
     Returns:
@@ -198,7 +200,7 @@ def prepare(data: Dataset, request: Request, source: Source) -> tuple[Session, S
         BadInput: there are too few images, or an extractor cannot be built, or a metric or an
             extractor of the user's is none.
     """
-    samples = count_samples(data, request)
+    samples = choose_samples(data, request)
     own = [name for reference in request.own for name in enter_metric(reference)]
     metrics = tuple(dict.fromkeys([*sorted(request.metrics, key=find_column), *own]))
     design = Design(
@@ -262,7 +264,7 @@ def extract(name: str, extractor: Extractor, images: torch.Tensor) -> Features:
     return seen
 
 
-def count_samples(data: Dataset, request: Request) -> int:
+def choose_samples(data: Dataset, request: Request) -> int:
     """Return how many images a set has: as many as a suite scores, if there are twice as many.
 
     Raises:

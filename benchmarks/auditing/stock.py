@@ -28,7 +28,7 @@ THUMBNAIL, FITTED = 16, 5_000
 """The side of images that are clustered, and how many of them the clusters are found from."""
 
 MOVED, NOISE = 1 / 32, 0.02
-"""How far a jittered copy is moved at most, of the side, and the deviation of its noise."""
+"""The largest shift of a jittered copy, of the side, and the deviation of its noise."""
 
 COLUMNS = 10
 """Images in a line of a strip."""
@@ -82,8 +82,8 @@ def gather_stock(data: Dataset, samples: int, rng: Generator) -> Stock:
         BadInput: there are too few held-out images.
     """
     check_pool(data, samples)
-    pool = choose(list_held_out(data), POOL * samples, rng)
-    train = choose([data.train], TRAIN * samples, rng)
+    pool = choose_images(list_held_out(data), POOL * samples, rng)
+    train = choose_images([data.train], TRAIN * samples, rng)
     images, fakes = torch.from_numpy(pool.images), torch.from_numpy(train.images)
     if pool.labels is None or train.labels is None or len(np.unique(train.labels)) < 2:
         train_classes, pool_classes = cluster(fakes, images)
@@ -110,7 +110,7 @@ def check_pool(data: Dataset, samples: int) -> None:
         )
 
 
-def choose(splits: list[Split], limit: int, rng: Generator) -> Split:
+def choose_images(splits: list[Split], limit: int, rng: Generator) -> Split:
     """Choose images from several splits at random, at most `limit`, and bring them into memory."""
     order = torch.randperm(sum(map(len, splits)), generator=rng)[:limit].sort().values.numpy()
     images, labels, start = [], [], 0

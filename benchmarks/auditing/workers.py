@@ -42,7 +42,7 @@ Compute = Callable[[Sequence[Part]], list[Any]]
 
 @dataclass(frozen=True)
 class Source:
-    """What a process needs to build the extractors and to enter the user's metrics.
+    """The extractors and the user's metrics, as a process builds them.
 
     Attributes:
         extractors: names, or references of the user's.
@@ -117,14 +117,14 @@ def start_workers(
         yield compute_here
         return
     with tempfile.TemporaryDirectory() as folder:
-        share(session.bank, source.material, Path(folder))
+        share_bank(session.bank, source.material, Path(folder))
         lean = replace(source.material, images=torch.empty(0), labels=None)
         shared = session.design, session.bank.places, replace(source, material=lean), Path(folder)
         with Pool(jobs, _work, partial(_open_session, *shared)) as pool:
             yield distribute
 
 
-def share(bank: Bank, material: Material, folder: Path) -> None:
+def share_bank(bank: Bank, material: Material, folder: Path) -> None:
     """Write what all processes read into one file, which they map into memory."""
     tensors = {"images": bank.images, "classes": bank.classes, "material": material.images}
     if material.labels is not None:

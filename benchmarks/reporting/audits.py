@@ -14,13 +14,12 @@ from benchmarks.core.text import (
     shorten,
     show_duration,
 )
-from benchmarks.reporting.table import Cell as TableCell
-from benchmarks.reporting.table import Head, Table, write_markdown_table
+from benchmarks.reporting.table import Cell, Head, Table, write_markdown_table
 
 LONGEST = 30
 """Characters of an amount in words."""
 SIGNS = {"sees": "●", "sees late": "◐", "blind": "○", "misled": "×", "undecided": "?"}
-"""How each verdict is shown in a cell, beside its word."""
+"""The sign of each verdict in a cell, beside its word."""
 MEANINGS = {
     "sees": "worse than real images among themselves, from a level before the last third on",
     "sees late": "the same, but only from a level in the last third on",
@@ -35,7 +34,7 @@ ASPECTS = {
     "copying": "copies of training images",
     "shape": "a wrong shape of the features' distribution",
 }
-"""What faults of each aspect are, in words."""
+"""The faults of each aspect, in words."""
 WORDS = {
     "sees": "sees {}",
     "sees late": "sees {} late",
@@ -46,7 +45,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class VerdictCell:
     """A verdict beside what the metric claims.
 
     Attributes:
@@ -76,7 +75,7 @@ class Line:
     """A metric's cells by fault; None where it was not measured."""
 
     metric: Mapping[str, Any]
-    cells: dict[str, Cell | None]
+    cells: dict[str, VerdictCell | None]
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Block:
     lines: list[Line]
 
 
-def lay_out(
+def lay_out_verdicts(
     audit: Audit,
     extractors: Sequence[str] | None = None,
     metrics: Iterable[str] | None = None,
@@ -115,12 +114,14 @@ def lay_out(
     return blocks
 
 
-def _cells(audit: Audit) -> dict[tuple[str, str], dict[str, Cell]]:
+def _cells(audit: Audit) -> dict[tuple[str, str], dict[str, VerdictCell]]:
     """Return the cells by fault, by metric and extractor."""
-    cells: dict[tuple[str, str], dict[str, Cell]] = {}
+    cells: dict[tuple[str, str], dict[str, VerdictCell]] = {}
     for row in audit.verdicts.to_dict("records"):
         kept = row["kept"]
-        cell = Cell(row["verdict"], row["promise"], kept if kept in {True, False} else None, row)
+        cell = VerdictCell(
+            row["verdict"], row["promise"], kept if kept in {True, False} else None, row
+        )
         cells.setdefault((row["metric"], row["extractor"]), {})[row["fault"]] = cell
     return cells
 
@@ -194,7 +195,7 @@ def write_verdict_markdown(audit: Audit) -> bytes:
     Returns:
         Markdown in UTF-8; texts from files are escaped.
     """
-    blocks = lay_out(audit)
+    blocks = lay_out_verdicts(audit)
     broken = list_broken(blocks, audit) or ["None: every metric does what it claims."]
     sections = [
         f"# Audit of metrics on {escape_markdown(audit.about['dataset']['name'])}",
@@ -221,7 +222,7 @@ def _write_block(block: Block, audit: Audit) -> list[str]:
     header = [Head("metric", left=True)]
     header += [Head(plain(fault["title"]), left=True) for fault in audit.about["faults"]]
     rows = [
-        [TableCell(plain(line.metric["symbol"])), *map(_show_cell, line.cells.values())]
+        [Cell(plain(line.metric["symbol"])), *map(_show_cell, line.cells.values())]
         for line in block.lines
     ]
     title = escape_markdown(block.title)
@@ -229,10 +230,10 @@ def _write_block(block: Block, audit: Audit) -> list[str]:
     return [f"## {title[:1].upper()}{title[1:]}", table]
 
 
-def _show_cell(cell: Cell | None) -> TableCell:
+def _show_cell(cell: VerdictCell | None) -> Cell:
     if cell is None:
-        return TableCell("–")
-    return TableCell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
+        return Cell("–")
+    return Cell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
 
 
 def _legend() -> str:

@@ -15,7 +15,7 @@ from benchmarks.analysis.frames import Frames
 from benchmarks.analysis.headline import write_headline
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.reporting.page.answer import describe_finding, state_costs, state_facts
-from benchmarks.reporting.page.audit import summarise
+from benchmarks.reporting.page.audit import summarize_audit
 from benchmarks.reporting.page.charts import embed_charts
 from benchmarks.reporting.page.panels import (
     compare_extractors,
@@ -65,7 +65,7 @@ def build_page(
         scores=[describe_finding(finding, frames) for finding in findings],
         left_out=clip(left_out, LINES),
         table=build_page_table(frames),
-        audit=summarise(frames),
+        audit=summarize_audit(frames),
         csv=write_csv(comparison).decode(),
         caption=notes.caption(results),
         notes=clip([*notes.model_notes(records), *notes.score_notes(records)], LINES),

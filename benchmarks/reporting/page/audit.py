@@ -20,12 +20,12 @@ from benchmarks.reporting.audits import (
     MEANINGS,
     SIGNS,
     Block,
-    Cell,
     Line,
+    VerdictCell,
     describe_verdict,
     group_faults,
     label_levels,
-    lay_out,
+    lay_out_verdicts,
     list_broken,
     state_counts,
     state_outcome,
@@ -76,7 +76,7 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ShownAnswer:
     """A known answer: whether it was found, in words, and how it is marked."""
 
     outcome: str
@@ -109,7 +109,7 @@ class Section:
     counts: str = ""
     whole: str = ""
     advice: Sequence[str] = ()
-    answers: Sequence[Answer] = ()
+    answers: Sequence[ShownAnswer] = ()
     broken: Sequence[str] = ()
 
 
@@ -127,7 +127,7 @@ def build_audit_page(
     Returns:
         HTML in UTF-8, with everything embedded.
     """
-    blocks = lay_out(audit)
+    blocks = lay_out_verdicts(audit)
     return render_page(
         "audit.html",
         name=plain(audit.about["dataset"]["name"]),
@@ -146,7 +146,7 @@ def build_audit_page(
     )
 
 
-def summarise(frames: Frames) -> Section:
+def summarize_audit(frames: Frames) -> Section:
     """Summarize the audit of the scores of a suite's comparison."""
     suite = plain(frames.results.index.suite)
     command = f"python -m benchmarks.audit {shlex.quote(suite)}"
@@ -155,7 +155,7 @@ def summarise(frames: Frames) -> Section:
         return Section(command)
     keys = [c.key for c in COLUMNS if c.key in comparison and comparison[c.key].notna().any()]
     extractor = audit.find_extractor(frames.marks.extractor)
-    blocks = lay_out(audit, [extractor or "", ""], keys)
+    blocks = lay_out_verdicts(audit, [extractor or "", ""], keys)
     return Section(
         command,
         show_heat(audit, blocks) if blocks else None,
@@ -174,11 +174,11 @@ def _name_folder(frames: Frames, audit: Audit) -> str:
     return f"It is the published audit of the same data, of the suite {audit.folder.parent.name}."
 
 
-def show_answers(audit: Audit) -> list[Answer]:
+def show_answers(audit: Audit) -> list[ShownAnswer]:
     """Return the known answers in words."""
     styles = {True: "right", False: "wrong", None: "unasked"}
     return [
-        Answer(
+        ShownAnswer(
             state_outcome(answer["passed"]),
             styles[answer["passed"]],
             *(plain(answer[key]) for key in ("question", "expected", "found")),
@@ -247,7 +247,7 @@ def _show(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> S
     )
 
 
-def _explain(cell: Cell, fault: Mapping[str, Any], audit: Audit) -> list[str]:
+def _explain(cell: VerdictCell, fault: Mapping[str, Any], audit: Audit) -> list[str]:
     """Describe what a verdict rests on, in lines."""
     row, about = cell.row, audit.about
     lines = []
@@ -285,7 +285,7 @@ def _state_threshold(
     return f"Worse than the floor {first}; with {about['quarter']:,} images {fewer}"
 
 
-def _state_promise(cell: Cell) -> str:
+def _state_promise(cell: VerdictCell) -> str:
     """State the metric's claim and whether it holds."""
     aspect = ASPECTS.get(cell.row["aspect"], plain(cell.row["aspect"]))
     outcome = {True: "holds", False: "fails", None: "undecided"}[cell.kept]
@@ -349,7 +349,7 @@ def _embed_strip(content: bytes) -> EmbeddedImage:
 def _tell(audit: Audit, fault: Mapping[str, Any]) -> list[str]:
     """List the metrics by their verdicts on a fault, a sentence an extractor."""
     sentences = []
-    for block in lay_out(audit):
+    for block in lay_out_verdicts(audit):
         names: dict[str, list[str]] = {}
         for line in block.lines:
             if cell := line.cells[fault["name"]]:

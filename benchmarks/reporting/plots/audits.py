@@ -16,10 +16,10 @@ from PIL import Image
 from benchmarks.core.text import plain, shorten
 from benchmarks.reporting.audits import (
     Block,
-    Cell,
+    VerdictCell,
     group_faults,
     label_levels,
-    lay_out,
+    lay_out_verdicts,
     name_extractor,
 )
 from benchmarks.reporting.plots.drawing import (
@@ -53,7 +53,7 @@ FILLS = {
     "misled": "#E8743B",
     "undecided": "#DDDDDD",
 }
-"""Colours of cells, told apart by their lightness too."""
+"""Colours of cells, which differ in lightness too."""
 PALE = {
     "sees": "#CFE3F0",
     "sees late": "#E6F3FB",
@@ -76,15 +76,15 @@ LINEAR = 2.0
 HIGHEST = 1e6
 """Floor deviations at which the axis of a ladder ends."""
 LEGEND = (
-    ("sees", Cell("sees", "sees", True, {})),
-    ("sees late", Cell("sees late", "sees", True, {})),
-    ("blind", Cell("blind", "", True, {})),
-    ("misled", Cell("misled", "sees", None, {})),
-    ("undecided", Cell("undecided", "sees", None, {})),
-    ("framed: claims to see it", Cell("sees", "sees", True, {})),
-    ("dotted: claims to ignore it", Cell("blind", "ignores", True, {})),
-    ("pale: no claim", Cell("sees", "", False, {})),
-    ("thick, !: fails its claim", Cell("blind", "sees", False, {})),
+    ("sees", VerdictCell("sees", "sees", True, {})),
+    ("sees late", VerdictCell("sees late", "sees", True, {})),
+    ("blind", VerdictCell("blind", "", True, {})),
+    ("misled", VerdictCell("misled", "sees", None, {})),
+    ("undecided", VerdictCell("undecided", "sees", None, {})),
+    ("framed: claims to see it", VerdictCell("sees", "sees", True, {})),
+    ("dotted: claims to ignore it", VerdictCell("blind", "ignores", True, {})),
+    ("pale: no claim", VerdictCell("sees", "", False, {})),
+    ("thick, !: fails its claim", VerdictCell("blind", "sees", False, {})),
 )
 """The key to the heat map."""
 NOTE = (
@@ -134,7 +134,7 @@ def draw_heatmap(
     Returns:
         None where there are no verdicts.
     """
-    blocks = lay_out(audit, None if extractor is None else [extractor])
+    blocks = lay_out_verdicts(audit, None if extractor is None else [extractor])
     if not blocks:
         return None
     with style(paper):
@@ -230,7 +230,7 @@ def _write(
     )
 
 
-def _draw_cell(axes: Axes, place: tuple[float, float], cell: Cell | None) -> None:
+def _draw_cell(axes: Axes, place: tuple[float, float], cell: VerdictCell | None) -> None:
     """Draw a cell around a place; one that was not measured is a dash."""
     sign: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": small() + 1}
     if cell is None:
@@ -247,7 +247,7 @@ def _draw_cell(axes: Axes, place: tuple[float, float], cell: Cell | None) -> Non
     axes.text(*place, cell.sign, fontweight="bold" if cell.broken else "normal", **sign)
 
 
-def _shade(cell: Cell) -> str:
+def _shade(cell: VerdictCell) -> str:
     return (FILLS if cell.promise else PALE)[cell.verdict]
 
 

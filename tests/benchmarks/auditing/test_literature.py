@@ -13,7 +13,7 @@ from benchmarks.auditing.literature import (
     PAPERS,
     SIZE,
     Check,
-    compare,
+    compare_claims,
     write_table,
 )
 from benchmarks.config.registry import list_metrics
@@ -92,7 +92,7 @@ def test_claims_are_stated_once_and_have_sources() -> None:
 
 
 def test_an_audit_as_the_literature_has_it_agrees_with_every_claim_that_is_tested() -> None:
-    frame = compare(verdict_frame(), floor_frame())
+    frame = compare_claims(verdict_frame(), floor_frame())
     assert list(frame.columns) == ["statement", "source", "agrees", "found"]
     untested = frame["found"] == "no fault of the audit tests it"
     assert list(frame.loc[untested, "agrees"]) == [None]
@@ -127,13 +127,13 @@ def test_an_audit_as_the_literature_has_it_agrees_with_every_claim_that_is_teste
     ],
 )
 def test_a_verdict_against_a_claim_differs_and_is_named(changed, statement, found) -> None:
-    answer = row(compare(verdict_frame(**changed), floor_frame()), statement)
+    answer = row(compare_claims(verdict_frame(**changed), floor_frame()), statement)
     assert answer["agrees"] is False
     assert found in answer["found"]
 
 
 def test_only_the_claim_whose_verdict_changed_differs() -> None:
-    frame = compare(verdict_frame(inception_score__memoriser="sees"), floor_frame())
+    frame = compare_claims(verdict_frame(inception_score__memoriser="sees"), floor_frame())
     differing = frame[frame["agrees"].map(lambda answer: answer is False)]
     assert list(differing["statement"]) == [
         "The Inception Score does not see copies of training images"
@@ -141,13 +141,14 @@ def test_only_the_claim_whose_verdict_changed_differs() -> None:
 
 
 def test_a_score_that_gets_better_is_as_good_as_blind() -> None:
-    frame = compare(verdict_frame(fid__memoriser="misled"), floor_frame())
+    frame = compare_claims(verdict_frame(fid__memoriser="misled"), floor_frame())
     assert row(frame, "FID does not see copies")["agrees"] is True
 
 
 def test_an_undecided_verdict_leaves_a_claim_open() -> None:
     answer = row(
-        compare(verdict_frame(precision__drop="undecided"), floor_frame()), "Precision does not see"
+        compare_claims(verdict_frame(precision__drop="undecided"), floor_frame()),
+        "Precision does not see",
     )
     assert answer["agrees"] is None
     assert "undecided (1 of 3 extractors)" in answer["found"]
@@ -155,14 +156,14 @@ def test_an_undecided_verdict_leaves_a_claim_open() -> None:
 
 def test_what_was_not_measured_leaves_a_claim_open() -> None:
     verdicts = verdict_frame()
-    frame = compare(verdicts[verdicts["fault"] != "foreign"], floor_frame())
+    frame = compare_claims(verdicts[verdicts["fault"] != "foreign"], floor_frame())
     answer = row(frame, "Coverage sees outliers")
     assert answer["agrees"] is None
     assert "coverage, foreign: not measured" in answer["found"]
 
 
 def test_an_audit_of_nothing_leaves_every_claim_open() -> None:
-    frame = compare(verdict_frame().head(0), floor_frame().head(0))
+    frame = compare_claims(verdict_frame().head(0), floor_frame().head(0))
     assert all(answer is None for answer in frame["agrees"])
 
 
@@ -205,7 +206,7 @@ def test_a_floor_is_biased_where_it_moves_with_the_number_of_images(shift, verdi
 
 def test_a_bias_below_one_sets_deviation_is_slight() -> None:
     floors = floor_frame(0.9).assign(splits=2_000)
-    frame = compare(verdict_frame(), floors)
+    frame = compare_claims(verdict_frame(), floors)
     assert row(frame, "The kernel distance has no bias")["agrees"] is False
     assert row(frame, "FID extrapolated")["agrees"] is True
     assert row(frame, "FID extrapolated")["found"] == "slightly biased (3 of 3 extractors)"
@@ -213,13 +214,15 @@ def test_a_bias_below_one_sets_deviation_is_slight() -> None:
 
 def test_a_floor_that_is_not_finite_is_undecided() -> None:
     floors = floor_frame(math.nan)
-    assert row(compare(verdict_frame(), floors), "The kernel distance has no")["agrees"] is None
-    assert row(compare(verdict_frame(), floors), "FID is biased")["agrees"] is True
+    assert (
+        row(compare_claims(verdict_frame(), floors), "The kernel distance has no")["agrees"] is None
+    )
+    assert row(compare_claims(verdict_frame(), floors), "FID is biased")["agrees"] is True
 
 
 def test_the_table_has_a_row_a_claim_and_a_column_an_audit() -> None:
-    digits = compare(verdict_frame(), floor_frame())
-    mnist = compare(verdict_frame(fid__drop="blind"), floor_frame())
+    digits = compare_claims(verdict_frame(), floor_frame())
+    mnist = compare_claims(verdict_frame(fid__drop="blind"), floor_frame())
     table = write_table({"digits": digits, "mn|ist": mnist})
     lines = table.splitlines()
     assert lines[0] == r"| claim | source | digits | mn\|ist |"
@@ -232,7 +235,7 @@ def test_the_table_has_a_row_a_claim_and_a_column_an_audit() -> None:
 
 
 def test_places_from_knowledge_alone_are_marked_and_the_mark_is_explained() -> None:
-    table = write_table({"digits": compare(verdict_frame(), floor_frame())})
+    table = write_table({"digits": compare_claims(verdict_frame(), floor_frame())})
     marked = [line.split(" | ")[0][2:] for line in table.splitlines() if r" \* |" in line]
     assert marked == [claim.statement for claim in CLAIMS if not claim.looked_up]
     notes = table.splitlines()[2 + len(CLAIMS) :]

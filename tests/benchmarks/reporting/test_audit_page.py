@@ -14,7 +14,7 @@ from test_page import CHARTS, HOSTILE, Element, prepare, read
 
 from benchmarks.analysis.audits import Audit
 from benchmarks.reporting import page
-from benchmarks.reporting.audits import SIGNS, lay_out, list_broken, write_verdict_markdown
+from benchmarks.reporting.audits import SIGNS, lay_out_verdicts, list_broken, write_verdict_markdown
 from benchmarks.reporting.page.audit import build_audit_page
 
 CURVES = {f"{name}.png": next(iter(make_strips().values())) for name in FAULTS}
@@ -90,7 +90,7 @@ def test_a_broken_promise_is_marked_and_said(audit: Audit, built: Element) -> No
     assert all("!" in td.text and "fails" in td.attributes["data-tip"] for td in broken)
     verdicts = built.one("section", id="verdicts")
     lines = [li.text for li in verdicts.all("li")]
-    assert lines == list_broken(lay_out(audit), audit)
+    assert lines == list_broken(lay_out_verdicts(audit), audit)
     assert any("misled by" in line for line in lines)
     assert any("which it claims to ignore" in line for line in lines)
 

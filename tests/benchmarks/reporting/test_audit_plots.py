@@ -8,7 +8,7 @@ from synthetic_audit import EXTRACTORS, FAULTS, IMAGES, make_audit
 from test_plots import check_texts
 
 from benchmarks.analysis.audits import Audit
-from benchmarks.reporting.audits import SIGNS, lay_out
+from benchmarks.reporting.audits import SIGNS, lay_out_verdicts
 from benchmarks.reporting.plots import draw_heatmap, draw_ladder, render_audit
 from benchmarks.reporting.plots.audits import LINEAR
 from benchmarks.reporting.plots.drawing import PAGE
@@ -104,7 +104,7 @@ def test_a_floor_without_spread_ends_at_the_edge() -> None:
 def test_what_was_not_measured_is_not_drawn(audit: Audit) -> None:
     assert all(
         cell is None
-        for line in lay_out(audit)[-1].lines
+        for line in lay_out_verdicts(audit)[-1].lines
         for fault, cell in line.cells.items()
         if fault not in IMAGES
     )
