@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from benchmarks.core.errors import BadInput
+from benchmarks.core.files import write_atomically
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,21 +53,6 @@ def opened_cache() -> Iterator[Path]:
         ) from error
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside `path`, and move it there when it is complete."""
-    handle, name = tempfile.mkstemp(suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def reserve(descriptor: int) -> None:
     """Allocate a file on the disk: writing into a hole of a mapped one kills where it is full."""
     if hasattr(os, "posix_fallocate"):
@@ -92,12 +79,17 @@ def open_array(path: Path) -> np.ndarray | None:
 
 def write_array(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
     """Write uint8 [*shape] to a .npy file without holding it, whole or not at all."""
-    with whole_file(path) as beside:
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
         array = np.lib.format.open_memmap(beside, "w+", np.uint8, shape)
         with beside.open("rb+") as file:
             reserve(file.fileno())
-        fill(array)
-        array.flush()
+            fill(array)
+            array.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def derive(origin: np.ndarray, key: str, fill: Callable[[np.ndarray], None]) -> np.ndarray:
@@ -186,5 +178,4 @@ class Hashes:
     def save(self) -> None:
         """Remember what was found, and nothing else."""
         if self.found != self.known:
-            with whole_file(self.path) as beside:
-                beside.write_text(json.dumps(self.found))
+            write_atomically(self.path, json.dumps(self.found).encode())

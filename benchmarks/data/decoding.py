@@ -1,5 +1,6 @@
 """From image files to a memory-mapped array, decoded once and kept in a cache."""
 
+import io
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.core.errors import BadInput, one_line
+from benchmarks.core.files import write_atomically
 from benchmarks.core.pictures import open_header, open_picture
 from benchmarks.data.cache import (
     Hashes,
@@ -19,7 +21,6 @@ from benchmarks.data.cache import (
     open_array,
     opened_cache,
     reserve,
-    whole_file,
     write_array,
 )
 from benchmarks.data.dataset import slices
@@ -99,8 +100,9 @@ def _write_decoded(
         grey = _decode_into(scratch, files, names)
         images = scratch[:, :1] if channels is None and grey else scratch
         order = order_parts(content_keys(images), list(map(len, parts)))
-        with whole_file(_order_path(path)) as beside:
-            np.save(beside, order)
+        content = io.BytesIO()
+        np.save(content, order)
+        write_atomically(_order_path(path), content.getbuffer())
 
         def write(final: np.ndarray) -> None:
             for rows in slices(final):
