@@ -9,12 +9,7 @@ from benchmarks.records.store import read_index
 
 
 def clean(folder: Path, argv: list[str], *, dry: bool) -> int:
-    """List and remove the runs that a folder's suite does not name, and leftovers in it.
-
-    Args:
-        folder: of a suite's results.
-        argv: the command line, for whoever finds the folder in use.
-        dry: whether they are only listed.
+    """List the runs that a folder's suite does not name, and leftovers; remove them unless `dry`.
 
     Raises:
         BadInput: there is no suite in the folder, or a command is at work in it.
@@ -27,7 +22,7 @@ def clean(folder: Path, argv: list[str], *, dry: bool) -> int:
             total += size
             print(f"{path}  {size / 2**20:,.1f} MiB")
             if not dry:
-                remove_path(path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     print(f"{total / 2**20:,.1f} MiB {'could be' if dry else 'have been'} freed")
     return 0
 
@@ -53,11 +48,3 @@ def count_bytes(path: Path) -> int:
     """Return the bytes that a file, or all files of a folder, take."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
-
-
-def remove_path(path: Path) -> None:
-    """Remove a file or a folder."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

@@ -2,15 +2,13 @@
 
 import errno
 import os
-from contextlib import suppress
 from functools import partial
 
 from benchmarks.core.processes import Death, Pool, count_cores
 from benchmarks.core.signals import Interrupted, check_interrupted
 from benchmarks.execution.events import Drawn, Emit, Event, Finished, Noticed
 from benchmarks.execution.job import Job
-from benchmarks.execution.run_one import FULL, run, unfinished, write_outcome
-from benchmarks.execution.train_one import Progress
+from benchmarks.execution.run_one import FULL, run, write_failure
 from benchmarks.records.schema import Picture, Record
 
 SHARE = 1.25 * 2**30
@@ -84,7 +82,7 @@ def run_local(jobs: list[Job], workers: int, emit: Emit) -> list[Record]:
             pictures[index] = event.pictures
         emit(event)
 
-    with Pool(workers, carry_out, partial(choose_gpu, visible_gpus())) as pool:
+    with Pool(workers, run, partial(choose_gpu, visible_gpus())) as pool:
         try:
             for index, result in pool.run(jobs, receive):
                 job, drawn = jobs[index], pictures.get(index)
@@ -98,11 +96,6 @@ def run_local(jobs: list[Job], workers: int, emit: Emit) -> list[Record]:
     return [records[index] for index in range(len(jobs))]
 
 
-def carry_out(job: Job, emit: Emit) -> Record:
-    """Carry out a job in a worker."""
-    return run(job, emit)
-
-
 def choose_gpu(gpus: list[str], number: int) -> None:
     """Show this worker process one of several GPUs, in turn."""
     if len(gpus) > 1:
@@ -111,18 +104,10 @@ def choose_gpu(gpus: list[str], number: int) -> None:
 
 def record_death(job: Job, death: Death, pictures: dict[str, Picture] | None) -> Record:
     """Write the record of a run whose worker has died."""
-    reason = f"its worker process was ended {death}"
-    record = unfinished(job, "failed", reason, pictures)
-    with suppress(OSError):
-        write_outcome(job, record, Progress(), b"")
-    return record
+    return write_failure(job, f"its worker process was ended {death}", pictures)
 
 
 def check_disk(job: Job, record: Record) -> None:
-    """Stop all runs where one has found the disk full, since the others would only find the same.
-
-    Raises:
-        OSError: one has.
-    """
+    """Raise OSError where a run has found the disk full, since others would only find the same."""
     if record.status == "failed" and (record.reason or "").startswith(FULL):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.folder))

@@ -42,7 +42,7 @@ def plan_runs(
         data: its data set.
         place: where the suite stands, for messages.
         device: that all runs use.
-        precision: of training.
+        precision: of training, `auto` being bfloat16 on CUDA.
         compile_: whether networks are compiled.
         weights: the file of the extractor's weights, None to download them.
 
@@ -54,6 +54,8 @@ def plan_runs(
     models = build_models(suite.list_contenders(), data.shape, place)
     translators = [contender.name for contender, model in models if model.uses_source]
     shared = describe_suite(suite, data, count_samples(suite, data, place, translators))
+    if precision == "auto":
+        precision = "bfloat16" if device.startswith("cuda") else "float32"
     machine: dict[str, Any] = {"device": device, "precision": precision, "compile": compile_}
     firsts: list[RunSpec] = []
     for contender, model in models:
@@ -84,8 +86,7 @@ def describe_suite(suite: Suite, data: Dataset, samples: int) -> dict[str, Any]:
         "data": DataSpec(
             name=suite.dataset,
             source=data.source,
-            image_size=suite.image_size,
-            channels=suite.channels,
+            **suite.model_dump(include={"image_size", "channels"}),
             fingerprint=data.fingerprint,
             source_fingerprint=data.source_fingerprint,
         ),
@@ -122,18 +123,13 @@ def prepare_evaluator(
 def build_models(
     contenders: list[Contender], shape: tuple[int, int, int], place: str
 ) -> list[tuple[Contender, GenerativeModel]]:
-    """Build every contender's model; of those of one kind the first alone gets its weights.
-
-    Raises:
-        BadInput: as `build_contender`.
-    """
-    kinds: set[Hashable] = set()
-    found = []
-    for contender in contenders:
-        kind = (contender.model, outline_settings(contender.settings))
-        found.append((contender, build_contender(contender, shape, place, empty=kind in kinds)))
-        kinds.add(kind)
-    return found
+    """Build every contender's model; of those of one kind the first alone gets its weights."""
+    firsts: dict[Hashable, Contender] = {}
+    kinds = ((c, (c.model, outline_settings(c.settings))) for c in contenders)
+    return [
+        (c, build_contender(c, shape, place, empty=firsts.setdefault(kind, c) is not c))
+        for c, kind in kinds
+    ]
 
 
 def outline_settings(value: JsonValue) -> Hashable:
@@ -162,7 +158,8 @@ def build_contender(
     kind = registry.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
     check_samplers(contender, kind, where)
-    config = validate(kind.Config, contender.settings | first_sampler(contender), where)
+    sampler = next(iter(contender.samplers.values()), {})
+    config = validate(kind.Config, contender.settings | sampler, where)
     if empty:
         with suppress(*FAILURES), torch.device("meta"):
             return kind(config, shape)
@@ -178,11 +175,7 @@ def build_contender(
 
 
 def check_samplers(contender: Contender, kind: type[GenerativeModel], where: str) -> None:
-    """Refuse a contender's wrong settings, and samplers that set what does not concern sampling.
-
-    Raises:
-        BadInput: there is one.
-    """
+    """Refuse a contender's wrong settings, and samplers that set what does not concern sampling."""
     validate(kind.Config, contender.settings, where)
     fields, sampling = list(kind.Config.model_fields), sampling_fields(kind)
     for name, table in contender.samplers.items():
@@ -196,11 +189,6 @@ def sampling_fields(kind: type[GenerativeModel]) -> list[str]:
     return [
         name for name, extra in extras.items() if isinstance(extra, dict) and "sampling" in extra
     ]
-
-
-def first_sampler(contender: Contender) -> dict[str, JsonValue]:
-    """Return the settings of the first of a contender's samplers; empty where it lists none."""
-    return next(iter(contender.samplers.values()), {})
 
 
 def split_rows(contender: Contender, first: RunSpec, model: GenerativeModel) -> list[RunSpec]:

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -37,8 +36,7 @@ from benchmarks.execution.ray_worker import (
     run_remotely,
     write_folder,
 )
-from benchmarks.execution.run_one import FULL, unfinished, write_outcome
-from benchmarks.execution.train_one import Progress
+from benchmarks.execution.run_one import FULL, write_failure
 from benchmarks.records.schema import Picture, Record
 
 MEMORY = int(SHARE)
@@ -84,7 +82,7 @@ def run_cluster(
     """
     if not jobs:
         return []
-    check_devices({job.spec.device for job in jobs})
+    check_cluster({job.spec.device for job in jobs}, address)
     with joined(address) as ray:
         scheduler = Scheduler(ray, jobs, emit, gpu_share)
         scheduler.check_room(alone=address is None)
@@ -93,16 +91,11 @@ def run_cluster(
 
 def check_cluster(devices: set[str], address: str | None) -> None:
     """Refuse what `run_cluster` would refuse before it starts or joins a Ray."""
-    check_devices(devices)
+    for device in devices - {"cpu", "cuda"}:
+        raise BadInput(f"--device {device}: Ray chooses the GPU of each run; write --device cuda")
     import_ray()
     if address is not None:
         check_address(address)
-
-
-def check_devices(devices: set[str]) -> None:
-    """Refuse a GPU by number, since Ray shows each run its own."""
-    for device in devices - {"cpu", "cuda"}:
-        raise BadInput(f"--device {device}: Ray chooses the GPU of each run; write --device cuda")
 
 
 def import_ray() -> Any:
@@ -129,17 +122,11 @@ def import_ray() -> Any:
 
 @contextmanager
 def joined(address: str | None) -> Iterator[Any]:
-    """Join a cluster, or start a Ray of this machine alone, and leave it at the end.
-
-    Raises:
-        BadInput: the cluster cannot be joined.
-    """
+    """Join a cluster, or start a Ray of this machine alone, and leave it at the end."""
     ray = import_ray()
     options: dict[str, Any] = {"address": address}
     if address is None:
         options = {"address": "local", "include_dashboard": False}
-    else:
-        check_address(address)
     # Ray lets its workers import from this folder, which `python -P` is not to do.
     apart = chdir(ROOT) if sys.flags.safe_path else nullcontext()
     with handlers_kept(), apart:
@@ -162,12 +149,8 @@ def check_address(address: str) -> None:
     if address != "auto":
         check_port(address, place)
     try:
-        tried = subprocess.run(
-            [sys.executable, "-c", JOIN, address],
-            capture_output=True,
-            check=False,
-            timeout=ANSWER,
-        )
+        command = [sys.executable, "-c", JOIN, address]
+        tried = subprocess.run(command, capture_output=True, check=False, timeout=ANSWER)
     except subprocess.TimeoutExpired as error:
         said, why = error.stderr or b"", "what answers there is no head of a Ray cluster"
     else:
@@ -193,16 +176,14 @@ def check_port(address: str, place: str) -> None:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Restore the handlers of signals that Ray replaces by its own."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """Restore the handlers of signals that Ray replaces by its own, in the main thread alone."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with suppress(ValueError):  # this is another thread
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -291,10 +272,8 @@ class Scheduler:
             # Only once: what it then saves does count.
             shutil.rmtree(job.checkpoint, ignore_errors=True)
             job = submission.job = replace(job, afresh=False)
-        needs = self.resources(job.spec)
-        task = self.task.options(
-            num_cpus=needs["CPU"], num_gpus=needs["GPU"], memory=needs["memory"]
-        )
+        cpus, gpus, memory = self.resources(job.spec).values()
+        task = self.task.options(num_cpus=cpus, num_gpus=gpus, memory=memory)
         stream = task.remote(job, read_folder(job.folder), self.shared)
         self.running[stream] = submission
 
@@ -360,11 +339,8 @@ class Scheduler:
 
     def give_up(self, stream: Any, reason: str, error: Exception) -> None:
         """Write the record of a run that has failed, unless an earlier one went well."""
-        submission = self.running[stream]
-        record = unfinished(submission.job, "failed", reason, submission.pictures)
-        with suppress(OSError):
-            text = str(error).encode(errors="replace")
-            write_outcome(submission.job, record, Progress(), text)
+        submission, trace = self.running[stream], str(error).encode(errors="replace")
+        record = write_failure(submission.job, reason, submission.pictures, trace)
         self.ray.cancel(stream, force=True)
         self.close(stream, record)
 

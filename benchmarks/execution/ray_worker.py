@@ -123,25 +123,16 @@ def write_folder(files: Files, folder: Path) -> None:
         ValueError: a file lies outside the folder; nothing is written then.
         OSError: a file cannot be written.
     """
-    written = {resolve_inside(name, folder): content for name, content in files.items()}
+    written = {folder / INSIDE.validate_python(name): content for name, content in files.items()}
+    for path in written:
+        if not path.parent.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{path} is no path inside the run's folder")
     for path, content in written.items():
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
     for path in folder.rglob("[!.]*"):
         if path.is_file() and path not in written:
             path.unlink()
-
-
-def resolve_inside(name: str, folder: Path) -> Path:
-    """Return the path of a file in a folder.
-
-    Raises:
-        ValueError: it lies outside.
-    """
-    path = folder / INSIDE.validate_python(name)
-    if not path.parent.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{name!r} is no path inside the run's folder")
-    return path
 
 
 @lru_cache(maxsize=1)

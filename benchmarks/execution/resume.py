@@ -42,24 +42,28 @@ def find_finished(job: Job) -> Record | None:
 
     One that has diverged would do so again; one that has failed may not.
     """
+    record, spec = read_run(job.folder)
+    return record if spec == job.spec and is_final(record, job) else None
+
+
+def read_run(folder: Path) -> tuple[Record | None, RunSpec | None]:
+    """Read the record of a run and its spec, None where there are none of this version."""
     try:
-        record = read_record(job.folder)
-    except BadInput:
-        return None
-    try:
-        same = RunSpec.model_validate(record.spec) == job.spec
-    except ValidationError:
-        return None
-    finished = record.status in FINISHED and record.suite == job.suite
-    return record if same and finished else None
+        record = read_record(folder)
+        return record, RunSpec.model_validate(record.spec)
+    except (BadInput, ValidationError):
+        return None, None
+
+
+def is_final(record: Record | None, job: Job) -> bool:
+    """Return whether a record is of a job's suite, and running again would repeat its outcome."""
+    return record is not None and record.status in FINISHED and record.suite == job.suite
 
 
 def quarantine_damaged(path: Path, read: Callable[[Path], object]) -> str | None:
-    """Rename a file that cannot be read, so that it is written anew; return a line on it.
+    """Rename a file that `read` cannot read from its folder, if there is one; return a line on it.
 
-    Args:
-        path: `record.json` or `suite.json`, which may be missing.
-        read: reads it from its folder, or raises BadInput.
+    It is written anew.
     """
     if not path.exists():
         return None
@@ -105,24 +109,21 @@ def is_done(job: Job, folder: Path) -> bool:
 
     A plan knows the extractor's name alone.
     """
-    try:
-        record = read_record(folder)
-        spec = RunSpec.model_validate(record.spec)
-    except (BadInput, ValidationError):
+    record, spec = read_run(folder)
+    if spec is None:
         return False
     extractor, *views = (name.partition("@")[0] for name in (spec.extractor, *spec.views))
     named = spec.model_copy(update={"extractor": extractor, "views": tuple(views)})
-    return named == job.spec and record.status in FINISHED and record.suite == job.suite
+    return named == job.spec and is_final(record, job)
 
 
 def has_other_code(job: Job, folder: Path) -> bool:
     """Return whether a folder's run differs from a job by its model's code, and its defaults."""
-    try:
-        spec = RunSpec.model_validate(read_record(folder).spec)
-    except (BadInput, ValidationError):
+    spec = read_run(folder)[1]
+    if spec is None or spec.model_version == job.spec.model_version:
         return False
     code = job.spec.model_dump(include={"model_version", "settings"})
-    return spec.model_version != job.spec.model_version and spec.model_copy(update=code) == job.spec
+    return spec.model_copy(update=code) == job.spec
 
 
 def list_folders(folder: Path) -> dict[str, list[Path]]:
@@ -200,11 +201,7 @@ def find_trained(job: Job, emit: Emit) -> Weights | None:
 
 
 def load_weights(job: Job, file: str) -> dict[str, Tensor]:
-    """Read weights of the job's own training.
-
-    Raises:
-        Damaged: they are another's, or the file is cut short or altered.
-    """
+    """Read weights of the job's own training; raise Damaged where they are another's or altered."""
     path = job.checkpoint / file
     tensors, about = load_checkpoint(path)
     if about.get("key") != job.spec.training_key:

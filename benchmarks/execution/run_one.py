@@ -6,6 +6,8 @@ import io
 import shutil
 import time
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,10 +61,6 @@ def run(job: Job, emit: Emit) -> Record:
     is only scored. A run that diverges or fails is a record as well, with its reason, and its
     traceback in a file.
 
-    Args:
-        job: what to do.
-        emit: is called with the run's events.
-
     Raises:
         Interrupted: Ctrl-C or the like; what was trained is on disk.
         RankLost: another process of `torchrun` has ended.
@@ -80,25 +78,37 @@ def run(job: Job, emit: Emit) -> Record:
         reason = describe_failure(error)
         record = unfinished(job, status, reason, progress.pictures, progress.model)
     try:
-        write_outcome(job, record, progress, trace)
+        write_outcome(job, record, progress.history, trace)
     except OSError as error:
         reason = f"its record cannot be written: {describe_failure(error)}"
         return unfinished(job, "failed", record.reason or reason, model=progress.model)
     return record
 
 
-def write_outcome(job: Job, record: Record, progress: Progress, trace: bytes = b"") -> None:
+def write_outcome(
+    job: Job, record: Record, history: Sequence[dict[str, float]] = (), trace: bytes = b""
+) -> None:
     """Write a run's record, history and traceback; a failure replaces no record of a success."""
     path = job.folder / "traceback.txt"
     path.unlink(missing_ok=True)
     if trace:
         write_atomically(path, trace)
-    if progress.history:
-        write_atomically(job.folder / "history.csv", format_csv(progress.history))
+    if history:
+        write_atomically(job.folder / "history.csv", format_csv(history))
     if record.status != "failed" or job.afresh or find_finished(job) is None:
         write_record(job.folder, record)
     if record.status == "diverged":
         (job.checkpoint / "state.safetensors").unlink(missing_ok=True)
+
+
+def write_failure(
+    job: Job, reason: str, pictures: dict[str, Picture] | None, trace: bytes = b""
+) -> Record:
+    """Write the record of a run whose worker could not, where the disk has room for it."""
+    record = unfinished(job, "failed", reason, pictures)
+    with suppress(OSError):
+        write_outcome(job, record, trace=trace)
+    return record
 
 
 def describe_failure(error: BaseException) -> str:
@@ -176,12 +186,7 @@ def name_metrics(scores: list[Score]) -> list[str]:
 
 
 def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
-    """Score real training images and noise as if a model had generated them; write two records.
-
-    Args:
-        job: any of the suite's; the others are scored in the same way.
-        evaluator: the suite's.
-    """
+    """Score real training images and noise as any `job` of the suite; write two records."""
     jobs = [calibration_job(job, name) for name in PROTOCOLS]
     kept = [(job, find_finished(job)) for job in jobs if not job.afresh]
     whole = [(j, r) for j, r in kept if r and not find_missing(r) and not find_lost(j, r)]
@@ -246,7 +251,7 @@ def write_pictures(folder: Path, made: Generated) -> None:
         write_atomically(folder / picture.file, content)
 
 
-def format_csv(rows: list[dict[str, float]]) -> bytes:
+def format_csv(rows: Sequence[dict[str, float]]) -> bytes:
     """Format rows as CSV, with a column for every key of any of them."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()

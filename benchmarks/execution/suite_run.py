@@ -30,7 +30,7 @@ from benchmarks.execution.resume import (
     reuse_training,
 )
 from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
-from benchmarks.execution.train_one import Progress, estimate_work
+from benchmarks.execution.train_one import estimate_work
 from benchmarks.records.schema import EXTERNAL, Index, IndexEntry, Record
 from benchmarks.records.store import read_index, read_record, read_suite, write_index
 
@@ -43,14 +43,7 @@ STAGES = ("finished", "partial", "to do")
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """All runs of a suite.
-
-    Attributes:
-        suite: the suite.
-        data: its data set.
-        jobs: every run, of contenders and seeds.
-        engine: carries them out.
-    """
+    """All runs of a suite on its data, every contender with every seed, and what does them."""
 
     suite: Suite
     data: Dataset
@@ -68,9 +61,6 @@ class SuiteRun:
         Args:
             only: its contender and seed, or its whole name; None for all runs.
             hashed: whether the specs name extractors with their hashes, on which names depend.
-
-        Raises:
-            BadInput: naming the nearest that it has.
         """
         if only is None:
             return
@@ -93,19 +83,14 @@ class SuiteRun:
         return replace(self, jobs=jobs), evaluator
 
     def run(self, emit: Emit, only: str | None = None) -> list[Record]:
-        """Carry out every run that is not finished, longest first.
-
-        Args:
-            emit: is called with the events.
-            only: the one run that is to be done, by its name or its contender and seed.
+        """Carry out every run that is not finished, longest first, or `only` one.
 
         Returns:
             The records there are, in the order of the jobs.
         """
         finished, todo = select_run(only, self.jobs) if only else find_todo(self.jobs, emit)
-        if changed := reuse_trainings(todo):
-            names = ", ".join(dict.fromkeys(changed))
-            text = f"{names}: retrained, since the code has changed"
+        if changed := ", ".join(dict.fromkeys(reuse_trainings(todo))):
+            text = f"{changed}: retrained, since the code has changed"
             emit(Noticed("", text, routine=True))
         firsts, further = split_by_training(todo)
         specs = {job.spec.contender: job.spec for job in firsts}
@@ -143,10 +128,7 @@ def plan_suite(
     paths: Paths,
     engine: Engine,
     job_options: dict[str, Any],
-    *,
-    device: str,
-    precision: str = "auto",
-    compile_: bool = False,
+    **machine: Any,
 ) -> SuiteRun:
     """Load the data of a suite and resolve its runs on them; nothing is written.
 
@@ -157,20 +139,10 @@ def plan_suite(
         paths: what runs read and write.
         engine: carries them out.
         job_options: further fields of every `Job`.
-        device: that all runs use.
-        precision: of training, `auto` being bfloat16 on CUDA.
-        compile_: whether networks are compiled.
+        machine: device, precision and compilation, as for `plan_runs`.
     """
-    data = load_dataset(
-        suite.dataset,
-        data_root=paths.data_root,
-        source=suite.source,
-        image_size=suite.image_size,
-        channels=suite.channels,
-    )
-    if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") else "float32"
-    machine: dict[str, Any] = {"device": device, "precision": precision, "compile_": compile_}
+    changes = suite.model_dump(include={"source", "image_size", "channels"})
+    data = load_dataset(suite.dataset, data_root=paths.data_root, **changes)
     specs = plan_runs(suite, data, place, **machine, weights=paths.weights)
     check_weights([specs[0].extractor, *specs[0].views], paths.weights)
     return SuiteRun(suite, data, [Job(spec, name, paths, **job_options) for spec in specs], engine)
@@ -199,15 +171,14 @@ def find_todo(jobs: list[Job], emit: Emit) -> tuple[dict[str, Record], list[Job]
         todo.append(job)
         if damage := quarantine_damaged(job.folder / "record.json", read_record):
             emit(Noticed("", damage))
-    if finished:
-        text = f"{len(finished)} of {len(jobs)} runs are finished already"
-        emit(Noticed("", text, routine=True))
-    if unscored:
-        text = f"{unscored} of them lack newer scores and have no checkpoint to score"
-        emit(Noticed("", f"{text}; --force trains them again", routine=True))
-    if rescored:
-        text = f"{rescored} have lost files, which their checkpoints give back"
-        emit(Noticed("", text, routine=True))
+    unscored_have = "of them lack newer scores and have no checkpoint to score"
+    for count, text in (
+        (len(finished), f"of {len(jobs)} runs are finished already"),
+        (unscored, f"{unscored_have}; --force trains them again"),
+        (rescored, "have lost files, which their checkpoints give back"),
+    ):
+        if count:
+            emit(Noticed("", f"{count} {text}", routine=True))
     if gone:
         text = "finished runs lack what only training gives back; --force trains them again"
         more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
@@ -221,15 +192,14 @@ def find_stages(jobs: list[Job]) -> list[tuple[Job, str]]:
     Extractors need not have their hash in the jobs' specs.
     """
     folders = list_folders(jobs[0].place.folder)
-    stages = []
-    for job in jobs:
+
+    def find_stage(job: Job) -> str:
         own = [] if job.afresh else folders.get(short_name(job), [])
         if any(is_done(job, folder) for folder in own):
-            stages.append((job, "finished"))
-        else:
-            begun = any(is_begun(job, folder) for folder in own)
-            stages.append((job, "partial" if begun else "to do"))
-    return stages
+            return "finished"
+        return "partial" if any(is_begun(job, folder) for folder in own) else "to do"
+
+    return [(job, find_stage(job)) for job in jobs]
 
 
 def short_name(job: Job) -> str:
@@ -284,7 +254,7 @@ def share_training(job: Job, jobs: list[Job], records: dict[str, Record], emit: 
             return job
         reason = f"its training failed in {failed[0].run}: {failed[0].reason}"
         record = unfinished(job, failed[0].status, reason)
-        write_outcome(job, record, Progress(), b"")
+        write_outcome(job, record)
     except OSError as error:
         record = unfinished(job, "failed", describe_failure(error))
     emit(Finished(record.run, record))

@@ -20,7 +20,7 @@ from benchmarks.evaluation.evaluator import Evaluator, load_run_data
 from benchmarks.evaluation.pictures import extend_tiles, render_film_row, render_samples
 from benchmarks.execution.events import Advanced, Drawn, Emit, Saved, Started
 from benchmarks.execution.job import Job
-from benchmarks.execution.plan import model_version
+from benchmarks.execution.plan import model_version, sampling_fields
 from benchmarks.execution.resume import (
     FILM,
     RunCheckpointer,
@@ -153,14 +153,10 @@ def train_along(job: Job, world: World) -> None:
         with fixed_threads(spec.threads), world.in_step():
             data = load_run_data(spec.data, job.place)
             model = build_model(spec.training, data.shape).to(device)
-            images, sources = (
-                resident(as_tensor(split.images), device)
-                for split in (data.train, data.source_train)
-            )
             train(
                 model,
-                images,
-                sources,
+                resident(as_tensor(data.train.images), device),
+                resident(as_tensor(data.source_train.images), device),
                 make_training_config(job, model),
                 evaluate=lambda _: 0.0,  # rank 0 does
                 report=lambda *_: None,
@@ -251,11 +247,11 @@ def describe_model(model: GenerativeModel) -> ModelTraits:
 
 def count_tuned(model: GenerativeModel) -> int:
     """Count the hyper-parameters that are not at their defaults, those of sampling left out."""
-    fields = type(model.config).model_fields
+    fields, sampling = type(model.config).model_fields, sampling_fields(type(model))
     return sum(
         getattr(model.config, name) != about.get_default(call_default_factory=True)
         for name, about in fields.items()
-        if not (isinstance(extra := about.json_schema_extra, dict) and extra.get("sampling"))
+        if name not in sampling
     )
 
 
