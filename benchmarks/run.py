@@ -85,15 +85,12 @@ def compare_suite(options: argparse.Namespace, argv: list[str]) -> int:
     kind = "inline" if count_processes() > 1 else options.engine
     engine = Engine(kind, options.jobs, options.gpu_share, options.address)
     data_root, weights = options.data_root or default_data_root(), options.inception_weights
+    paths = Paths(folder, data_root, find_cache(), weights)
     job_options = {"checkpoint_seconds": options.checkpoint_seconds, "afresh": options.force}
+    machine = {"precision": options.precision, "compile_": options.compile}
     with collection_paused(), console.status("loading"):
-        planned = plan_suite(
-            *(suite, name, place, Paths(folder, data_root, find_cache(), weights)),
-            *(engine, job_options),
-            device=choose_device(options.device),
-            precision=options.precision,
-            compile_=options.compile,
-        )
+        machine["device"] = choose_device(options.device)
+        planned = plan_suite(suite, name, place, paths, engine, job_options, **machine)
     planned.check_only(options.only)
     if options.require_audit:
         from benchmarks.analysis.audits import demand_audit_of

@@ -5,6 +5,7 @@ Nothing here imports pandas or torch: the process that shows the runs may be sho
 
 import math
 import time
+from collections import Counter, defaultdict
 from statistics import fmean, geometric_mean
 from typing import Literal, Self
 
@@ -39,9 +40,8 @@ Mode = Literal["auto", "plain", "quiet"]
 def make_display(console: Console, mode: Mode = "auto") -> "Display":
     """Return the display that suits the console, to be entered and to handle events.
 
-    Args:
-        console: where it shows; a notebook gets plain lines, since cells have no cursor.
-        mode: `plain` for lines in a terminal as well, `quiet` for nothing but what needs attention.
+    A notebook gets plain lines, since cells have no cursor; in `quiet` mode there is nothing but
+    what needs attention.
     """
     if mode == "quiet":
         return Display(console)
@@ -94,9 +94,9 @@ class Display:
             self.print_line(f"{run}  {text}" if run else text)
 
     def finish(self, run: str, record: Record) -> None:
-        """Print how a run ended that did not end well."""
+        """Print how a run ended; a quiet display leaves out one that ended well."""
         self.tally.finish(run, record)
-        if record.status != "ok":
+        if record.status != "ok" or not self.quiet:
             self.print_line(f"{run}  {describe_end(record)}  ({self.tally})")
 
     def print_line(self, text: str) -> None:
@@ -112,12 +112,9 @@ class Lines(Display):
     def start(self, run: str, steps: int, done: int) -> None:
         """Print that a run starts, or resumes."""
         self.tally.start(run, steps, done)
-        if done == steps:
-            self.print_line(f"{run}  trained already, scoring it")
-        elif done:
-            self.print_line(f"{run}  resumes at step {done:,} of {steps:,} steps")
-        else:
-            self.print_line(f"{run}  started, {steps:,} steps")
+        begun = f"resumes at step {done:,} of" if done else "started,"
+        text = "trained already, scoring it" if done == steps else f"{begun} {steps:,} steps"
+        self.print_line(f"{run}  {text}")
 
     def advance(self, run: str, step: int, images: int, losses: dict[str, float]) -> None:
         """Print where a run is, unless that was printed a moment ago."""
@@ -131,11 +128,6 @@ class Lines(Display):
             f"{describe_losses(losses)}  {show_duration(pace.left())} left"
         )
 
-    def finish(self, run: str, record: Record) -> None:
-        """Print how a run ended."""
-        self.tally.finish(run, record)
-        self.print_line(f"{run}  {describe_end(record)}  ({self.tally})")
-
 
 class Bars(Display):
     """A bar for all runs, one for each in training, and a table of the scores so far."""
@@ -145,17 +137,12 @@ class Bars(Display):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.scores = Scores()
+        rest = Column(ratio=1, no_wrap=True)  # in a narrow terminal the note alone gives way
         self.progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f} %", markup=False),
-            # In a narrow terminal the note alone gives way.
-            TextColumn(
-                "{task.fields[note]}",
-                style="dim",
-                markup=False,
-                table_column=Column(ratio=1, no_wrap=True),
-            ),
+            TextColumn("{task.fields[note]}", style="dim", markup=False, table_column=rest),
             console=console,
             expand=True,
         )
@@ -228,18 +215,16 @@ class Scores:
     """The mean scores of each contender over its seeds that are finished."""
 
     def __init__(self) -> None:
-        self.runs: dict[str, list[dict[str, float]]] = {}
-        self.bad: dict[str, int] = {}
+        self.runs: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
+        self.bad = Counter[str]()
 
     def add(self, record: Record) -> None:
         """Add a record."""
-        runs = self.runs.setdefault(record.contender, [])
-        if record.status not in SCORED:
-            self.bad[record.contender] = self.bad.get(record.contender, 0) + 1
-            return
-        runs.append(find_scores(record))
-        if record.costs.train_seconds is not None:
-            runs[-1]["time"] = record.costs.train_seconds
+        runs, seconds = self.runs[record.contender], record.costs.train_seconds
+        if record.status in SCORED:
+            runs.append(find_scores(record) | ({} if seconds is None else {"time": seconds}))
+        else:
+            self.bad[record.contender] += 1
 
     def tabulate(self, width: int, rows: int) -> Table | None:
         """Return a table of at most so many rows, the best by FID first, or none without room."""
@@ -250,7 +235,7 @@ class Scores:
             return None
         columns = {"seeds": [Text(str(len(self.runs[name]))) for name in kept]}
         if self.bad:
-            columns["failed"] = [Text(str(self.bad.get(name, 0))) for name in kept]
+            columns["failed"] = [Text(str(self.bad[name])) for name in kept]
         for label in SHOWN:
             if any(label in row for row in averages.values()):
                 best = find_best(label, averages)
@@ -278,10 +263,7 @@ def fit_table(names: list[str], columns: dict[str, list[Text]], width: int, more
 
 def find_scores(record: Record) -> dict[str, float]:
     """Return the scores that are shown by their labels; of several extractors the first counts."""
-    values: dict[str, float] = {}
-    for score in record.scores:
-        if score.value is not None:
-            values.setdefault(score.metric, score.value)
+    values = {s.metric: s.value for s in reversed(record.scores) if s.value is not None}
     return {label: values[key] for label, (key, _) in SHOWN.items() if key in values}
 
 
@@ -289,8 +271,7 @@ def average_scores(runs: list[dict[str, float]]) -> dict[str, float]:
     """Average each score over the runs that have it, FID and MSE geometrically as in the report."""
     averages = {}
     for label in (*SHOWN, "time"):
-        values = [run[label] for run in runs if label in run]
-        if values:
+        if values := [run[label] for run in runs if label in run]:
             logarithmic = label in {"FID", "MSE"} and min(values) > 0
             averages[label] = geometric_mean(values) if logarithmic else fmean(values)
     return averages
@@ -309,9 +290,8 @@ def show_score(value: float | None, best: float | None) -> Text:
     """Format a score, with a star where it is the best."""
     if value is None:
         return Text("")
-    if value == best:
-        return Text(f"{show_number(value)}*", "bold green")
-    return Text(show_number(value))
+    shown = show_number(value)
+    return Text(f"{shown}*", "bold green") if value == best else Text(shown)
 
 
 def describe_losses(losses: dict[str, float]) -> str:

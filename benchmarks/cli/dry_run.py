@@ -77,27 +77,22 @@ def check_extractors(data: Dataset, spec: RunSpec, paths: Paths) -> Iterator[str
             check_folder(paths.cache, "BENCHMARKS_CACHE")
             yield f"extractor {name}: {missing}"
             continue
-        if isinstance(found, FailedExtractor) and name == spec.extractor:
-            raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")
         if isinstance(found, FailedExtractor):
+            if name == spec.extractor:
+                raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")
             yield f"FID by {name} {found.note}"
 
 
 def print_dry_run(console: Console, planned: SuiteRun) -> int:
-    """Print what would be trained, how much of it is done, and which smoke steps fail.
-
-    Returns:
-        The exit code: 1 where a contender fails its smoke step.
-    """
+    """Print what would be trained, how much of it is done, and which smoke steps fail."""
     data, jobs = planned.data, planned.jobs
     channels, side, _ = data.shape
-    lines = [
+    about = (
         f"{jobs[0].suite}: {data.name}, {side}×{side}×{channels}; {len(data.train):,} training, "
         f"{len(data.validation):,} validation, {len(data.test):,} test images; source "
-        f"{data.source}, {len(data.source_train):,} training, {len(data.source_test):,} held out",
-    ]
-    lines += [f"layout: {data.layout}"] if data.layout else []
-    print_lines(console, lines)
+        f"{data.source}, {len(data.source_train):,} training, {len(data.source_test):,} held out"
+    )
+    print_lines(console, [about, *([f"layout: {data.layout}"] if data.layout else [])])
     table = Table("contender", "model", "steps", "batch", "parameters", *STAGES, box=None)
     stages = Counter((job.spec.contender, stage) for job, stage in find_stages(jobs))
     faults = []
@@ -131,11 +126,7 @@ def try_contender(spec: RunSpec, data: Dataset) -> tuple[str, str, str]:
 
 
 def print_estimate(console: Console, planned: SuiteRun) -> int:
-    """Print what the runs that are not finished will need, from a few training steps of each.
-
-    Returns:
-        The exit code: 1 where a contender fails.
-    """
+    """Print what the runs that are not finished will need, from a few training steps of each."""
     unfinished = [job for job, stage in find_stages(planned.jobs) if stage != "finished"]
     # A further row of a training costs next to nothing.
     todo = [job.spec for job in split_by_training(unfinished)[0]]

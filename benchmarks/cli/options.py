@@ -65,10 +65,7 @@ def folder(text: str) -> Path:
 
 
 SHARED: dict[str, dict[str, Any]] = {
-    "--dataset": {
-        "metavar": "D",
-        "help": "a data set's name, or folder:PATH for your own images",
-    },
+    "--dataset": {"metavar": "D", "help": "a data set's name, or folder:PATH for your own images"},
     "--image-size": {"type": whole, "metavar": "N", "help": "resize images to N pixels"},
     "--channels": {"type": whole, "metavar": "C", "help": "1 for grey, 3 for colour"},
     "--data-root": {"type": Path, "metavar": "DIR", "help": "data sets' files (BENCHMARKS_DATA)"},
@@ -150,9 +147,5 @@ def make_parser() -> Parser:
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line of `python -m benchmarks.run`.
-
-    Raises:
-        BadInput: an option is unknown or has a wrong value.
-    """
+    """Parse the command line of `python -m benchmarks.run`; refuse wrong options."""
     return make_parser().parse_args(argv)

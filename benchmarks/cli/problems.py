@@ -18,11 +18,7 @@ def find_launcher() -> list[str]:
 
 
 def print_problems(records: list[Record], folder: Path, argv: list[str]) -> int:
-    """Print to the standard error what did not go well and how to repeat it.
-
-    Returns:
-        The exit code: 1 where a run or a score failed.
-    """
+    """Print to the standard error what did not go well; return 1 where a run or a score failed."""
     bad = [record for record in records if record.status != "ok"]
     for record in bad:
         print(printable(f"{record.run} {record.status}: {record.reason}"), file=sys.stderr)

@@ -50,16 +50,15 @@ class Tally:
     """How far all runs have come, from the work of each by its name, in any unit."""
 
     def __init__(self, work: Mapping[str, float]) -> None:
-        self.work, self.waiting = work, sum(work.values())
+        self.work, self.waiting = work, dict(work)
         self.finished = self.failed = 0
         self.paces: dict[str, Pace] = {}
-        self.begun: set[str] = set()
         self.spent = self.achieved = 0.0  # seconds of finished runs, and the work in them
         self.scoring: list[float] = []
 
     def start(self, run: str, steps: int, done: int) -> None:
         """Count a run that starts, perhaps again."""
-        self._leave_queue(run)
+        self.waiting.pop(run, None)
         self.paces[run] = Pace(steps, done, time.monotonic(), done)
 
     def advance(self, run: str, step: int) -> Pace:
@@ -69,7 +68,7 @@ class Tally:
 
     def finish(self, run: str, record: Record) -> None:
         """Count a run that has ended."""
-        self._leave_queue(run)
+        self.waiting.pop(run, None)
         self.finished += 1
         self.failed += record.status not in SCORED
         if record.costs.score_seconds is not None:
@@ -96,7 +95,7 @@ class Tally:
         if not achieved:
             return math.nan
         each = [self._left_of(run, pace, spent / achieved) for run, pace in paces.items()]
-        to_come = spent / achieved * max(0.0, self.waiting)
+        to_come = spent / achieved * sum([*self.waiting.values()])
         return max([*each, (sum(each) + to_come) / max(1, len(each))])
 
     def __str__(self) -> str:
@@ -114,8 +113,3 @@ class Tally:
 
     def _work_of(self, run: str) -> float:
         return self.work.get(run, 1.0)
-
-    def _leave_queue(self, run: str) -> None:
-        if run not in self.begun:
-            self.begun.add(run)
-            self.waiting -= self._work_of(run)

@@ -19,10 +19,9 @@ OF_THE_DATA = ("source", "published")
 
 
 def choose_suite(options: argparse.Namespace) -> str:
-    """Return the suite that is named, or else the one for the data set.
+    """Return the suite that is named, or else the shipped one for the data set.
 
-    That is the shipped suite of the data set's name, `folder` for all other images, and `digits`
-    for points.
+    That has the data set's name, or is `folder` for all other images, `digits` for points.
     """
     if options.suite or options.dataset is None:
         return options.suite or "digits"
@@ -76,11 +75,7 @@ def read_options(options: argparse.Namespace) -> tuple[str, Suite, str, list[str
 
 
 def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None:
-    """Refuse options that do not go with the suite or with each other.
-
-    Raises:
-        BadInput: naming what would be right.
-    """
+    """Refuse options that do not go with the suite or with each other."""
     if suite.shards != count_processes():
         raise BadInput(
             f"{place}: shards: {suite.shards} takes as many processes, not {count_processes()}: "
@@ -93,11 +88,10 @@ def check_options(options: argparse.Namespace, suite: Suite, place: str) -> None
 def share_out(options: argparse.Namespace) -> list[str]:
     """Set one shard for each process of `torchrun`, unless the suite or the user sets their number.
 
+    Options that make no sense for several processes are refused.
+
     Returns:
         What the command line lacks to say so.
-
-    Raises:
-        BadInput: an option makes no sense for several processes.
     """
     processes = count_processes()
     if processes == 1:

@@ -32,8 +32,7 @@ def find_unnamed(folder: Path, named: set[str]) -> Iterator[Path]:
 
     Folders of anything but runs stay, and links are not followed.
     """
-    runs = folder / "runs"
-    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
+    for path in sorted((folder / "runs").glob("*")):
         if path.is_symlink() or not path.is_dir():
             continue
         if path.name not in named:

@@ -28,11 +28,7 @@ class Engine:
     address: str | None = None
 
     def check(self, specs: list[RunSpec], folder: Path) -> None:
-        """Refuse a folder that is in use, or a cluster that cannot be joined; write nothing.
-
-        Raises:
-            BadInput: one is.
-        """
+        """Refuse a folder that is in use, or a cluster that cannot be joined; write nothing."""
         check_free(folder)
         if self.kind == "ray":
             from benchmarks.execution.ray import check_cluster

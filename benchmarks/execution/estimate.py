@@ -55,13 +55,13 @@ def estimate_suite(specs: Sequence[RunSpec], data: Dataset) -> list[Need]:
 
 def measure_need(spec: RunSpec, runs: int, data: Dataset) -> Need:
     """Take a contender's smoke step and a few training steps."""
-    train_images, source = (as_tensor(s.images) for s in (data.train, data.source_train))
+    images, source = (as_tensor(s.images) for s in (data.train, data.source_train))
     device = torch.device(spec.device)
     reset_peak_memory(device)
     try:
         model = train_one.build_model(spec, data.shape).to(device)
-        train_one.measure_costs(model, spec, train_images, source)
-        seconds = time_step(spec, model, resident(train_images, device), resident(source, device))
+        train_one.measure_costs(model, spec, images, source)
+        seconds = time_step(spec, model, resident(images, device), resident(source, device))
     except FAILURES as error:
         return Need(spec.contender, runs, error=describe_error(error))
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())

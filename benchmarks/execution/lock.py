@@ -50,11 +50,7 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that `hold` would refuse, without a trace.
-
-    Raises:
-        BadInput: as `hold`.
-    """
+    """Refuse a folder that `hold` would refuse, without a trace."""
     if (folder / ".lock").exists():
         acquire(folder).release()
     else:

@@ -99,11 +99,7 @@ def check_cluster(devices: set[str], address: str | None) -> None:
 
 
 def import_ray() -> Any:
-    """Import Ray so that it leaves the terminal to the display.
-
-    Raises:
-        BadInput: it is not installed.
-    """
+    """Import Ray, if it is installed, so that it leaves the terminal to the display."""
     quiet = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
@@ -138,11 +134,7 @@ def joined(address: str | None) -> Iterator[Any]:
 
 
 def check_address(address: str) -> None:
-    """Refuse a cluster that cannot be joined; Ray itself would try for minutes and then die.
-
-    Raises:
-        BadInput: it cannot be.
-    """
+    """Refuse a cluster that cannot be joined; Ray itself would try for minutes and then die."""
     place = f"--address {address}"
     if "://" in address:
         raise BadInput(f"{place}: write HOST:PORT, and start this on a machine of the cluster")
@@ -241,10 +233,9 @@ class Scheduler:
         return {"CPU": spec.threads, "GPU": gpus, "memory": MEMORY}
 
     def check_room(self, *, alone: bool) -> None:
-        """Give notice where no machine is large enough for a run.
+        """Give notice where no machine is large enough for a run; refuse where this one is `alone`.
 
-        Raises:
-            BadInput: there is no machine but this one; a cluster may yet get another.
+        A cluster may yet get another.
         """
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         wanted = {tuple(self.resources(job.spec).items()) for job in self.jobs}

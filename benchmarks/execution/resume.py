@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -128,10 +129,9 @@ def has_other_code(job: Job, folder: Path) -> bool:
 
 def list_folders(folder: Path) -> dict[str, list[Path]]:
     """List the folders of runs in a suite's folder by contender and seed."""
-    found: dict[str, list[Path]] = {}
-    runs = folder / "runs"
-    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
-        found.setdefault(path.name.rpartition("-")[0], []).append(path)
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in sorted((folder / "runs").glob("*")):
+        found[path.name.rpartition("-")[0]].append(path)
     return found
 
 
@@ -146,12 +146,9 @@ def find_key(path: Path) -> str | None:
 
 
 def reuse_training(job: Job, others: list[Path]) -> bool:
-    """Reuse the training, finished or not, of a run in one of the folders `others`.
+    """Reuse a run's training, finished or not, from one of `others`; return whether one has it.
 
     The files are shared by links where the disk allows it; none is ever written in place.
-
-    Returns:
-        Whether one of them has the same training.
     """
     for name in ("training.json", "state.safetensors"):
         for folder in others:

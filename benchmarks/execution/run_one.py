@@ -129,12 +129,9 @@ def train_and_evaluate(job: Job, emit: Emit, progress: Progress) -> Record:
     spec = job.spec
     if job.afresh:
         shutil.rmtree(job.checkpoint, ignore_errors=True)
-    evaluator = load_evaluator(
-        *(spec.data, spec.extractor, spec.samples, spec.reconstructions, job.place, spec.device),
-        spec.views,
-    )
-    found = find_trained(job, emit)
-    if found is not None:
+    settings = (spec.data, spec.extractor, spec.samples, spec.reconstructions)
+    evaluator = load_evaluator(*settings, job.place, spec.device, spec.views)
+    if found := find_trained(job, emit):
         emit(Started(spec.name, found.known.training.steps, found.known.training.steps))
     trained = found or train_model(job, evaluator, emit, progress)
     model = build_model(spec, evaluator.data.shape).to(spec.device).eval()
@@ -151,8 +148,7 @@ def evaluate_model(
     job: Job, evaluator: Evaluator, model: GenerativeModel, trained: Weights, *, again: bool
 ) -> Record:
     """Score a trained model and its best checkpoint, and write the generated images."""
-    started, known = time.perf_counter(), trained.known
-    seed = derive_seed(job.seed, "evaluation")
+    started, known, seed = time.perf_counter(), trained.known, derive_seed(job.seed, "evaluation")
     torch.manual_seed(seed)
     evaluator.finish(model, seed)
     made = evaluator.generate(model, seed)
@@ -164,7 +160,6 @@ def evaluate_model(
     write_images(job.folder, made)
     alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started
-    now = read_environment(gpu_name(job.spec))
     return Record(
         **identify_run(job) | {"environment": known.environment, "code": known.code},
         status="collapsed" if alike else "ok",
@@ -175,7 +170,7 @@ def evaluate_model(
         costs=known.costs.model_copy(update={"score_seconds": seconds}),
         training=known.training,
         pictures={name: picture for name, (picture, _) in made.pictures.items()} | known.pictures,
-        scored=now if again else None,
+        scored=read_environment(gpu_name(job.spec)) if again else None,
         layout=evaluator.data.layout,
     )
 
@@ -199,7 +194,7 @@ def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
     except OSError:
         raise
     except FAILURES as error:
-        failed = [unfinished(job, "failed", describe_failure(error)) for job in jobs]
+        failed = [unfinished(row, "failed", describe_failure(error)) for row in jobs]
         for row, record in zip(jobs, failed, strict=True):
             write_record(row.folder, record)
         return failed
@@ -215,16 +210,10 @@ def calibration_job(job: Job, name: str) -> Job:
 
 def write_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record:
     """Score a calibration row and write its record."""
-    name = job.spec.contender
-    scores = score_calibration(evaluator, name, made)
+    scores = score_calibration(evaluator, job.spec.contender, made)
     record = Record(
-        run=job.spec.name,
-        suite=job.suite,
-        dataset=job.spec.data.name,
-        contender=name,
-        family=CALIBRATION,
+        **identify_row(job),
         status="ok",
-        spec=job.spec.model_dump(mode="json"),
         scores=scores,
         metrics=name_metrics(scores),
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
@@ -253,24 +242,29 @@ def write_pictures(folder: Path, made: Generated) -> None:
 
 def format_csv(rows: Sequence[dict[str, float]]) -> bytes:
     """Format rows as CSV, with a column for every key of any of them."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
+    text, columns = io.StringIO(), list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(escape_csv, columns))
     writer.writerows([row.get(name) for name in columns] for row in rows)
     return text.getvalue().encode()
 
 
-def identify_run(job: Job) -> dict[str, Any]:
-    """Return the fields of a record that say which run it is."""
+def identify_row(job: Job) -> dict[str, Any]:
+    """Return the fields of a record that say what it is of."""
     return {
         "run": job.spec.name,
         "suite": job.suite,
         "dataset": job.spec.data.name,
         "contender": job.spec.contender,
         "family": job.spec.family,
-        "seed": job.spec.seed,
         "spec": job.spec.model_dump(mode="json"),
+    }
+
+
+def identify_run(job: Job) -> dict[str, Any]:
+    """Return the fields of a record that say which run it is, here and now."""
+    return identify_row(job) | {
+        "seed": job.spec.seed,
         "environment": read_environment(gpu_name(job.spec)),
         "code": hash_model(job.spec.model),
     }

@@ -72,11 +72,7 @@ class SuiteRun:
             raise BadInput(f"--only {only}: with these options that run is {valid[short]}")
 
     def with_features(self) -> "tuple[SuiteRun, Evaluator]":
-        """Return the same runs with the hashes of their extractors, and what scores them.
-
-        Raises:
-            OwnFailure: the first extractor fails, by which training is validated.
-        """
+        """Return the same runs with the hashes of their extractors, and what scores them."""
         specs = [job.spec for job in self.jobs]
         specs, evaluator = prepare_evaluator(self.data, specs, self.jobs[0].place)
         jobs = [replace(job, spec=spec) for job, spec in zip(self.jobs, specs, strict=True)]

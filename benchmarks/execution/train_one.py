@@ -125,11 +125,7 @@ def train_from(
 
 
 def follow_rank_0() -> int:
-    """Train along with rank 0 of `torchrun`, which alone decides, writes, scores and prints.
-
-    Returns:
-        The exit code: 1 where this process alone has failed.
-    """
+    """Train along with rank 0 of `torchrun`; return exit code 1 where this process alone failed."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # rank 0 stops in good order, and this one with it
     try:
@@ -201,8 +197,7 @@ def describe_training(
 ) -> TrainedRecord:
     """Return the record that is kept beside a trained model's weights."""
     images = int(trained.history[-1]["images"])
-    costs.train_seconds = trained.seconds
-    costs.images_per_second = images / trained.seconds
+    costs.train_seconds, costs.images_per_second = trained.seconds, images / trained.seconds
     return TrainedRecord(
         key=spec.training_key,
         training=Training(
@@ -256,11 +251,7 @@ def count_tuned(model: GenerativeModel) -> int:
 
 
 def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
-    """Build a spec's model with its initial weights.
-
-    Raises:
-        BadInput: its code is not what the run was planned with.
-    """
+    """Build a spec's model with its initial weights; refuse code that has changed since planned."""
     kind = load_model(spec.model)
     if model_version(spec.model, kind) != spec.model_version:
         raise BadInput(f"the code of {spec.model} has changed since the run was planned")

@@ -27,11 +27,7 @@ class Damaged(Exception):
 def save_checkpoint(
     path: Path, tensors: dict[str, Tensor], about: dict[str, JsonValue] | None = None
 ) -> None:
-    """Write named tensors and metadata to `path`: whole or not at all.
-
-    Raises:
-        OSError: where the file cannot be written.
-    """
+    """Write named tensors and metadata to `path`: whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     known = about or {}
     seal = hash_tensors(tensors, json.dumps(known))

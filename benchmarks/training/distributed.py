@@ -45,8 +45,6 @@ class World:
     """The processes that train together, as one of them sees them; alone, nothing here acts.
 
     Attributes:
-        rank: of this process.
-        size: how many there are.
         idle: the group, on CPUs, in which ranks wait for rank 0.
         failed: the group, on CPUs, in which ranks that have failed meet.
         out_of_step: whether some may wait for others who have left a training.
@@ -99,8 +97,7 @@ class World:
     def on_rank_0(self, function: Callable[[], T]) -> T:
         """Return what the function returns on rank 0, where alone it is called.
 
-        Raises:
-            RuntimeError: on the other ranks, where it fails; on rank 0, what it raises.
+        Where it fails, rank 0 raises its error, and the other ranks a RuntimeError.
         """
         if self.rank > 0:
             value, failure = self.broadcast(None)
@@ -117,11 +114,7 @@ class World:
 
     @contextmanager
     def in_step(self) -> Iterator[None]:
-        """Check after a failure within that all ranks have failed alike, and so are in step.
-
-        Raises:
-            FailedAlone: they have not.
-        """
+        """Raise FailedAlone after a failure that not all ranks share: they are out of step."""
         self.out_of_step = self.size > 1
         try:
             yield
@@ -171,8 +164,7 @@ def process_group() -> Iterator[World]:
     Raises:
         ConnectionError: they do not meet.
     """
-    cuda = torch.cuda.is_available()
-    if cuda:
+    if cuda := torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
         distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=COLLECTIVE)

@@ -39,12 +39,10 @@ class TrainingConfig:
     """How long and on what a model is trained; its optimizers' settings are the model's own.
 
     Attributes:
-        steps: training steps.
         batch: images in a batch, over all processes.
         seed: the base of all randomness; the model's initial weights are not drawn from it here.
         evaluations: how often the model is evaluated, evenly spaced, the last at the end.
         precision: "float32" or "bfloat16" (autocast).
-        compile: whether the model's networks are compiled.
     """
 
     steps: int
@@ -62,8 +60,8 @@ class Trained:
     Attributes:
         model: the EMA after the last step, in evaluation mode.
         last: the parameters and buffers after the last step, without EMA.
-        best: the EMA's parameters and buffers at the evaluation with the lowest score.
-        best_step: the step of that evaluation.
+        best: the EMA's parameters and buffers at the evaluation, after `best_step`, with the lowest
+            score.
         history: a row a log point: step, images, seconds, losses, validation_fid.
         seconds: the time the training steps took, evaluations excluded.
     """
@@ -81,7 +79,6 @@ class TrainingState:
     """All that resuming after `step` training steps needs; the rest follows from the config.
 
     Attributes:
-        step: training steps taken.
         tensors: parameters and buffers of the model, of its EMA and of the best EMA so far,
             the optimizers' moments, and the losses since the last log point.
         about: the history, the best step, the seconds: all that is no tensor.
@@ -185,24 +182,22 @@ class Trainer:
         Raises:
             StateMismatch: it is another model's; this one is of no use any more.
         """
+        about: Any = state.about
         try:
-            self._load(state, state.about)
+            self.model.load_state_dict(select(state.tensors, "model."))
+            self.ema.model.load_state_dict(select(state.tensors, "average."))
+            self.best = select(state.tensors, "best.")
+            moments = select(state.tensors, "moments.")
+            for optimizer, updates in zip(self.optimizers, about["rounds"], strict=True):
+                optimizer.load_state_dict(moments)
+                optimizer.total.copy_(state.tensors[f"total.{optimizer.player.name}"])
+                optimizer.updates = updates
+            self.step = state.step
+            self.history[:] = about["history"]
+            self.best_step, self.best_score = about["best_step"], about["best_score"]
+            self.clock.seconds = about["seconds"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise StateMismatch(" ".join(str(error).split())[:200]) from error
-
-    def _load(self, state: TrainingState, about: dict[str, Any]) -> None:
-        self.model.load_state_dict(select(state.tensors, "model."))
-        self.ema.model.load_state_dict(select(state.tensors, "average."))
-        self.best = select(state.tensors, "best.")
-        moments = select(state.tensors, "moments.")
-        for optimizer, updates in zip(self.optimizers, about["rounds"], strict=True):
-            optimizer.load_state_dict(moments)
-            optimizer.total.copy_(state.tensors[f"total.{optimizer.player.name}"])
-            optimizer.updates = updates
-        self.step = state.step
-        self.history[:] = about["history"]
-        self.best_step, self.best_score = about["best_step"], about["best_score"]
-        self.clock.seconds = about["seconds"]
 
 
 def training_step(
@@ -265,10 +260,8 @@ def train(
     device, settings = model.device, model.config
     model.train()
     world.share([tensor.data for tensor in (*model.parameters(), *model.buffers())])
-    players = model.players()
-    optimizers = [
-        PlayerOptimizer(player, settings.clip, config.precision, world) for player in players
-    ]
+    clip, precision, players = settings.clip, config.precision, model.players()
+    optimizers = [PlayerOptimizer(player, clip, precision, world) for player in players]
     now = Trainer(model, optimizers, EMA(model, settings.ema), [] if history is None else history)
     state = world.broadcast(state)
     if state is not None:
@@ -324,9 +317,8 @@ def train(
 
     now.clock.pause()
     now.ema.copy_buffers()
-    return Trained(
-        now.ema.model, snapshot(model), now.best, now.best_step, now.history, now.clock.seconds
-    )
+    known = (now.best, now.best_step, now.history, now.clock.seconds)
+    return Trained(now.ema.model, snapshot(model), *known)
 
 
 def evenly_spaced(steps: int, points: int) -> Iterator[int]:

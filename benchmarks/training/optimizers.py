@@ -12,11 +12,8 @@ from models.base import Player, Step
 class PlayerOptimizer:
     """A player, the optimizer of the player's parameters, and the mean of their loss so far.
 
-    Args:
-        player: whose loss is minimised.
-        clip: the largest norm of the gradient; None for any.
-        precision: of the loss: "float32", or "bfloat16" under autocast.
-        world: the processes over whose parts of a batch the gradient is averaged.
+    `clip` is the largest norm of the gradient, None for any; the loss is float32, or bfloat16 under
+    autocast; the gradient is averaged over the parts of a batch of the processes of `world`.
     """
 
     def __init__(self, player: Player, clip: float | None, precision: str, world: World) -> None:
@@ -69,10 +66,9 @@ class PlayerOptimizer:
         }
 
     def load_state_dict(self, moments: dict[str, Tensor]) -> None:
-        """Load moments of `state_dict`; a parameter without gradients has none.
+        """Load moments of `state_dict`; raise ValueError where one is of another shape.
 
-        Raises:
-            ValueError: one is of another shape than its parameter.
+        A parameter without gradients has none.
         """
         for number, p in enumerate(self.player.parameters):
             for kind, value in select(moments, f"{self.player.name}.{number}.").items():
