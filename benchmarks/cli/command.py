@@ -38,9 +38,8 @@ class Parser(argparse.ArgumentParser):
         if rest:
             first = next(action for action in self._actions if not action.option_strings)
             given, name = getattr(options, first.dest), first.metavar or first.dest
-            raise BadInput(
-                f"{rest[0]!r}: one {name} at a time, and {str(given)!r} is named already"
-            )
+            named = f"{str(given)!r} is named already"
+            raise BadInput(f"{rest[0]!r}: one {name} at a time, and {named}")
         return options
 
     def _check_option(self, word: str) -> None:

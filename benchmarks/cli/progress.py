@@ -14,10 +14,8 @@ class Pace:
     """How fast a run trains; steps of earlier commands do not count.
 
     Attributes:
-        steps: of its whole training.
         done: steps that earlier commands have done.
         started: when it started here.
-        step: where it is.
         printed: when a line on it was last printed.
     """
 

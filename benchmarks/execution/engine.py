@@ -13,10 +13,9 @@ from benchmarks.records.schema import Record
 
 @dataclass(frozen=True)
 class Engine:
-    """How runs are carried out.
+    """How runs are carried out: `inline`, `local` or `ray`.
 
     Attributes:
-        kind: `inline`, `local` or `ray`.
         jobs: runs side by side, None for as many as this machine has room for.
         gpu_share: the part of a GPU that a run takes.
         address: of a Ray cluster, None for a Ray of this machine alone.

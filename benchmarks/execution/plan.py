@@ -42,7 +42,7 @@ def plan_runs(
         data: its data set.
         place: where the suite stands, for messages.
         device: that all runs use.
-        precision: of training, `auto` being bfloat16 on CUDA.
+        precision: of training, `auto` being bfloat16 on CUDA, else float32.
         compile_: whether networks are compiled.
         weights: the file of the extractor's weights, None to download them.
 
@@ -56,7 +56,7 @@ def plan_runs(
     shared = describe_suite(suite, data, count_samples(suite, data, place, translators))
     if precision == "auto":
         precision = "bfloat16" if device.startswith("cuda") else "float32"
-    machine: dict[str, Any] = {"device": device, "precision": precision, "compile": compile_}
+    shared |= {"device": device, "precision": precision, "compile": compile_}
     firsts: list[RunSpec] = []
     for contender, model in models:
         first = RunSpec(
@@ -69,7 +69,6 @@ def plan_runs(
             # Models that ship have versions instead, raised where the loop trains them otherwise.
             loop=LOOP if compile_ or ":" in contender.model else 1,
             **shared,
-            **machine,
         )
         firsts += split_rows(contender, first, model)
     # Copies are not checked again, which takes a while for thousands of runs.

@@ -100,19 +100,14 @@ def check_cluster(devices: set[str], address: str | None) -> None:
 
 def import_ray() -> Any:
     """Import Ray, if it is installed, so that it leaves the terminal to the display."""
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
-        raise BadInput(
-            '--engine ray: Ray is not installed; pip install -e ".[cluster]" installs it'
-        ) from error
+        message = 'Ray is not installed; pip install -e ".[cluster]" installs it'
+        raise BadInput(f"--engine ray: {message}") from error
     return ray
 
 
@@ -120,9 +115,8 @@ def import_ray() -> Any:
 def joined(address: str | None) -> Iterator[Any]:
     """Join a cluster, or start a Ray of this machine alone, and leave it at the end."""
     ray = import_ray()
-    options: dict[str, Any] = {"address": address}
-    if address is None:
-        options = {"address": "local", "include_dashboard": False}
+    alone = {"address": "local", "include_dashboard": False}
+    options = alone if address is None else {"address": address}
     # Ray lets its workers import from this folder, which `python -P` is not to do.
     apart = chdir(ROOT) if sys.flags.safe_path else nullcontext()
     with handlers_kept(), apart:
@@ -196,7 +190,6 @@ class Submission:
     Attributes:
         step: of the last checkpoint that is here.
         crashes: how often its worker has died since.
-        pictures: of how far it has come.
     """
 
     job: Job
@@ -270,14 +263,13 @@ class Scheduler:
 
     def wait(self) -> list[Any]:
         """Wait a moment for runs that have sent something."""
-        if not self.running:
+        streams, ready = list(self.running), list[Any]()
+        if not streams:
             time.sleep(PAUSE)
-            return []
-        streams = list(self.running)
+            return ready
         with signals_held():
-            if not self.ray.wait(streams, timeout=PAUSE)[0]:
-                return []
-            ready: list[Any] = self.ray.wait(streams, num_returns=len(streams), timeout=0)[0]
+            if self.ray.wait(streams, timeout=PAUSE)[0]:
+                ready = self.ray.wait(streams, num_returns=len(streams), timeout=0)[0]
         return ready
 
     def receive(self, stream: Any) -> None:
@@ -348,10 +340,9 @@ class Scheduler:
 def share_files(ray: Any, jobs: list[Job]) -> SharedFiles:
     """Put into the cluster's object store, once, what all runs need."""
     needed = {(n, job.place.cache) for job in jobs for n in (job.spec.extractor, *job.spec.views)}
-    extractors = {path for name, cache in needed if (path := find_extractor_file(name, cache))}
-    weights = {job.place.weights for job in jobs if job.place.weights}
-    files = {f"cache/{path.name}": path for path in extractors}
-    files |= {f"weights/{path.name}": path for path in weights}
+    extractors = (find_extractor_file(name, cache) for name, cache in needed)
+    files = {f"cache/{path.name}": path for path in extractors if path}
+    files |= {f"weights/{path.name}": path for job in jobs if (path := job.place.weights)}
     stored = {name: ray.put(path.read_bytes()) for name, path in files.items()}
     return SharedFiles(str(Path.cwd()), fingerprint_code(), stored)
 

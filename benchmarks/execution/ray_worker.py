@@ -51,12 +51,7 @@ class SharedFiles:
 def run_remotely(
     job: Job, files: Files, shared: SharedFiles
 ) -> Iterator[tuple[Event | Record, Files | None]]:
-    """Carry out a job on a machine of the cluster; this is the task that Ray runs.
-
-    Args:
-        job: as it is on the machine that sends it.
-        files: of the run's folder there.
-        shared: what it needs beside them.
+    """Carry out a job on a machine of the cluster, with the files of its folder as it was sent.
 
     Yields:
         The run's events, and at last its record; with those after which its folder has changed
