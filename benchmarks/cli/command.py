@@ -60,11 +60,7 @@ def run_command(
 ) -> int:
     """Parse a command line, act on it, and print in one line what went wrong.
 
-    Args:
-        argv: the arguments; None for those of this process.
-        parse: makes options of them.
-        act: gets the options and the arguments, and returns the exit code.
-        interrupted: the line that is printed after an interruption.
+    Without `argv` it is that of this process; `interrupted` is printed after an interruption.
 
     Returns:
         The exit code: 2 where the input is wrong, 1 where a file cannot be written, memory does not

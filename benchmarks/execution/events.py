@@ -56,12 +56,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Noticed:
-    """One line for the user.
+    """One line for the user, on one run or, where that is empty, on all.
 
-    Attributes:
-        run: that it concerns; empty where it concerns all.
-        text: the line.
-        routine: whether it needs nobody's attention, so that a quiet display leaves it out.
+    A `routine` one needs nobody's attention, so that a quiet display leaves it out.
     """
 
     run: str

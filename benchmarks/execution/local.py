@@ -18,11 +18,7 @@ SHARE = 1.25 * 2**30
 def choose_jobs(runs: int, threads: int, device: str, gpu_share: float = 1.0) -> int:
     """Choose how many runs go side by side: as cores and memory allow, or as they share the GPUs.
 
-    Args:
-        runs: how many there are to do.
-        threads: of each run.
-        device: of each run; `cuda` is whichever GPU is free, `cuda:1` that one.
-        gpu_share: the part of a GPU that a run takes.
+    Device `cuda` is whichever GPU is free, `cuda:1` that one; a run takes `gpu_share` of it.
     """
     if device != "cpu":
         gpus = len(visible_gpus()) if device == "cuda" else 1

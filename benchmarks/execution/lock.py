@@ -19,11 +19,8 @@ def hold(folder: Path, command: list[str]) -> Iterator[str | None]:
     """Keep other commands out of a results folder.
 
     The operating system lets go of the lock when its holder dies, so that it can always be taken
-    over then; the file `.holder` is there to name who has it. What a dead one was writing goes.
-
-    Args:
-        folder: of the results; made where it is missing.
-        command: what is carried out, for whoever finds the folder in use.
+    over then; the file `.holder` is there to name who has it, and by which command. What a dead one
+    was writing goes.
 
     Yields:
         The name of an earlier holder who died before letting go, if there was one.

@@ -37,14 +37,8 @@ def plan_runs(
 ) -> list[RunSpec]:
     """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
 
-    Args:
-        suite: the suite.
-        data: its data set.
-        place: where the suite stands, for messages.
-        device: that all runs use.
-        precision: of training, `auto` being bfloat16 on CUDA, else float32.
-        compile_: whether networks are compiled.
-        weights: the file of the extractor's weights, None to download them.
+    Messages say that the suite stands in `place`. Precision `auto` is bfloat16 on CUDA, float32
+    elsewhere. Without a file of the extractor's weights they are downloaded.
 
     Raises:
         BadInput: a contender cannot work on this data, or there are not enough images.

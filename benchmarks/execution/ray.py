@@ -66,14 +66,9 @@ def run_cluster(
 ) -> list[Record]:
     """Carry out every job on a Ray cluster and return the records in the jobs' order.
 
-    Each run asks for a CPU for each of its threads, for `MEMORY`, and on CUDA for a part of a GPU.
-
-    Args:
-        jobs: what to do.
-        emit: is called with their events.
-        address: HOST:PORT of the cluster's head, or "auto" where this machine is part of one; None
-            starts a Ray of this machine alone.
-        gpu_share: the part of a GPU that a run on CUDA takes.
+    Each run asks for a CPU for each of its threads, for `MEMORY`, and on CUDA for `gpu_share` of a
+    GPU. The address is HOST:PORT of the cluster's head, or "auto" where this machine is part of
+    one; None starts a Ray of this machine alone.
 
     Raises:
         BadInput: Ray is missing, the cluster cannot be joined, or no run could ever be placed.

@@ -41,13 +41,8 @@ SECONDS = 10.0
 def run_smoke_step(model: GenerativeModel, batch: int, train: Tensor, source: Tensor) -> Costs:
     """Check that a model keeps its contract, and count its parameters and operations.
 
-    A copy is used, and the global generators are restored, so that training is not changed.
-
-    Args:
-        model: before it is trained, on its device.
-        batch: images in a batch of its training.
-        train: the training images, uint8 [N, C, H, W], or points.
-        source: those of the source domain, likewise.
+    A copy is used, and the global generators are restored, so that training is not changed. The
+    images, those of the source domain too, are uint8 [N, C, H, W], or points.
 
     Raises:
         ContractError: it does not; or whatever the model itself raises.

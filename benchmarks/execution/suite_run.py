@@ -58,9 +58,8 @@ class SuiteRun:
     def check_only(self, only: str | None, *, hashed: bool = False) -> None:
         """Refuse a run that is to be done alone and that the suite does not have.
 
-        Args:
-            only: its contender and seed, or its whole name; None for all runs.
-            hashed: whether the specs name extractors with their hashes, on which names depend.
+        It is named by contender and seed, or wholly, which is checked where the specs are `hashed`:
+        names depend on the hashes of extractors.
         """
         if only is None:
             return
@@ -128,14 +127,8 @@ def plan_suite(
 ) -> SuiteRun:
     """Load the data of a suite and resolve its runs on them; nothing is written.
 
-    Args:
-        suite: the suite.
-        name: of its results.
-        place: where it stands, for messages.
-        paths: what runs read and write.
-        engine: carries them out.
-        job_options: further fields of every `Job`.
-        machine: device, precision and compilation, as for `plan_runs`.
+    The name is that of its results, and messages say that it stands in `place`; `job_options` are
+    further fields of every `Job`, `machine` the device and how it is used, as for `plan_runs`.
     """
     changes = suite.model_dump(include={"source", "image_size", "channels"})
     data = load_dataset(suite.dataset, data_root=paths.data_root, **changes)

@@ -282,11 +282,7 @@ _tried: dict[str, Costs] = {}
 
 
 def measure_costs(model: GenerativeModel, spec: RunSpec, train: Tensor, source: Tensor) -> Costs:
-    """Measure a model by a smoke step before it is trained, once for all seeds of a contender.
-
-    Raises:
-        ContractError: it returns what it must not; or whatever the model itself raises.
-    """
+    """Measure a model by `run_smoke_step` before training, once for all seeds of a contender."""
     key = f"{spec.model_copy(update={'seed': 0}).training_key} {model.config}"
     if key not in _tried:
         _tried[key] = run_smoke_step(model, spec.batch, train, source)
