@@ -115,7 +115,7 @@ def test_a_full_disk_and_a_strangers_holder_are_told_harmlessly(
 ) -> None:
     (tmp_path / ".holder").write_text("process 1\x1b[31m\u202e of another")
     with hold(tmp_path, COMMAND) as dead:
-        assert dead == "process 1?[31m? of another"
+        assert dead == "process 1\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER} of another"
 
     def fail(*_: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
