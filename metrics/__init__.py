@@ -15,10 +15,7 @@ from metrics.extractors.base import (
     build_extractor,
     hash_tensors,
 )
-from metrics.extractors.classifier import (
-    ClassifierExtractor,
-    train_classifier,
-)
+from metrics.extractors.classifier import ClassifierExtractor, train_classifier
 from metrics.extractors.inception import InceptionExtractor
 from metrics.extractors.pixels import PixelsExtractor
 from metrics.extractors.random import RandomExtractor
@@ -59,63 +56,18 @@ from metrics.registry import (
     metric,
 )
 
-__all__ = [
-    "EXTRACTORS",
-    "INTERVALS",
-    "METRICS",
-    "Annealing",
-    "Aspect",
-    "ClassifierExtractor",
-    "Extractor",
-    "Features",
-    "Floor",
-    "InceptionExtractor",
-    "Interval",
-    "Material",
-    "Metadata",
-    "Metric",
-    "Moments",
-    "NotApplicable",
-    "NotReady",
-    "PixelsExtractor",
-    "RandomExtractor",
-    "TimmExtractor",
-    "annealed_importance_sampling",
-    "bidirectional_monte_carlo",
-    "bits_per_dimension",
-    "build_extractor",
-    "class_coverage",
-    "evidence_bound",
-    "extractor",
-    "find_nearest",
-    "frechet_distance",
-    "frechet_floor",
-    "frechet_infinity",
-    "frechet_interval",
-    "hash_tensors",
-    "importance_bound",
-    "inception_score",
-    "interval",
-    "jackknife",
-    "kernel_distance",
-    "kernel_distance_subsets",
-    "lpips",
-    "mae",
-    "mean_interval",
-    "memorization",
-    "metric",
-    "mode_coverage",
-    "ms_ssim",
-    "parzen_log_likelihood",
-    "precision_recall_density_coverage",
-    "psnr",
-    "reconstruction_mse",
-    "select_bandwidth",
-    "select_deviation",
-    "ssim",
-    "student_quantile",
-    "train_classifier",
-]
+__all__ = ["EXTRACTORS", "INTERVALS", "METRICS", "Annealing", "Aspect", "ClassifierExtractor"]
+__all__ += ["Extractor", "Features", "Floor", "InceptionExtractor", "Interval", "Material"]
+__all__ += ["Metadata", "Metric", "Moments", "NotApplicable", "NotReady", "PixelsExtractor"]
+__all__ += ["RandomExtractor", "TimmExtractor", "annealed_importance_sampling"]
+__all__ += ["bidirectional_monte_carlo", "bits_per_dimension", "build_extractor"]
+__all__ += ["class_coverage", "evidence_bound", "extractor", "find_nearest", "frechet_distance"]
+__all__ += ["frechet_floor", "frechet_infinity", "frechet_interval", "hash_tensors"]
+__all__ += ["importance_bound", "inception_score", "interval", "jackknife", "kernel_distance"]
+__all__ += ["kernel_distance_subsets", "lpips", "mae", "mean_interval", "memorization", "metric"]
+__all__ += ["mode_coverage", "ms_ssim", "parzen_log_likelihood"]
+__all__ += ["precision_recall_density_coverage", "psnr", "reconstruction_mse", "select_bandwidth"]
+__all__ += ["select_deviation", "ssim", "student_quantile", "train_classifier"]
 
 FORMER_PLACES = ("metrics.score", "metrics.features")
 

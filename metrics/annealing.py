@@ -29,22 +29,18 @@ class DensityDecoder(Protocol):
     @property
     def dimension(self) -> int:
         """The length of a code."""
-        ...
 
     @property
     def decode(self) -> Callable[[Tensor], Tensor]:
         """Codes to images [n, C, H, W], differentiable."""
-        ...
 
     @property
     def sample(self) -> Callable[[int, torch.Generator], Tensor]:
         """Draw n codes from the prior."""
-        ...
 
     @property
     def log_prob(self) -> Callable[[Tensor], Tensor]:
         """The prior's normalised log density [n], differentiable."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -65,9 +61,8 @@ class Annealing:
 
     def __post_init__(self) -> None:
         if self.distributions < 2 or self.chains < 1 or self.leapfrogs < 1:
-            raise ValueError(
-                f"annealing needs 2 or more distributions, a chain and a leapfrog step, not {self}"
-            )
+            needed = "2 or more distributions, a chain and a leapfrog step"
+            raise ValueError(f"annealing needs {needed}, not {self}")
 
 
 def power_schedule(count: int) -> list[float]:
@@ -121,46 +116,45 @@ class ChainState(NamedTuple):
 
     def replace(self, other: "ChainState", which: Tensor) -> "ChainState":
         """Return the states with another in place of those that `which` [N, chains] marks."""
+        views = {2: which, 3: which[..., None]}
         pairs = zip(other, self, strict=True)
-        return ChainState._make(
-            torch.where(which.view(*which.shape, *(1,) * (old.ndim - 2)), new, old)
-            for new, old in pairs
-        )
+        return ChainState._make(torch.where(views[old.ndim], new, old) for new, old in pairs)
 
 
 def anneal_chains(
     images: Tensor,
-    starts: Tensor,
     latent: DensityDecoder,
     deviation: float,
     annealing: Annealing,
     rng: torch.Generator,
-    *,
-    reverse: bool = False,
+    codes: Tensor | None = None,
 ) -> Tensor:
-    """Return the log mean weights [T - 1, N] along the schedule, a batch of images at a time."""
-    schedule = power_schedule(annealing.distributions)[:: -1 if reverse else 1]
+    """Return the log mean weights [T - 1, N] along the schedule, a batch of images at a time.
+
+    Chains [N, chains + 1, d] start at the prior, or go back to it from the images' codes [N, d].
+    """
+    chains, schedule = annealing.chains + 1, power_schedule(annealing.distributions)
+    if codes is None:
+        drawn = latent.sample(len(images) * chains, rng)
+        starts = drawn.view(len(images), chains, latent.dimension)
+    else:
+        schedule.reverse()
+        starts = codes[:, None].expand(-1, chains, -1)
     # Trajectories are measured in the prior's own deviations, which may differ by code dimension.
     scale = latent.sample(1000, rng).std(dim=0)
-    size = max(1, STATES // starts.shape[1])
-    paths = [
-        _anneal_batch(
-            Posterior(batch, latent, deviation, scale), z, schedule, annealing.leapfrogs, rng
-        )
-        for batch, z in zip(images.split(size), starts.split(size), strict=True)
-    ]
+    size = max(1, STATES // chains)
+    paths = []
+    for batch, z in zip(images.split(size), starts.split(size), strict=True):
+        posterior = Posterior(batch, latent, deviation, scale)
+        paths.append(_anneal_batch(posterior, z, schedule, annealing.leapfrogs, rng))
     return torch.cat(paths, dim=1)
 
 
 def _anneal_batch(
-    posterior: Posterior,
-    starts: Tensor,
-    schedule: list[float],
-    leapfrogs: int,
-    rng: torch.Generator,
+    posterior: Posterior, z: Tensor, schedule: list[float], leapfrogs: int, rng: torch.Generator
 ) -> Tensor:
     """Anneal chains [N, chains + 1, d]; the first of an image sets the step and does not count."""
-    state = posterior.visit(starts)
+    state = posterior.visit(z)
     log_weights = torch.zeros_like(state.fit)
     log_step = torch.full_like(state.fit[:, :1], math.log(0.5))
     path = []
@@ -197,14 +191,6 @@ def _move_chains(
     acceptance = gain.nan_to_num(nan=-math.inf).clamp(max=0).exp()
     accepted = torch.rand(acceptance.shape, generator=rng, device=z.device) < acceptance
     return state.replace(end, accepted), acceptance
-
-
-def draw_starts(
-    images: Tensor, latent: DensityDecoder, annealing: Annealing, rng: torch.Generator
-) -> Tensor:
-    """Draw codes [N, chains + 1, d] from the prior."""
-    chains = annealing.chains + 1
-    return latent.sample(len(images) * chains, rng).view(len(images), chains, latent.dimension)
 
 
 def log_mean_exp(values: Tensor) -> Tensor:

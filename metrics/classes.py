@@ -52,12 +52,8 @@ def class_coverage(real: Tensor, fake: Tensor) -> ClassCoverage:
     has: it then says so, and smoothing would set its value. Of equal distributions it is not 0 but
     (K - 1)/2 · (1/N + 1/M) on average, over the K classes that occur.
 
-    Args:
-        real: logits of the reference images [N, K], N >= 1.
-        fake: logits of the generated images [M, K], M >= 1.
-
     Raises:
-        ValueError: where they are no matrices of one width, are empty or have NaN.
+        ValueError: where the logits are no [N, K] and [M, K], are empty or have NaN.
     """
     counts, share = count_classes(real, fake)
     found = counts.double() / counts.sum()
@@ -69,14 +65,11 @@ def class_coverage(real: Tensor, fake: Tensor) -> ClassCoverage:
 def count_classes(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Return the classes' counts among the fakes, int64 [K], and shares among the real, float64."""
     if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            "class coverage needs logits [N, K] and [M, K], not "
-            f"{list(real.shape)} and {list(fake.shape)}"
-        )
+        found = f"{list(real.shape)} and {list(fake.shape)}"
+        raise ValueError(f"class coverage needs logits [N, K] and [M, K], not {found}")
     if not len(real) or not len(fake):
-        raise ValueError(
-            f"class coverage needs an image of each kind, not {len(real)} and {len(fake)}"
-        )
+        found = f"{len(real)} and {len(fake)}"
+        raise ValueError(f"class coverage needs an image of each kind, not {found}")
     if real.isnan().any() or fake.isnan().any():
         raise ValueError("class coverage needs logits without NaN")
     counts, reference = (

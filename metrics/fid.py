@@ -38,12 +38,8 @@ def frechet_distance(real: Tensor | Moments, fake: Tensor | Moments) -> float:
     The estimate is biased upwards by a term in 1/N + 1/M (`frechet_floor`), so compare equal
     sample sizes only. What is computed of a set of features is remembered while it lives.
 
-    Args:
-        real: features of the reference [N, d], or their moments.
-        fake: features of the generated images [M, d], or their moments.
-
-    Returns:
-        The squared distance, in squared units of the features; 0 for equal means and covariances.
+    Of features [N, d] and [M, d] or their moments, in squared units of the features; 0 for equal
+    means and covariances.
 
     Raises:
         ValueError: where the widths differ, a set has fewer than two rows, or values are not
@@ -82,12 +78,6 @@ def frechet_infinity(real: Tensor, fake: Tensor, halvings: int = HALVINGS, seed:
     sizes only, since the distance is curved in 1/N, most of all for the smallest subsets, and since
     the halves of many halvings have all but the spread of the whole. The estimate is not biased
     upwards, and so may lie below 0 where the distributions are alike.
-
-    Args:
-        real: features of the reference [N, d], N >= 2d.
-        fake: features of the generated images [M, d], M >= 2d.
-        halvings: the number of random halvings.
-        seed: of the halvings.
 
     Raises:
         ValueError: as `frechet_distance`.

@@ -26,14 +26,9 @@ def inception_score(logits: Tensor, splits: int = SPLITS, seed: int = 0) -> Ince
     entropy (Miller 1955), which ten splits make ten times as large; with one split, besides, the
     order of the images has no part in it. The usual ten are there for comparison with papers.
 
-    Args:
-        logits: class scores before the softmax [N, K]; -inf stands for probability zero.
-        splits: the number of near-equal parts that are scored and averaged.
-        seed: of the shuffle that assigns images to splits; of no effect on one split.
-
-    Returns:
-        The mean in [1, K]; the deviation of the splits as in papers, divided by their number, so
-        that it is 0 for one split, where it says nothing; the number of splits.
+    Of class scores before the softmax [N, K], -inf for probability zero, and near-equal splits to
+    which a shuffle assigns the images: the mean in [1, K], and the deviation of the splits as in
+    papers, divided by their number, so that it is 0 for one split, where it says nothing.
 
     Raises:
         ValueError: where logits are no matrix, have NaN or +inf, or are fewer than the splits.

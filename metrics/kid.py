@@ -34,16 +34,9 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
     """Estimate the squared maximum mean discrepancy under k(x, y) = (xᵀy/d + 1)³ without bias.
 
     The full U-statistic in float64: the mean of k over pairs of different real images, plus that
-    over pairs of different generated images, less twice that over mixed pairs. Being unbiased, it
-    falls below 0 about half the time where the distributions agree. It takes some 8e-11 N M d
-    seconds at d = 2,048 on one core.
-
-    Args:
-        real: features of the reference [N, d], N >= 4.
-        fake: features of the generated images [M, d], M >= 4.
-
-    Returns:
-        The distance, in units of k.
+    over pairs of different generated images, less twice that over mixed pairs, in units of k. Being
+    unbiased, it falls below 0 about half the time where the distributions agree. It takes some
+    8e-11 N M d seconds at d = 2,048 on one core. Of features [N, d] and [M, d], N and M >= 4.
 
     Raises:
         ValueError: where the widths differ, a set has fewer than four rows, or values are not
@@ -77,16 +70,9 @@ def kernel_distance_subsets(
     of one size, which overlap: it is no standard error, and does not shrink as images are added.
     Products have the precision of the features, sums float64.
 
-    Args:
-        real: features of the reference [N, d].
-        fake: features of the generated images [M, d].
-        subsets: how many subsets of either set are drawn.
-        size: images in a subset, drawn without replacement; N or M where there are fewer.
-        seed: of the draws.
-
-    Returns:
-        The mean over subsets and their standard deviation (the sum of squares divided by their
-        number), in units of the kernel.
+    Of features [N, d] and [M, d], `subsets` subsets of `size` images are drawn without replacement,
+    of N or M where there are fewer. The standard deviation is that of the subsets themselves, the
+    sum of squares divided by their number; both are in units of the kernel.
 
     Raises:
         ValueError: where the widths differ, there is no subset of two or more images, or values
@@ -95,9 +81,8 @@ def kernel_distance_subsets(
     check_matrices(real, fake, least=2)
     size = min(size, len(real), len(fake))
     if size < 2 or subsets < 1:
-        raise ValueError(
-            f"KID needs 1 or more subsets of 2 or more images, not {subsets} of {size}"
-        )
+        found = f"{subsets} of {size}"
+        raise ValueError(f"KID needs 1 or more subsets of 2 or more images, not {found}")
     rng = torch.Generator().manual_seed(seed)
     a, b = (_draw_subsets(features, subsets, size, rng) for features in (real, fake))
     # All pairs of all images, once, where that is less than those of every subset.

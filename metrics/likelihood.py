@@ -16,11 +16,13 @@ from metrics.annealing import (
     Annealing,
     DensityDecoder,
     anneal_chains,
-    draw_starts,
     log_mean_exp,
     power_schedule,
 )
 from metrics.registry import metric
+
+THOROUGH = Annealing()
+"""The work of annealing where nothing else is asked for."""
 
 
 class Annealed(NamedTuple):
@@ -49,11 +51,8 @@ class Bracket(NamedTuple):
 def evidence_bound(log_weights: Tensor) -> Tensor:
     """Return each image's evidence lower bound in nats, float64 [N]: the mean log weight.
 
-    Args:
-        log_weights: log p(x|z)p(z)/q(z|x) of K codes drawn from q(z|x) for each image, [N, K].
-
-    Raises:
-        ValueError: where the shape is another or a weight is not finite.
+    Of the log weights log p(x|z)p(z)/q(z|x) of K codes drawn from q(z|x) for each image, [N, K].
+    Raises ValueError where the shape is another or a weight is not finite.
     """
     return _check_weights(log_weights).mean(dim=1)
 
@@ -70,9 +69,7 @@ def importance_bound(log_weights: Tensor) -> Tensor:
     """Return each image's importance-weighted bound in nats, float64 [N]: the log mean weight.
 
     It lies between the evidence bound and the log-likelihood, and on average rises with K to the
-    latter; Burda et al. report it at K = 5,000.
-
-    Arguments and errors as in `evidence_bound`.
+    latter; Burda et al. report it at K = 5,000. Arguments and errors as in `evidence_bound`.
     """
     return log_mean_exp(_check_weights(log_weights))
 
@@ -83,25 +80,17 @@ def bits_per_dimension(log_likelihood: Tensor, dimensions: int, levels: int = 25
     They are −log₂ p(x)/D + log₂(levels): the density over a cell of width 1/levels (Theis et al.
     2016, section 3.1; Papamakarios et al. 2017, appendix E.2), and bound the code length of the
     8-bit image from above where x was dequantised. Only a density has them, which a Bernoulli
-    likelihood of grey values is not.
-
-    Args:
-        log_likelihood: in nats, of images in [0, 1].
-        dimensions: D, the number of pixels times channels.
-        levels: how many values a pixel can take.
+    likelihood of grey values is not. D is the number of pixels times channels, the log-likelihood
+    is in nats, of images in [0, 1].
     """
     return -log_likelihood.double() / (dimensions * math.log(2)) + math.log2(levels)
 
 
 def dequantise(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Spread 8-bit values over their cells, (v + u)/256 with u uniform in [0, 1).
+    """Spread the values v of 8-bit images v/255 over their cells, (v + u)/256, u uniform in [0, 1).
 
     Without it a density could grow without limit at the 256 values that pixels take (Uria et al.
     2013, section 5.1; Wu et al. 2017, section 5.1).
-
-    Args:
-        images: float images [N, C, H, W], v/255 with whole v.
-        rng: the source of randomness, on their device.
     """
     noise = torch.rand(images.shape, generator=rng, device=images.device, dtype=images.dtype)
     return ((255 * images).round() + noise) / 256
@@ -128,7 +117,7 @@ def annealed_importance_sampling(
     latent: DensityDecoder,
     deviation: float,
     rng: torch.Generator,
-    annealing: Annealing | None = None,
+    annealing: Annealing = THOROUGH,
 ) -> Annealed:
     """Return the log-likelihood of images under p(z) N(x; decode(z), deviation² I).
 
@@ -138,21 +127,12 @@ def annealed_importance_sampling(
     The step of the trajectories follows the acceptance of one further chain an image, which
     counts for nothing else. Chains that steered themselves would no longer be unbiased.
 
-    Args:
-        images: float images [N, C, H, W] in [0, 1]; for `bits_per_dimension`, dequantised.
-        latent: the decoder and its prior.
-        deviation: of the observation model, in the images' units.
-        rng: the source of randomness, on the images' device.
-        annealing: how much work to do, by default `Annealing()`.
-
-    Raises:
-        ValueError: where the images are not finite floats [N, C, H, W], or the deviation is not
-            positive.
+    Of float images [N, C, H, W] in [0, 1], for `bits_per_dimension` dequantised; the deviation of
+    the observation model is in their units, and `rng` on their device. Raises ValueError where the
+    images are not finite floats [N, C, H, W], or the deviation is not positive.
     """
     _check_observation(images, deviation)
-    annealing = annealing or Annealing()
-    starts = draw_starts(images, latent, annealing, rng)
-    path = anneal_chains(images, starts, latent, deviation, annealing, rng)
+    path = anneal_chains(images, latent, deviation, annealing, rng)
     pixels = images[0].numel()
     log_likelihood = path[-1] - _log_normalizer(pixels, deviation)
     return Annealed(log_likelihood, bits_per_dimension(log_likelihood, pixels))
@@ -171,7 +151,7 @@ def bidirectional_monte_carlo(
     latent: DensityDecoder,
     deviation: float,
     rng: torch.Generator,
-    annealing: Annealing | None = None,
+    annealing: Annealing = THOROUGH,
 ) -> Bracket:
     """Bracket the log-likelihood of images that the model itself has generated, codes known.
 
@@ -180,26 +160,17 @@ def bidirectional_monte_carlo(
     gap between the bounds exceeds the error of annealing on simulated images, and tells how well
     it does on real ones. Over few images a gap may come out below 0 by chance.
 
-    Args:
-        images: the simulation has as many and of their dtype; their content plays no part.
-        latent: the decoder and its prior.
-        deviation: of the observation model, in the images' units.
-        rng: the source of randomness, on the images' device.
-        annealing: how much work to do in either direction, by default `Annealing()`.
-
-    Raises:
-        ValueError: as in `annealed_importance_sampling`.
+    The simulation has as many images as `images` and of their dtype; their content plays no part.
+    Other arguments and errors as in `annealed_importance_sampling`.
     """
     _check_observation(images, deviation)
-    annealing = annealing or Annealing()
     codes = latent.sample(len(images), rng)
     with torch.no_grad():
         clean = torch.cat([latent.decode(z) for z in codes.split(STATES)])
     noise = torch.randn(clean.shape, generator=rng, device=clean.device, dtype=clean.dtype)
     simulated = clean + deviation * noise
     lower = annealed_importance_sampling(simulated, latent, deviation, rng, annealing).ais
-    truths = codes[:, None].expand(-1, annealing.chains + 1, -1)
-    back = anneal_chains(simulated, truths, latent, deviation, annealing, rng, reverse=True)[-1]
+    back = anneal_chains(simulated, latent, deviation, annealing, rng, codes)[-1]
     upper = -back - _log_normalizer(clean[0].numel(), deviation)
     return Bracket(lower, upper, upper - lower)
 
@@ -209,7 +180,7 @@ def deviation_curve(
     latent: DensityDecoder,
     smallest: float,
     rng: torch.Generator,
-    annealing: Annealing | None = None,
+    annealing: Annealing = THOROUGH,
 ) -> tuple[Tensor, Tensor]:
     """Return deviations, falling to `smallest`, and log-likelihoods under each (Wu et al. fig. 2a).
 
@@ -219,9 +190,7 @@ def deviation_curve(
     the distributions of `annealing`. Arguments and errors as in `annealed_importance_sampling`.
     """
     _check_observation(images, smallest)
-    annealing = annealing or Annealing()
-    starts = draw_starts(images, latent, annealing, rng)
-    path = anneal_chains(images, starts, latent, smallest, annealing, rng)
+    path = anneal_chains(images, latent, smallest, annealing, rng)
     β = torch.tensor(power_schedule(annealing.distributions)[1:], dtype=torch.float64)
     deviations = (smallest / β.sqrt()).to(images.device)
     normalisers = images[0].numel() / 2 * (2 * math.pi * deviations.square()).log()
@@ -232,7 +201,7 @@ def select_deviation(
     images: Tensor,
     latent: DensityDecoder,
     rng: torch.Generator,
-    annealing: Annealing | None = None,
+    annealing: Annealing = THOROUGH,
     smallest: float = 0.03,
 ) -> float:
     """Return the deviation, at least `smallest`, that makes images most probable on average.
@@ -250,18 +219,16 @@ def _log_normalizer(pixels: int, deviation: float) -> float:
 
 
 def _check_weights(log_weights: Tensor) -> Tensor:
-    if log_weights.ndim != 2 or not log_weights.isfinite().all():
-        raise ValueError(
-            f"log weights must be finite and of shape [N, K], not {list(log_weights.shape)}"
-            f"{'' if log_weights.isfinite().all() else ' with NaN or infinity'}"
-        )
+    finite = bool(log_weights.isfinite().all())
+    if log_weights.ndim != 2 or not finite:
+        found = f"{list(log_weights.shape)}{'' if finite else ' with NaN or infinity'}"
+        raise ValueError(f"log weights must be finite and of shape [N, K], not {found}")
     return log_weights.double()
 
 
 def _check_observation(images: Tensor, deviation: float) -> None:
     if images.ndim != 4 or not images.is_floating_point() or not images.isfinite().all():
-        raise ValueError(
-            f"images must be finite floats [N, C, H, W], not {images.dtype} {list(images.shape)}"
-        )
+        found = f"{images.dtype} {list(images.shape)}"
+        raise ValueError(f"images must be finite floats [N, C, H, W], not {found}")
     if not 0 < deviation < math.inf:
         raise ValueError(f"the deviation must be positive and finite, not {deviation}")

@@ -14,15 +14,9 @@ ROWS = 1024
 
 
 def check_matrices(*matrices: Tensor, least: int = 0) -> None:
-    """Check that features can be compared.
+    """Check that features can be compared; else raise ValueError.
 
-    Args:
-        matrices: features [N, d] each, of one width d.
-        least: the fewest rows a matrix may have.
-
-    Raises:
-        ValueError: where one is no float matrix, they differ in width, one has too few rows, or
-            values are not finite.
+    They must be float matrices of one width, of `least` rows or more, and finite.
     """
     for features in matrices:
         check_matrix(features)
@@ -36,9 +30,8 @@ def check_matrices(*matrices: Tensor, least: int = 0) -> None:
 def check_matrix(features: Tensor) -> None:
     """Check that features are floats [N, d] with d >= 1; else raise ValueError."""
     if features.ndim != 2 or not features.is_floating_point() or features.shape[1] == 0:
-        raise ValueError(
-            f"features must be floats of shape [N, d], not {features.dtype} {list(features.shape)}"
-        )
+        found = f"{features.dtype} {list(features.shape)}"
+        raise ValueError(f"features must be floats of shape [N, d], not {found}")
 
 
 def check_widths(a: int, b: int) -> None:

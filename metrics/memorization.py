@@ -49,13 +49,8 @@ def memorization(real: Tensor, fake: Tensor, train: Tensor) -> Memorization:
     even where the split holds that image twice. A near-copy lies nearer to a training image than
     99 % of held-out real images do, so 0.01 is what images that were never copied have.
 
-    Args:
-        real: features of held-out real images [N, d].
-        fake: features of the generated images [M, d].
-        train: features of the images that the model has learnt from [T, d], T >= 2.
-
-    Returns:
-        Both shares, in [0, 1].
+    Of features of held-out real images [N, d], generated ones [M, d] and those that the model has
+    learnt from [T, d], two or more of each.
 
     Raises:
         ValueError: where the widths differ, a set is too small, or values are not finite.
@@ -83,17 +78,10 @@ def _unseen_distance(real: Tensor, train: Tensor) -> Tensor:
 
 
 def find_nearest(train: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the training image that is nearest to each generated one.
+    """Find the training image nearest to each generated one, of features [T, d] and [M, d].
 
-    Args:
-        train: features of the images that the model has learnt from [T, d].
-        fake: features of the generated images [M, d].
-
-    Returns:
-        Euclidean distances, float64 [M], and the rows of `train`, int64 [M].
-
-    Raises:
-        ValueError: where the widths differ, a set is empty, or values are not finite.
+    Returns Euclidean distances, float64 [M], and the rows of `train`, int64 [M]. Raises ValueError
+    where the widths differ, a set is empty, or values are not finite.
     """
     check_matrices(train, fake, least=1)
     squares, index = find_neighbors(fake, train, 1, within=False)

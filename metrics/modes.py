@@ -64,10 +64,8 @@ def mode_coverage(points: Tensor, centres: Tensor, deviation: float) -> ModeCove
     program counts them; some later papers count every point. Without any point of high quality it
     is given its largest value, log K.
 
-    Args:
-        points: generated points [N, 2], N >= 1.
-        centres: the means of the mixture's equally likely components [K, 2].
-        deviation: the standard deviation of each component along each axis, in the same units.
+    Of points [N, 2], N >= 1, and the means [K, 2] of equally likely components, which have one
+    standard deviation along each axis, in the same units.
 
     Raises:
         ValueError: where shapes differ from these, points are not finite or `deviation` not
@@ -81,12 +79,8 @@ def mode_coverage(points: Tensor, centres: Tensor, deviation: float) -> ModeCove
 
 def count_modes(points: Tensor, centres: Tensor, deviation: float) -> Tensor:
     """Return how many high-quality points each mode has, int64 [K]."""
-    if (
-        points.ndim != 2
-        or centres.ndim != 2
-        or points.shape[1] != centres.shape[1]
-        or not deviation > 0
-    ):
+    matching = points.ndim == centres.ndim == 2 and points.shape[1] == centres.shape[1]
+    if not (matching and deviation > 0):
         raise ValueError(
             "mode coverage needs points [N, 2], centres [K, 2] and a positive deviation, not "
             f"{list(points.shape)}, {list(centres.shape)} and {deviation}"

@@ -48,8 +48,7 @@ class Moments:
     def update(self, features: Tensor) -> "Moments":
         """Add features [n, d] of any float type and return self.
 
-        Raises:
-            ValueError: where they are no matrix or of another width than those before.
+        Raises ValueError where they are no matrix or of another width than those before.
         """
         check_matrix(features)
         for rows in features.detach().split(STREAMED) if len(features) else ():
@@ -80,11 +79,7 @@ class Moments:
 
     @property
     def covariance(self) -> Tensor:
-        """The unbiased covariance [d, d], divided by N - 1.
-
-        Raises:
-            ValueError: where fewer than two rows were seen.
-        """
+        """The unbiased covariance [d, d], divided by N - 1; ValueError under two rows."""
         check_count(self.count)
         return self.scatter / (self.count - 1)
 
@@ -139,8 +134,7 @@ class FewRows:
 def fit_moments(features: Tensor | Moments) -> Moments | FewRows:
     """Return the moments of features [N, d], kept while these live.
 
-    Raises:
-        ValueError: where they are no matrix, fewer than two rows, or not finite.
+    Raises ValueError where they are no matrix, fewer than two rows, or not finite.
     """
     moments = features if isinstance(features, Moments) else _take_moments(features)
     check_count(moments.count)

@@ -161,9 +161,8 @@ def _screen(
             if within and row is not column:
                 _merge(low, index, column.rows, rows, bound.T.contiguous())
     last = low[:, -1].double()
-    slack = _slack(
-        torch.cat(norms)[:, None], torch.cat([c.norms for c in columns])[index], row.values
-    )
+    others_norms = torch.cat([column.norms for column in columns])[index]
+    slack = _slack(torch.cat(norms)[:, None], others_norms, row.values)
     squares, index = _settle(x, y, k, low.double(), slack, index)
     if width == others:
         return squares, index, index[:0]

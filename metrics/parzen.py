@@ -26,14 +26,9 @@ def parzen_log_likelihood(samples: Tensor, images: Tensor, deviation: float) -> 
     images decoded from a prior, it is the plain Monte Carlo estimate of the likelihood that
     `annealed_importance_sampling` finds at the same deviation, and on average below it.
 
-    Args:
-        samples: generated images, floats [M, ...] in the units of the images.
-        images: those whose density is wanted, floats [N, ...].
-        deviation: the bandwidth, in the same units.
-
-    Raises:
-        ValueError: where the images' shapes differ, a set is empty or not finite, or the deviation
-            is not positive.
+    Of samples [M, ...] and images [N, ...], floats in one unit, which is the deviation's too.
+    Raises ValueError where their shapes differ, a set is empty or not finite, or the deviation is
+    not positive.
     """
     return _densities(samples, images, [deviation])[0]
 
@@ -41,15 +36,9 @@ def parzen_log_likelihood(samples: Tensor, images: Tensor, deviation: float) -> 
 def select_bandwidth(
     samples: Tensor, images: Tensor, deviations: Sequence[float] = BANDWIDTHS
 ) -> float:
-    """Return the deviation under which images are most probable on average.
+    """Return the deviation under which validation images are most probable on average.
 
-    Args:
-        samples: as for `parzen_log_likelihood`.
-        images: validation images, float [N, ...], that are not scored later.
-        deviations: those to choose from.
-
-    Raises:
-        ValueError: as `parzen_log_likelihood`, and where there is nothing to choose from.
+    Arguments and errors as in `parzen_log_likelihood`.
     """
     if not deviations:
         raise ValueError("select_bandwidth needs a deviation or more to choose from, not none")
@@ -82,17 +71,14 @@ def _log_sums(x: Tensor, samples: Tensor, precisions: Tensor) -> Tensor:
 def _check_samples(samples: Tensor, images: Tensor, deviations: Sequence[float]) -> None:
     for tensor in (samples, images):
         if tensor.ndim < 2 or not len(tensor) or not tensor.is_floating_point():
-            raise ValueError(
-                "a Parzen window needs float images [N, ...], one or more of each kind, not "
-                f"{tensor.dtype} {list(tensor.shape)}"
-            )
+            found = f"{tensor.dtype} {list(tensor.shape)}"
+            needed = "float images [N, ...], one or more of each kind"
+            raise ValueError(f"a Parzen window needs {needed}, not {found}")
         if not tensor.isfinite().all():
             raise ValueError("a Parzen window needs images without NaN or infinite values")
-    if samples.shape[1:] != images.shape[1:]:
-        raise ValueError(
-            f"samples and images differ in shape: {list(samples.shape[1:])} and "
-            f"{list(images.shape[1:])}"
-        )
-    wrong = [h for h in deviations if not 0 < h < math.inf]
-    if wrong:
-        raise ValueError(f"the deviation must be positive and finite, not {wrong[0]}")
+    shapes = [list(tensor.shape[1:]) for tensor in (samples, images)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"samples and images differ in shape: {shapes[0]} and {shapes[1]}")
+    for h in deviations:
+        if not 0 < h < math.inf:
+            raise ValueError(f"the deviation must be positive and finite, not {h}")

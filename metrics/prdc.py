@@ -74,14 +74,8 @@ def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5) ->
     Takes three matrices of pairs, two of them symmetric, a tile at a time; on one core in some
     4e-11 N M d seconds at d = 2,048 and 3e-10 N M d at d = 64, a third of it once for a reference.
 
-    Args:
-        real: features of the reference [N, d], N > k.
-        fake: features of the generated images [M, d], M > k.
-        k: which neighbour in an image's own set its ball reaches to.
-
-    Returns:
-        Precision, recall and coverage in [0, 1], and density, which is 1 on average where both sets
-        come from one distribution, and has no upper bound.
+    Of features [N, d] and [M, d], N and M > k: precision, recall and coverage in [0, 1], and
+    density, which is 1 on average where both sets come from one distribution, without upper bound.
 
     Raises:
         ValueError: where the widths differ, a set has no k-th neighbours, or values are not finite.

@@ -6,7 +6,8 @@ images are too small for a metric, it raises NotApplicable.
 """
 
 import math
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -114,11 +115,10 @@ def ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
     window = min(WINDOW, side - (side + 1) % 2)
     if window < 3:
         raise NotApplicable(f"SSIM needs images of 3 x 3 pixels or more, not {side}")
-    batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-    return torch.cat([_ssim(*batch, window) for batch in batches])
+    return _in_batches(partial(_ssim, window), originals, reconstructions)
 
 
-def _ssim(originals: Tensor, reconstructions: Tensor, window: int) -> Tensor:
+def _ssim(window: int, originals: Tensor, reconstructions: Tensor) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     _, everywhere = structural_similarity_index_measure(
@@ -156,11 +156,9 @@ def ms_ssim(originals: Tensor, reconstructions: Tensor) -> Tensor:
     _check_pairs(originals, reconstructions)
     side, fewest = min(originals.shape[2:]), WINDOW * 2 ** (len(SCALES) - 1)
     if side < fewest:
-        raise NotApplicable(
-            f"multi-scale SSIM needs images of {fewest} x {fewest} pixels or more, not {side}"
-        )
-    batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-    return torch.cat([_ssim_over_scales(*batch) for batch in batches])
+        needed = f"images of {fewest} x {fewest} pixels or more"
+        raise NotApplicable(f"multi-scale SSIM needs {needed}, not {side}")
+    return _in_batches(_ssim_over_scales, originals, reconstructions)
 
 
 def _ssim_over_scales(originals: Tensor, reconstructions: Tensor) -> Tensor:
@@ -174,7 +172,7 @@ def _ssim_over_scales(originals: Tensor, reconstructions: Tensor) -> Tensor:
         )
         product *= contrast.clamp(min=0) ** exponent
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-    return product * _ssim(x, y, WINDOW).clamp(min=0) ** SCALES[-1]
+    return product * _ssim(WINDOW, x, y).clamp(min=0) ** SCALES[-1]
 
 
 @metric(
@@ -205,8 +203,7 @@ def lpips(originals: Tensor, reconstructions: Tensor) -> Tensor:
     if not weights.is_file():
         raise NotApplicable(f"LPIPS needs torchvision's AlexNet weights in {weights}")
     network = _load_lpips(weights, originals.device)
-    batches = zip(originals.split(BATCH), reconstructions.split(BATCH), strict=True)
-    return torch.cat([_lpips(*batch, network) for batch in batches])
+    return _in_batches(partial(_lpips, network), originals, reconstructions)
 
 
 class LpipsNetwork(NamedTuple):
@@ -233,7 +230,7 @@ def _load_lpips(file: Path, device: torch.device) -> LpipsNetwork:
 
 
 @torch.no_grad()
-def _lpips(originals: Tensor, reconstructions: Tensor, network: LpipsNetwork) -> Tensor:
+def _lpips(network: LpipsNetwork, originals: Tensor, reconstructions: Tensor) -> Tensor:
     images = torch.cat([originals, reconstructions]).float()
     shift, scale = images.new_tensor([[-0.030, -0.088, -0.188], [0.458, 0.448, 0.450]])
     x = (2 * images - 1 - shift[:, None, None]) / scale[:, None, None]  # repeats a grey channel
@@ -245,6 +242,11 @@ def _lpips(originals: Tensor, reconstructions: Tensor, network: LpipsNetwork) ->
     return distance
 
 
+def _in_batches(measure: Callable[[Tensor, Tensor], Tensor], *images: Tensor) -> Tensor:
+    batches = zip(*(each.split(BATCH) for each in images), strict=True)
+    return torch.cat([measure(*batch) for batch in batches])
+
+
 def _check_pairs(originals: Tensor, reconstructions: Tensor) -> None:
     if originals.shape != reconstructions.shape or originals.ndim != 4:
         raise ValueError(
@@ -253,9 +255,9 @@ def _check_pairs(originals: Tensor, reconstructions: Tensor) -> None:
         )
     if not (originals.is_floating_point() and reconstructions.is_floating_point()):
         raise ValueError("originals and reconstructions must be float images in [0, 1]")
-    for name, images in (("originals", originals), ("reconstructions", reconstructions)):
-        if images.numel():
-            _check_range(name, images)
+    if originals.numel():
+        _check_range("originals", originals)
+        _check_range("reconstructions", reconstructions)
 
 
 def _check_range(name: str, images: Tensor) -> None:

@@ -120,12 +120,9 @@ def interval(*names: str, words: str) -> Callable[[F], F]:
 
 
 def extractor(*, name: str, summary: str, weights: bool = False) -> Callable[[F], F]:
-    """Register a function that builds an extractor in `EXTRACTORS`.
+    """Register a function that builds an extractor, or a `family:NAME`, in `EXTRACTORS`.
 
-    Args:
-        name: of the extractor, or `family:NAME`.
-        summary: one line about it.
-        weights: whether it reads `Material.weights`.
+    `summary` is one line about it, and `weights` whether it reads `Material.weights`.
     """
     return _add_to(EXTRACTORS, (name,), lambda build: ExtractorEntry(summary, build, weights))
 

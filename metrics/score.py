@@ -5,7 +5,5 @@ import warnings
 from metrics.registry import *  # noqa: F403
 
 warnings.warn(
-    "metrics.score has become metrics.registry: import from `metrics`",
-    FutureWarning,
-    stacklevel=2,
+    "metrics.score has become metrics.registry: import from `metrics`", FutureWarning, stacklevel=2
 )

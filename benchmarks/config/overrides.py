@@ -6,19 +6,12 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from benchmarks.config import registry
-from benchmarks.config.suite import (
-    RESERVED,
-    check_contender,
-)
+from benchmarks.config.suite import RESERVED, check_contender
 from benchmarks.core.errors import BadInput, unknown
 
 
 def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
-    """Apply `--set NAME.KEY=VALUE`, NAME a contender or a model, to a suite's table.
-
-    Raises:
-        BadInput: an assignment is malformed or names no contender.
-    """
+    """Apply `--set NAME.KEY=VALUE`, NAME a contender or a model, to a table, or raise BadInput."""
     contenders = {name: dict(settings) for name, settings in table["contenders"].items()}
     for text in assignments:
         target, equals, value = text.partition("=")
@@ -38,16 +31,11 @@ def apply_settings(table: dict[str, Any], assignments: list[str]) -> dict[str, A
 
 
 def set_backbone(table: dict[str, Any], backbone: str) -> tuple[dict[str, Any], list[str]]:
-    """Set the network body of every contender whose model has it.
+    """Set the network body of every contender whose model has it; refuse one that no model has.
 
-    Returns:
-        The suite's table, and the contenders that keep their own.
-
-    Raises:
-        BadInput: no model has it.
+    Returns the suite's table, and the contenders that keep their own.
     """
-    models = {name: settings.get("model", name) for name, settings in table["contenders"].items()}
-    bodies = {name: list_bodies(model) for name, model in models.items()}
+    bodies = {name: list_bodies(model) for name, model in list_chosen_models(table).items()}
     chosen = [name for name, known in bodies.items() if backbone in known]
     if not chosen:
         known = {body for found in bodies.values() for body in found}
@@ -55,6 +43,11 @@ def set_backbone(table: dict[str, Any], backbone: str) -> tuple[dict[str, Any], 
         raise BadInput(f"--backbone: {why}")
     table = apply_settings(table, [f'{name}.backbone="{backbone}"' for name in chosen])
     return table, [name for name in bodies if name not in chosen]
+
+
+def list_chosen_models(table: dict[str, Any]) -> dict[str, str]:
+    """List the model of each contender in a suite's table."""
+    return {name: settings.get("model", name) for name, settings in table["contenders"].items()}
 
 
 def list_bodies(model: str) -> tuple[str, ...]:
@@ -72,17 +65,11 @@ def parse_value(text: str) -> Any:
 
 
 def check_code(table: dict[str, Any], named: Iterable[str], place: str) -> None:
-    """Refuse to execute what a suite's file alone names: it may come from anybody.
+    """Refuse to execute what the suite's file at `place` alone names: it may come from anybody.
 
-    Args:
-        table: the suite's, with the contenders that are left.
-        named: the models that the user names.
-        place: where the suite stands, for the message.
-
-    Raises:
-        BadInput: a contender's model is code that the user has not named.
+    Of the models that are code, the user must have `named` each.
     """
-    models = {name: settings.get("model", name) for name, settings in table["contenders"].items()}
+    models = list_chosen_models(table)
     for name, model in models.items():
         if ":" in model and model not in named:
             chosen = ",".join(m if ":" in m else n for n, m in models.items())
@@ -95,8 +82,7 @@ def check_code(table: dict[str, Any], named: Iterable[str], place: str) -> None:
 def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Keep the contenders of these names; a model the suite lacks enters with its defaults.
 
-    Raises:
-        BadInput: a name is neither a contender nor a model.
+    Raises BadInput where a name is neither a contender nor a model.
     """
     chosen: dict[str, Any] = {}
     for name in names:
@@ -106,21 +92,14 @@ def select_models(table: dict[str, Any], names: list[str]) -> dict[str, Any]:
             continue
         if ":" not in name and name not in registry.list_models():
             choices = {*table["contenders"], *registry.list_models()}
-            raise BadInput(
-                f"--models: {unknown('model', name, choices)}; "
-                "a model of your own is path/to/file.py:ClassName or package.module:ClassName"
-            )
+            raise BadInput(f"--models: {unknown('model', name, choices)}{registry.OWN_MODEL}")
         registry.check_model(name)
         chosen[name_contender(name, chosen)] = {"model": name}
     return {**table, "contenders": chosen}
 
 
 def name_contender(model: str, taken: Iterable[str]) -> str:
-    """Call a model that enters by itself after its class, and its file where that name is taken.
-
-    Raises:
-        BadInput: both are taken.
-    """
+    """Call a model that enters by itself after its class, and its file where that name is taken."""
     place, _, kind = model.rpartition(":")
     short = kind.lower()
     long = f"{place.removesuffix('.py').replace('/', '.').rpartition('.')[2]}.{short}"

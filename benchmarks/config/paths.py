@@ -7,13 +7,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders and files that a run reads and writes.
+    """The folders of the suite's results, the data sets' files and the trained extractors.
 
-    Attributes:
-        folder: the suite's results.
-        data_root: the data sets' files.
-        cache: trained extractors.
-        weights: the `inception` extractor's file, None to download it.
+    `weights` is the `inception` extractor's file, None to download it.
     """
 
     folder: Path

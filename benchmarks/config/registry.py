@@ -23,18 +23,17 @@ if TYPE_CHECKING:
 AUDITED = ("features", "logits", "both_logits", "training", "pairs")
 """Inputs of the metrics that are audited; other metrics score a model itself, or points."""
 
+OWN_MODEL = "; a model of your own is path/to/file.py:ClassName or package.module:ClassName"
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A model, metric, extractor or fault.
+    """A model, metric, extractor or fault: an `attribute` of a module.
 
     Attributes:
         summary: the first line of a model's docstring, or the decorator's `summary`.
-        module: the module that defines it.
-        attribute: its name in that module.
         fields: the names of a model's hyper-parameters.
         sampling: those of them that concern sampling alone.
-        version: a model's `version`.
         about: the arguments of its decorator.
     """
 
@@ -101,11 +100,7 @@ def list_faults() -> dict[str, Entry]:
 
 
 def find_extractor_entry(name: str) -> Entry:
-    """Return an extractor's entry; `family:NAME` in the list stands for all of a family.
-
-    Raises:
-        BadInput: there is none.
-    """
+    """Return an extractor's entry, of `family:NAME` for all of a family, or raise BadInput."""
     family, _, member = name.partition(":")
     entry = list_extractors().get(f"{family}:NAME" if member else name)
     if entry is None:
@@ -164,15 +159,10 @@ def find_version(model: ast.ClassDef) -> int | None:
 
 
 def check_model(reference: str) -> None:
-    """Check without importing it that `reference` names a model, or a class in a file or module.
-
-    Raises:
-        BadInput: it names none.
-    """
+    """Refuse what names no model, or no file with one, without importing it."""
     place, colon, _ = reference.rpartition(":")
     if not colon and reference not in list_models():
-        hint = "; a model of your own is path/to/file.py:ClassName or package.module:ClassName"
-        raise BadInput(unknown("model", reference, list_models()) + hint)
+        raise BadInput(unknown("model", reference, list_models()) + OWN_MODEL)
     if place.endswith(".py") and not os.path.isfile(place):  # noqa: PTH113 - is_file may raise
         raise BadInput(f"model {reference!r}: there is no file {place}")
 

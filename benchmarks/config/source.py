@@ -35,11 +35,7 @@ class ModuleSource:
 
 
 def find_user_modules(place: str) -> dict[str, ModuleSource]:
-    """Find the user's own modules that a place is made of, by name.
-
-    Args:
-        place: `file.py`, which itself is found under the name "", or `package.module`.
-    """
+    """Find the user's own modules that `file.py`, itself called "", or `package.module` needs."""
     found: dict[str, ModuleSource | None] = {}
     if place.endswith(".py"):
         with importable(place):
@@ -99,10 +95,7 @@ def trace_imports(
 ) -> None:
     """Find a module, the packages that it is in and all that they import, if `wanted`.
 
-    Args:
-        name: its full name.
-        wanted: returns whether a module is followed.
-        found: filled here; None stands for a name that is not wanted or no module.
+    They are added to `found`, where None stands for a name that is not wanted or no module.
     """
     package = name.rpartition(".")[0]
     if package:

@@ -17,10 +17,9 @@ SCORING = frozenset(("protocol", "extractor", "views", "samples", "reconstructio
 
 
 class Likelihoods(BaseModel):
-    """The estimation of likelihoods.
+    """The estimation of likelihoods, of so many test images.
 
     Attributes:
-        images: number of test images.
         importance: codes per image for the importance-weighted bound.
         chains: chains per image of annealed importance sampling; 0 for none.
         distributions: steps of its annealing.
@@ -50,12 +49,9 @@ class DataSpec(BaseModel):
 
 
 class Sampler(BaseModel):
-    """The sampler that a row is scored by, one of several of a contender.
+    """The sampler that the row CONTENDER_NAME is scored by, one of several of a contender.
 
-    Attributes:
-        contender: the contender that is trained.
-        name: the sampler's name; the row is called CONTENDER_NAME.
-        validation: settings of the contender's first sampler, by which validation samples.
+    `validation` are the settings of the contender's first sampler, by which validation samples.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -122,11 +118,8 @@ class RunSpec(BaseModel):
         """The spec that is trained: the contender's, with the settings of its first sampler."""
         if self.sampler is None:
             return self
-        fields = {
-            "contender": self.sampler.contender,
-            "settings": self.settings | self.sampler.validation,
-            "sampler": None,
-        }
+        settings = self.settings | self.sampler.validation
+        fields = {"contender": self.sampler.contender, "settings": settings, "sampler": None}
         return self.model_copy(update=fields)
 
 

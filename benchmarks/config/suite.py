@@ -96,8 +96,7 @@ def list_suites() -> dict[str, str]:
 def find_suite(name: str) -> tuple[str, Path]:
     """Return the name and the file of a shipped suite or of the user's own TOML file.
 
-    Raises:
-        BadInput: there is neither, or the file's name is no name of a folder of results.
+    Raises BadInput where there is neither, or the file's name is no name of a folder of results.
     """
     shipped = list_suites()
     if name in shipped:
@@ -113,11 +112,7 @@ def find_suite(name: str) -> tuple[str, Path]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        BadInput: it cannot be read or is no TOML.
-    """
+    """Read a TOML file; raise BadInput if it cannot be read or is no TOML."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -126,11 +121,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def build_suite(table: dict[str, Any], place: str) -> Suite:
-    """Validate a suite's table; `place` names the file in messages.
-
-    Raises:
-        BadInput: a key, a name or a value is wrong.
-    """
+    """Validate a suite's table, or raise BadInput; `place` names the file in messages."""
     check_keys(table, Suite.model_fields, place)
     contenders = table.get("contenders")
     if not isinstance(contenders, dict) or not contenders:
@@ -174,13 +165,8 @@ def check_names(suite: Suite, place: str) -> None:
 
 def parse_contender(name: str, table: dict[str, Any], place: str = "") -> Contender:
     """Build a `Contender` from its table; without a `model` key its name is its model's."""
-    fields = {
-        "name": name,
-        "model": table.get("model", name),
-        "settings": hyper_parameters(table),
-        "samplers": table.get("samplers", {}),
-    }
-    return validate(Contender, fields, place)
+    settings = {"settings": hyper_parameters(table), "samplers": table.get("samplers", {})}
+    return validate(Contender, {"name": name, "model": table.get("model", name)} | settings, place)
 
 
 def hyper_parameters(table: dict[str, Any]) -> dict[str, Any]:
@@ -198,10 +184,8 @@ def check_contender(name: str, table: dict[str, Any], place: str) -> None:
         registry.check_model(model)
     samplers = table.get("samplers", {})
     if not isinstance(samplers, dict) or not all(isinstance(t, dict) for t in samplers.values()):
-        raise BadInput(
-            f"{where}.samplers: write one table per sampler, e.g. "
-            f"[contenders.{name}.samplers.mixture]"
-        )
+        example = f"[contenders.{name}.samplers.mixture]"
+        raise BadInput(f"{where}.samplers: write one table per sampler, e.g. {example}")
     if ":" not in model:
         entry = registry.list_models()[model]
         check_keys(hyper_parameters(table), entry.fields, where)
@@ -237,11 +221,7 @@ def at(place: str) -> Iterator[None]:
 
 
 def validate(kind: type[T], table: dict[str, Any], place: str) -> T:
-    """Build a pydantic model; `place` names the table in messages.
-
-    Raises:
-        BadInput: a key or a value is wrong.
-    """
+    """Build a pydantic model, or raise BadInput; `place` names the table in messages."""
     try:
         return kind.model_validate(table)
     except ValidationError as error:

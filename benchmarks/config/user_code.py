@@ -17,11 +17,7 @@ _siblings: dict[str, dict[str, ModuleType]] = {}
 
 
 def import_place(place: str, subject: str) -> ModuleType:
-    """Import a file or a module that the user names; `subject` begins the message of a failure.
-
-    Raises:
-        BadInput: importing it fails, in whatever way.
-    """
+    """Import a file or a module that the user names, or raise BadInput, which begins `subject`."""
     try:
         return import_user_code(place)
     except FAILURES as error:

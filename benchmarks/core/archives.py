@@ -18,11 +18,7 @@ PROPORTION, HARMLESS = 100, 64 * 2**20
 def inflate(
     archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int = LARGEST_FILE
 ) -> io.BytesIO:
-    """Read an entry, at most the bytes that it declares.
-
-    Raises:
-        BadInput: it declares more bytes than a picture needs, or than `most`.
-    """
+    """Read an entry, at most the bytes that it declares; refuse one that declares over `most`."""
     if entry.file_size > most:
         raise BadInput(
             f"{archive.filename}:{entry.filename} inflates to {entry.file_size:,} bytes; "
@@ -33,22 +29,13 @@ def inflate(
 
 
 def open_archive(place: Path) -> zipfile.ZipFile:
-    """Open a zip archive of which every entry is harmless.
-
-    Raises:
-        BadInput: it is damaged, or an entry leaves its folder, is a link, is there twice, is
-            encrypted or compressed in an unusual way, or everything together inflates out of
-            proportion.
-    """
+    """Open a zip archive; raise BadInput if it is damaged or an entry is harmful."""
     try:
         archive = zipfile.ZipFile(place)
     except Exception as error:  # a broken directory of entries makes zipfile raise anything
         raise BadInput(f"{place} is no readable archive: {one_line(error)}") from error
     try:
-        for entry in archive.infolist():
-            check_entry(place, entry)
-        check_twice(place, archive.namelist())
-        check_proportion(place, sum(entry.file_size for entry in archive.infolist()))
+        check_entries(place, archive.infolist())
     except BadInput:
         archive.close()
         raise
@@ -70,16 +57,17 @@ def check_entry(place: Path, entry: zipfile.ZipInfo) -> None:
         raise BadInput(f"{name} is compressed in an unusual way; store or deflate it")
 
 
-def check_twice(place: Path, names: list[str]) -> None:
-    """Refuse an archive with an entry twice, of which programs would read different contents."""
-    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
-    if count > 1:
-        raise BadInput(f"{place} holds {name!r} {count} times; archive the images anew")
+def check_entries(place: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse a harmful entry, one that is there twice, and a whole that inflates out of proportion.
 
-
-def check_proportion(place: Path, inflated: int) -> None:
-    """Refuse an archive that inflates out of proportion to its size."""
-    size = place.stat().st_size
+    Of an entry that is there twice, programs would read different contents.
+    """
+    for entry in entries:
+        check_entry(place, entry)
+    for name, count in Counter(entry.filename for entry in entries).most_common(1):
+        if count > 1:
+            raise BadInput(f"{place} holds {name!r} {count} times; archive the images anew")
+    size, inflated = place.stat().st_size, sum(entry.file_size for entry in entries)
     if inflated > max(HARMLESS, PROPORTION * size):
         raise BadInput(
             f"{place} inflates from {size:,} to {inflated:,} bytes, as a decompression bomb does; "

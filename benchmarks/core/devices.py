@@ -11,11 +11,7 @@ def count_processes() -> int:
 
 
 def choose_device(name: str) -> str:
-    """Return a device's name once it is checked, `auto` being CUDA where there is one.
-
-    Raises:
-        BadInput: there is no such device.
-    """
+    """Return a device's name, `auto` being CUDA where there is one; BadInput if there is none."""
     import torch
 
     count = torch.cuda.device_count()

@@ -69,11 +69,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a suite's folder that has a link to a place outside.
-
-    Raises:
-        BadInput: naming the link.
-    """
+    """Refuse a suite's folder that has a link to a place outside."""
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
             if path.is_symlink():
@@ -81,24 +77,15 @@ def check_links(folder: Path) -> None:
 
 
 def check_within(path: Path, folder: Path) -> None:
-    """Refuse a path that a link makes lead out of a folder.
-
-    Raises:
-        BadInput: it does.
-    """
+    """Refuse a path that a link makes lead out of a folder."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise BadInput(f"{path} lies outside {folder}: put the file itself there, not a link")
 
 
 def check_folder(folder: Path, setting: str = "--out") -> None:
-    """Refuse a folder that cannot be written, before anything is done and without a trace.
+    """Refuse a folder that is a file or read-only, or would lie in one; nothing is written.
 
-    Args:
-        folder: of results, or another.
-        setting: by which it was chosen.
-
-    Raises:
-        BadInput: it or the nearest folder above it is a file or read-only.
+    `setting` is the option by which it was chosen.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():

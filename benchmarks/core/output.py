@@ -7,10 +7,7 @@ from typing import Any
 
 
 def configure_output() -> None:
-    """Print "?" for a character that the terminal or pipe lacks, and nothing on a closed terminal.
-
-    Without this, either would raise an error.
-    """
+    """Print "?" for a character that the output lacks, and nothing on a closed terminal."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

@@ -37,9 +37,8 @@ def open_header(source: Path | BinaryIO) -> "Image.Image":
     """Open a picture, decoding nothing but its header.
 
     Raises:
-        ValueError: it is no regular file (a pipe would be waited for), empty or no picture, or
-            larger than Pillow's limit of pixels, of which a few compressed bytes can claim
-            billions.
+        ValueError: it is no regular file (a pipe would be waited for), empty, no picture, or larger
+            than Pillow's limit of pixels, of which a few compressed bytes can claim billions.
         Exception: anything else that Pillow raises on a broken file.
     """
     from PIL import Image, UnidentifiedImageError
@@ -64,11 +63,8 @@ def open_picture(source: Path | BinaryIO) -> "Image.Image":
     """Read the first frame of an image file as 8-bit grey (L) or colour (RGB).
 
     EXIF orientation is applied, 16-bit levels are rounded to 8 bits, and what is transparent is
-    laid on white.
-
-    Raises:
-        ValueError: it cannot be read, or its levels have no known white (floating point, or over
-            16 bits); the message is one line.
+    laid on white. Raises ValueError with one line where it cannot be read, or its levels have no
+    known white (floating point, or over 16 bits).
     """
     try:
         return _open_picture(source)

@@ -19,6 +19,9 @@ from benchmarks.core.signals import Interrupted, block_signals, check_interrupte
 Send = Callable[[Any], None]
 """Sends a message from a worker to the pool."""
 
+Work = Callable[[Any, Send], Any]
+Setup = Callable[[int], None]
+
 
 @dataclass(frozen=True)
 class Death:
@@ -60,12 +63,7 @@ class Pool:
         setup: is called in a worker with its number before its first task.
     """
 
-    def __init__(
-        self,
-        workers: int,
-        work: Callable[[Any, Send], Any],
-        setup: Callable[[int], None] | None = None,
-    ) -> None:
+    def __init__(self, workers: int, work: Work, setup: Setup | None = None) -> None:
         self._workers = [_Worker(number, work, setup) for number in range(workers)]
 
     def __enter__(self) -> Self:
@@ -86,14 +84,9 @@ class Pool:
     ) -> Iterator[tuple[int, Any]]:
         """Do tasks, and yield the position and the result of each as soon as it has ended.
 
-        The result is a `Death` where the worker has died; another takes its place.
-
-        Args:
-            tasks: what `work` is called with.
-            receive: is called with the position of a task and a message that its worker has sent.
-
-        Raises:
-            Exception: that `work` raised in a worker.
+        The result is a `Death` where the worker has died; another takes its place. `receive` is
+        called with the position of a task and a message that its worker has sent. An exception that
+        `work` raised in a worker is raised here.
         """
         waiting, idle, busy = deque(enumerate(tasks)), [*self._workers], list[_Worker]()
         while waiting or busy:
@@ -178,12 +171,7 @@ class _Worker:
             self.line.close()
 
 
-def serve(
-    line: Connection,
-    number: int,
-    work: Callable[[Any, Send], Any],
-    setup: Callable[[int], None] | None,
-) -> None:
+def serve(line: Connection, number: int, work: Work, setup: Setup | None) -> None:
     """Do the tasks that come over the line, in a process of its own, until `None` comes."""
     exit_with_parent()
     configure_output()
@@ -199,19 +187,16 @@ def serve(
             if setup:
                 setup(number)
             while (task := line.recv()) is not None:
-                send(_attempt(work, task[0], send))
+                try:
+                    result: Any = _Result(work(task[0], send))
+                except Exception as error:  # noqa: BLE001 - it is raised again where the pool is
+                    result = _Error(error)
+                send(result)
                 check_interrupted()  # a signal that came in an uninterruptible block which failed
     except Interrupted:
         sys.exit(128 + signal.SIGTERM)
     except (EOFError, ConnectionResetError):
         return
-
-
-def _attempt(work: Callable[[Any, Send], Any], task: Any, send: Send) -> _Result | _Error:
-    try:
-        return _Result(work(task, send))
-    except Exception as error:  # noqa: BLE001 - it is raised again where the pool is
-        return _Error(error)
 
 
 def exit_with_parent() -> None:

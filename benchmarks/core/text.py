@@ -67,10 +67,8 @@ def show_duration(seconds: float) -> str:
 
 def visible(text: str, keep: str = "") -> str:
     """Replace invisible characters, such as those that turn the direction of writing."""
-    if text.isprintable():
-        return text
-    signs = (c if c.isprintable() or c in keep else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return "".join(signs)
+    hidden = "\N{REPLACEMENT CHARACTER}"
+    return "".join(c if c.isprintable() or c in keep else hidden for c in text)
 
 
 def plain(text: str) -> str:
@@ -94,8 +92,7 @@ def escape_markdown(text: str) -> str:
 
 def escape_latex(text: str) -> str:
     """Escape a text for LaTeX."""
-    composed = unicodedata.normalize("NFC", plain(text))
-    return "".join(LATEX.get(sign, sign) for sign in composed)
+    return "".join(LATEX.get(sign, sign) for sign in unicodedata.normalize("NFC", plain(text)))
 
 
 def escape_csv(text: str) -> str:

@@ -25,11 +25,9 @@ LARGEST_NUMBER = 1e100
 
 
 def _null_unless_finite(value: Any) -> Any:
-    if not isinstance(value, float):
+    if not isinstance(value, float) or 1 / LARGEST_NUMBER <= abs(value) <= LARGEST_NUMBER:
         return value
-    if not abs(value) <= LARGEST_NUMBER:
-        return None
-    return value if abs(value) >= 1 / LARGEST_NUMBER else 0.0
+    return 0.0 if abs(value) < 1 else None
 
 
 def _check_inside(file: str) -> str:
@@ -69,14 +67,10 @@ class _Schema(BaseModel):
 
 
 class Score(_Schema):
-    """One number of a run, with what is needed to read it.
+    """One number of a run, None where it is not finite, with its interval over `n` samples.
 
     Attributes:
         metric: its name, e.g. `fid`, `fid_best`, `inception_score`, `reconstruction_mse`.
-        value: None where it is not finite.
-        low: lower end of the interval over samples.
-        high: upper end of that interval.
-        n: number of samples scored.
         reference: the split that it was scored against, e.g. `test`.
         extractor: `name@hash` of the features, None for scores of pixels.
         protocol: how the images were generated, e.g. `from noise`, or the route of reconstructions.
@@ -118,8 +112,7 @@ class Costs(_Schema):
 class Training(_Schema):
     """The length of a training: steps, images per step and in all, and the best step by validation.
 
-    Attributes:
-        validation: settings of the sampler that validation used, where there are several.
+    `validation` are settings of the sampler that validation used, where there are several.
     """
 
     steps: Whole
@@ -132,8 +125,7 @@ class Training(_Schema):
 class Picture(_Schema):
     """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder.
 
-    Attributes:
-        seen: training images seen at each row of a picture of the training.
+    `seen` are the training images seen at each row of a picture of the training.
     """
 
     file: InsidePath
@@ -188,8 +180,8 @@ class Record(_Schema):
     a seed or training.
 
     Attributes:
-        model: properties of the model; None where it could not be built, for rows without one, and
-            in records older than this field: `analysis.lookup.read_traits` finds them for all.
+        model: None where it could not be built, for rows without one, and in records older than
+            this field: `analysis.lookup.read_traits` finds its properties for all.
         metrics: the names of all metrics there were when it was scored, applicable or not.
         environment: where it was trained.
         scored: where it was scored, if that was done again later.
@@ -228,14 +220,12 @@ class Record(_Schema):
 
 
 class TrainedRecord(_Schema):
-    """A trained model beside its weights.
+    """A trained model beside its weights; `key` is `RunSpec.training_key`, `code` as in `Record`.
 
     Attributes:
-        key: `RunSpec.training_key`.
         history: the rows of `history.csv`.
         chosen_by: the extractor by whose validation scores the best checkpoint was chosen.
         pictures: pictures of the training, which are not drawn again when the model is rescored.
-        code: as in `Record`.
     """
 
     key: str
@@ -256,13 +246,9 @@ class IndexEntry(_Schema):
 
 
 class Index(_Schema):
-    """A suite's index: contenders and runs in the order of its tables.
+    """A suite's index: the command that was run, contenders and runs in the order of its tables.
 
-    Attributes:
-        runs: names of the contenders' runs.
-        calibration: names of the runs `real` and `noise`.
-        command: the command that was run.
-        published: a paper's scores, shown beside the suite's own.
+    `calibration` names the runs `real` and `noise`; `published` are a paper's scores.
     """
 
     schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")

@@ -59,20 +59,12 @@ def write_index(folder: Path, index: Index) -> Path:
 
 
 def read_record(run_folder: Path) -> Record:
-    """Read the record of a run.
-
-    Raises:
-        BadInput: it is missing, damaged or of another schema.
-    """
+    """Read the record of a run; raise BadInput if it is missing, damaged or of another schema."""
     return read_sealed(run_folder / "record.json", Record)
 
 
 def read_index(folder: Path) -> Index:
-    """Read the index of a suite's folder.
-
-    Raises:
-        BadInput: it is missing, the nearest folder that has one named, or damaged.
-    """
+    """Read a suite's index; raise BadInput if it is damaged or missing, with the nearest folder."""
     path = folder / "suite.json"
     if not os.path.lexists(path):
         raise BadInput(f"{folder} holds no suite.json: {_hint(folder)}")
@@ -86,9 +78,7 @@ def read_suite(folder: Path) -> Results:
     """Read a suite's index and its records in order, the calibration runs last.
 
     A record that is missing, damaged or of another suite is left out and named in `warnings`.
-
-    Raises:
-        BadInput: the folder has no readable index, or none of its records can be read.
+    Raises BadInput where the folder has no readable index or record.
     """
     index = read_index(folder)
     records, left_out = [], []
@@ -107,11 +97,7 @@ def read_suite(folder: Path) -> Results:
 
 
 def read_history(run_folder: Path) -> "pd.DataFrame | None":
-    """Read a run's `history.csv` (columns as in the layout above), None where there is none.
-
-    Raises:
-        BadInput: it is damaged.
-    """
+    """Read a run's `history.csv` (see above), None where there is none; BadInput if damaged."""
     import pandas as pd
 
     path = run_folder / "history.csv"
@@ -119,21 +105,19 @@ def read_history(run_folder: Path) -> "pd.DataFrame | None":
         return None
     check_within(path, run_folder)
     try:
-        history = pd.read_csv(io.BytesIO(read_bytes(path)))
-        numeric: pd.DataFrame = history.astype(float)
-        numeric = numeric.where(numeric.abs() <= LARGEST_NUMBER)
+        history = pd.read_csv(io.BytesIO(read_bytes(path))).astype(float)
+        history = history.where(history.abs() <= LARGEST_NUMBER)
     except (ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"{path} is no readable history: {one_line(error)}") from error
-    if missing := {"step", "images"} - set(numeric.columns):
+    if missing := {"step", "images"} - set(history.columns):
         raise BadInput(f"{path} is no readable history: no column {', '.join(sorted(missing))}")
-    return numeric
+    return history
 
 
 def read_picture(run_folder: Path, picture: Picture) -> "np.ndarray":
     """Read a picture as its tiles: uint8 [rows, columns, H, W, 3].
 
-    Raises:
-        BadInput: it is missing, damaged or does not divide into its rows and columns.
+    Raises BadInput where it is missing, damaged or does not divide into its rows and columns.
     """
     import numpy as np
 
@@ -163,11 +147,7 @@ def write_sealed(path: Path, model: BaseModel) -> Path:
 
 
 def read_sealed(path: Path, schema: type[Model]) -> Model:
-    """Read a file that `write_sealed` wrote.
-
-    Raises:
-        BadInput: it is missing, damaged or of another schema.
-    """
+    """Read what `write_sealed` wrote; raise BadInput if missing, damaged or of another schema."""
     try:
         fields = json.loads(read_bytes(path))
         found = fields.pop("sha256", None) if isinstance(fields, dict) else None
@@ -210,12 +190,7 @@ def _check_belongs(record: Record, run: str, index: Index) -> None:
 def _hint(folder: Path) -> str:
     """Return a hint at the nearest folder, beside `folder` or in it, that has an index."""
     parent = folder.resolve().parent
-    found = [
-        path.parent
-        for top in (folder, parent)
-        for path in sorted(top.glob("*/suite.json"))
-        if path.is_file()
-    ]
-    near = get_close_matches(folder.name, [path.name for path in found], n=1, cutoff=0.0)
-    nearest = next((path for path in found if [path.name] == near), None)
-    return f"did you mean {nearest}?" if nearest else "name a folder written by benchmarks.run"
+    indices = (*sorted(folder.glob("*/suite.json")), *sorted(parent.glob("*/suite.json")))
+    found = {path.parent.name: path.parent for path in reversed(indices) if path.is_file()}
+    near = get_close_matches(folder.name, found, n=1, cutoff=0.0)
+    return f"did you mean {found[near[0]]}?" if near else "name a folder written by benchmarks.run"

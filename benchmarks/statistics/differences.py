@@ -60,23 +60,19 @@ class Sample(NamedTuple):
 def welch(a: Sequence[float], b: Sequence[float], *, log: bool = False) -> DifferenceTest:
     """Test whether two independent samples differ in their mean (Welch 1947).
 
-    Args:
-        a: finite values count; at least two are needed for more than the estimate.
-        b: likewise.
-        log: compare geometric means of positive values; estimate and interval are then ratios.
-
-    Raises:
-        ValueError: a value is not positive and `log` is set.
+    Finite values count, and at least two a side are needed for more than the estimate. With `log`
+    geometric means are compared, estimate and interval are ratios, and a value that is not positive
+    raises ValueError.
     """
-    first, second = (Sample.of(_on_scale(_keep_finite(values), log)) for values in (a, b))
+    arrays = (np.asarray(values, dtype=float) for values in (a, b))
+    first, second = (Sample.of(_on_scale(x[np.isfinite(x)], log)) for x in arrays)
     return _as_floats(compare_samples(first, second), log)
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, log: bool = False) -> DifferenceTest:
     """Test whether the differences a[i] - b[i] average 0, of the pairs in which both are finite.
 
-    Raises:
-        ValueError: the samples differ in length, or a value is not positive and `log` is set.
+    Raises ValueError where the samples differ in length; `log` as in `welch`.
     """
     pairs = np.array([pair for pair in zip(a, b, strict=True) if all(map(math.isfinite, pair))])
     pairs = _on_scale(pairs.reshape(-1, 2), log)
@@ -141,16 +137,14 @@ def plan_seeds(a: Sample, b: Sample, comparisons: Numbers, power: float = POWER)
 
     By the noncentral t with Welch's degrees of freedom, bisected from the normal approximation,
     which needs fewer. The observed difference and spreads are taken for the true ones, so that
-    from few seeds it is a rough guide.
+    from few seeds it is a rough guide. NaN without a spread or a difference, or where `MOST_SEEDS`
+    would not do.
 
     Args:
         a: one sample, or arrays of them.
         b: likewise.
         comparisons: number of tests that share the level of 5 %.
         power: probability of finding the difference.
-
-    Returns:
-        NaN without a spread or a difference, or where `MOST_SEEDS` would not do.
     """
     with np.errstate(all="ignore"):
         effect = np.abs(a.mean - b.mean) / np.sqrt(a.variance + b.variance)
@@ -163,15 +157,9 @@ def plan_seeds(a: Sample, b: Sample, comparisons: Numbers, power: float = POWER)
         return np.where(needed <= MOST_SEEDS, needed, math.nan)
 
 
-def _bisect(
-    power: float,
-    effect: np.ndarray,
-    level: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    fewest: np.ndarray,
-) -> np.ndarray:
+def _bisect(power: float, *arrays: np.ndarray) -> np.ndarray:
     """Find the seeds per side at which the noncentral t reaches the power, at least `fewest`."""
+    effect, level, first, second, fewest = arrays
     low = np.maximum(fewest, FEWEST_SEEDS) - 1
     high = low + np.ceil(-8 * np.log10(level))  # four times the gap, by trial
     while (high - low > 1).any():
@@ -206,9 +194,8 @@ def _student(estimate: Numbers, error: Numbers, df: Numbers, size: Numbers) -> D
         p = 2 * stdtr(df, -np.abs(estimate) / varied)
         same = (error <= ROUNDING * size) & (np.abs(estimate) <= ROUNDING * size)
         half = stdtrit(df, (1 + LEVEL) / 2) * varied
-        return DifferenceTest(
-            estimate, estimate - half, estimate + half, np.where(same, 1.0, p), df
-        )
+        p = np.where(same, 1.0, p)
+        return DifferenceTest(estimate, estimate - half, estimate + half, p, df)
 
 
 def _visible(a: Sample, b: Sample) -> Numbers:
@@ -224,11 +211,6 @@ def _as_floats(test: DifferenceTest, log: bool) -> DifferenceTest:
         with np.errstate(over="ignore"):
             estimate, low, high = (float(np.exp(end)) for end in (estimate, low, high))
     return DifferenceTest(estimate, low, high, p, df)
-
-
-def _keep_finite(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, dtype=float)
-    return array[np.isfinite(array)]
 
 
 def _on_scale(values: np.ndarray, log: bool) -> np.ndarray:

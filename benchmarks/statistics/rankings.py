@@ -43,7 +43,6 @@ class Scored:
     """The contenders that have a score, the best by its mean first.
 
     Attributes:
-        names: the contenders' names.
         scores: their finite scores by seed, on the scale on which they are compared.
         trainings: the contenders whose trainings their runs come from.
         log: whether that is the log scale.
@@ -74,10 +73,9 @@ def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     at most 5 %, however their spreads differ. Where seeds have failed, so that one contender has
     two or three runs left and the others more, that is up to 9 % if those few vary most.
 
-    Args:
-        runs: one row per run, `frames.Frames.runs`. Calibration runs are left out. Runs of equal
-            `training` and seed come from one training.
-        metric: one of its columns; `fid@NAME` is FID by the extractor NAME.
+    `runs` are `frames.Frames.runs`, of which calibration runs are left out; those of equal
+    `training` and seed come from one training. The metric is one of its columns; `fid@NAME` is FID
+    by the extractor NAME.
 
     Returns:
         One row per pair, the best contenders' first. `first` is better than `second` by the mean;
@@ -117,10 +115,7 @@ def rank_intervals(
     and the number of those that are not significantly worse, so that with 95 % confidence all
     intervals contain the true ranks (cf. Mogstad, Romano, Shaikh and Wilhelm 2024).
 
-    Args:
-        runs: as in `compare_contenders`.
-        metric: likewise.
-        pairs: the result of `compare_contenders`, if it is known already.
+    Arguments as in `compare_contenders`; `pairs` is its result, if that is known already.
 
     Returns:
         One row per contender that has a score, the best first: `value` is its mean over `seeds`
@@ -134,17 +129,10 @@ def rank_intervals(
     names = pd.Index(scored.names, dtype=object)
     means = np.exp(samples.mean) if scored.log else samples.mean
     signed = pd.Series(means if scored.lower else -means)
-    frame = pd.DataFrame(
-        {
-            "contender": names,
-            "value": means,
-            "seeds": samples.n,
-            "rank": signed.rank(method="min"),
-            "rank_low": 1 + better.reindex(names, fill_value=0).to_numpy(),
-            "rank_high": k - worse.reindex(names, fill_value=0).to_numpy(),
-        },
-        columns=[*RANK_COLUMNS],
-    )
+    low = 1 + better.reindex(names, fill_value=0).to_numpy()
+    high = k - worse.reindex(names, fill_value=0).to_numpy()
+    cells = (names, means, samples.n, signed.rank(method="min"), low, high)
+    frame = pd.DataFrame(dict(zip(RANK_COLUMNS, cells, strict=True)))
     return frame.astype(dict.fromkeys(("seeds", "rank", "rank_low", "rank_high"), "Int64"))
 
 
@@ -164,11 +152,10 @@ def is_lower_better(metric: str) -> bool:
 
 
 class Friedman(NamedTuple):
-    """Friedman's test over data sets.
+    """Friedman's test over the data sets in which all contenders have a value.
 
     Attributes:
         ranks: one row per contender, best first: contender, rank (its average, 1 is the best).
-        data_sets: number of data sets in which all contenders have a value.
         chi2: Friedman's statistic, corrected for ties.
         f: Iman and Davenport's statistic, and `p` its p-value.
         cd: Nemenyi's critical difference of average ranks.
@@ -185,13 +172,10 @@ class Friedman(NamedTuple):
 def friedman(scores: pd.DataFrame, *, lower_is_better: bool = True) -> Friedman:
     """Test whether contenders rank alike over data sets (Friedman; Iman & Davenport 1980).
 
-    As Demšar (2006, section 3.2.2) recommends. Data sets in which a contender has no finite value
-    are left out. Below `FEWEST_DATA_SETS` all but the average ranks is NaN. No p is
-    smaller than the probability that all data sets agree by chance, 1 / k!^(N-1).
-
-    Args:
-        scores: one row per data set, one column per contender.
-        lower_is_better: the metric's direction.
+    As Demšar (2006, section 3.2.2) recommends, from one row per data set and one column per
+    contender. Data sets in which a contender has no finite value are left out. Below
+    `FEWEST_DATA_SETS` all but the average ranks is NaN. No p is smaller than the probability that
+    all data sets agree by chance, 1 / k!^(N-1).
     """
     numbers = scores.astype(float)
     complete = numbers[np.isfinite(numbers.to_numpy()).all(axis=1)]
@@ -211,11 +195,9 @@ def friedman(scores: pd.DataFrame, *, lower_is_better: bool = True) -> Friedman:
 
 @cache
 def nemenyi(k: int, n: int) -> float:
-    """Return the difference of average ranks that is significant at 5 % (Demšar 2006, 3.2.2).
+    """Return the difference of k average ranks over n data sets that is significant at 5 %.
 
-    Args:
-        k: contenders.
-        n: data sets.
+    Demšar (2006, section 3.2.2).
     """
     from scipy.stats import studentized_range  # takes long to import
 
@@ -248,10 +230,9 @@ def _summarize_pair(
 ) -> float:
     """Summarize two rows of one training over shared seeds, at their place in `samples`.
 
-    Returns:
-        The share of those seeds in which the first is better, ties counted half.
+    Returns the share of those seeds in which the first is better, ties counted half.
     """
-    values = [scored.scores[row] for row in rows]
+    values = (scored.scores[row] for row in rows)
     unique = [part[~part.index.duplicated()] for part in values]
     x, y = pd.concat(unique, axis=1, join="inner").to_numpy(dtype=float).T
     for sample, described in zip(samples, pair_samples(x, y), strict=True):
@@ -263,8 +244,8 @@ def _summarize_pair(
 
 def _unless_reversed(test: DifferenceTest, paired: np.ndarray, lower: bool) -> np.ndarray:
     """Return the p-values, 1 where shared seeds have the other order than all seeds."""
-    reversed_ = (test.estimate > 0) if lower else (test.estimate < 0)
-    return np.where(paired & reversed_ & np.isfinite(test.p), 1.0, test.p)
+    other = (test.estimate > 0) if lower else (test.estimate < 0)
+    return np.where(paired & other & np.isfinite(test.p), 1.0, test.p)
 
 
 def _base(metric: str) -> str:
@@ -284,9 +265,7 @@ def _shares(scored: Scored) -> np.ndarray:
     below = np.empty((len(sizes), len(sizes)))
     for place, values in enumerate(scored.scores):
         ordered = np.sort(values.to_numpy())
-        counts = np.searchsorted(ordered, pooled, "left") + np.searchsorted(
-            ordered, pooled, "right"
-        )
+        counts = sum(np.searchsorted(ordered, pooled, side) for side in ("left", "right"))
         below[place] = np.add.reduceat(counts / 2, starts) / (sizes * sizes[place])
     return below if scored.lower else 1 - below
 

@@ -1,7 +1,7 @@
 """Components of the variance of scores: contenders, seeds, sampling and extractors."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,29 +12,6 @@ from benchmarks.records.schema import SCORED
 from benchmarks.statistics.intervals import LEVEL, LOG_SCALE
 
 COMPONENTS = ("contender", "seed", "sampling", "extractor")
-
-
-class ScoreGrid(NamedTuple):
-    """A contender's scores on the scale in use, and their sampling variances: run × extractor."""
-
-    scores: np.ndarray
-    sampling: np.ndarray
-
-
-class Spreads(NamedTuple):
-    """Mean squares of contenders whose seeds are nested in them and crossed with extractors.
-
-    Attributes:
-        contender: of contenders' means over seeds and extractors.
-        interaction: of contenders' means by an extractor, both main effects taken out.
-        seed: of runs' means over extractors within a contender.
-        residual: of runs by an extractor within a contender, both main effects taken out.
-    """
-
-    contender: float
-    interaction: float
-    seed: float
-    residual: float
 
 
 def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
@@ -56,51 +33,48 @@ def split_variance(scores: pd.DataFrame, metric: str = "fid") -> pd.DataFrame:
     one seed each, contender and extractor with one contender, extractor with one extractor,
     sampling without intervals (it is then part of seed).
 
-    Args:
-        scores: `frames.scores_frame`. Extractors count by which half of the runs are scored, and
-            the runs that are scored by all of those.
-        metric: the score.
+    Of `frames.scores_frame`, extractors count by which half of the runs are scored, and the runs
+    that are scored by all of those.
 
     Returns:
         One row per component: component, variance, deviation, share (of the sum of those known,
         NaN where seed is not).
     """
-    cells = _group_scores(scores, metric)
-    sampling = _finite_mean(np.concatenate([[], *(part.sampling.ravel() for part in cells)]))
-    variances = _components([part.scores for part in cells], sampling)
-    frame = pd.DataFrame({"component": COMPONENTS, "variance": [variances[c] for c in COMPONENTS]})
+    variances = _components(*_group_scores(scores, metric))
+    frame = pd.DataFrame({"component": COMPONENTS, "variance": variances})
     frame["deviation"] = np.sqrt(frame["variance"])
     total = frame["variance"].sum()
-    known = total > 0 and not math.isnan(variances["seed"])
+    known = total > 0 and not math.isnan(variances[COMPONENTS.index("seed")])
     frame["share"] = frame["variance"] / total if known else math.nan
     return frame
 
 
-def _components(groups: list[np.ndarray], sampling: float) -> dict[str, float]:
+def _components(groups: list[np.ndarray], sampling: float) -> list[float]:
     """Solve the expected mean squares for the variances; groups are runs × extractors each."""
     if not groups:
-        return dict.fromkeys(COMPONENTS, math.nan)
-    width, squares = groups[0].shape[1], _mean_squares(groups)
+        return [math.nan] * len(COMPONENTS)
+    width, (contender, interaction, run, own) = groups[0].shape[1], _mean_squares(groups)
     runs = len(groups) / sum(1 / len(group) for group in groups)  # the harmonic mean
     if width == 1:
-        shared, own, interaction = squares.seed, 0.0, 0.0
-    else:
-        shared, own = (squares.seed - squares.residual) / width, squares.residual
-        interaction = squares.interaction
+        own = interaction = 0.0
+    shared = (run - own) / width
     seed = shared + own - (0.0 if math.isnan(sampling) else sampling)
-    between = squares.contender - interaction / width - shared / runs
+    between = contender - interaction / width - shared / runs
     extractor = interaction - own / runs if width > 1 else math.nan
     estimates = (between, seed, sampling, extractor)
-    return {
-        name: 0.0 if value < 0 else value for name, value in zip(COMPONENTS, estimates, strict=True)
-    }
+    return [0.0 if value < 0 else float(value) for value in estimates]
 
 
-def _mean_squares(groups: list[np.ndarray]) -> Spreads:
+def _mean_squares(groups: list[np.ndarray]) -> tuple[float, float, float, float]:
+    """Return mean squares where seeds are nested in contenders and crossed with extractors.
+
+    Of contenders' means over all; of contenders by an extractor, both main effects taken out; of
+    runs' means over extractors; of runs by an extractor, likewise, the two within a contender.
+    """
     k, width = len(groups), groups[0].shape[1]
     freedom = sum(len(group) for group in groups) - k
     if freedom < 1:
-        return Spreads(*[math.nan] * 4)
+        return math.nan, math.nan, math.nan, math.nan
     within = [group - group.mean(axis=0) for group in groups]
     lines = [part.mean(axis=1) for part in within]
     left = [part - line[:, None] for part, line in zip(within, lines, strict=True)]
@@ -108,13 +82,12 @@ def _mean_squares(groups: list[np.ndarray]) -> Spreads:
     means = means - means.mean(axis=0)
     levels = means.mean(axis=1)
     crossed = ((means - levels[:, None]) ** 2).sum()
-    return Spreads(
-        contender=(levels**2).sum() / (k - 1) if k > 1 else math.nan,
-        interaction=crossed / ((k - 1) * (width - 1)) if k > 1 and width > 1 else math.nan,
-        seed=width * sum((line**2).sum() for line in lines) / freedom,
-        residual=sum((part**2).sum() for part in left) / (freedom * (width - 1))
-        if width > 1
-        else math.nan,
+    squares = sum((part**2).sum() for part in left)
+    return (
+        (levels**2).sum() / (k - 1) if k > 1 else math.nan,
+        crossed / ((k - 1) * (width - 1)) if k > 1 and width > 1 else math.nan,
+        width * sum((line**2).sum() for line in lines) / freedom,
+        squares / (freedom * (width - 1)) if width > 1 else math.nan,
     )
 
 
@@ -133,8 +106,11 @@ def _counted(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
 
 
-def _group_scores(scores: pd.DataFrame, metric: str) -> list[ScoreGrid]:
-    """Return the scores of each trained contender, of runs that have one by every extractor."""
+def _group_scores(scores: pd.DataFrame, metric: str) -> tuple[list[np.ndarray], float]:
+    """Return each trained contender's scores [runs, extractors], and their mean sampling variance.
+
+    On the scale in use, of runs that have a score by every extractor.
+    """
     rows, log = _counted(scores, metric), splits_logarithms(scores, metric)
     rows = rows.assign(
         extractor=rows["extractor"].fillna(""),
@@ -143,13 +119,16 @@ def _group_scores(scores: pd.DataFrame, metric: str) -> list[ScoreGrid]:
         level=np.log(rows["value"]) if log else rows["value"],
     )
     if rows.empty:
-        return []
+        return [], math.nan
     keys: dict[str, Any] = {"index": ["contender", "seed"], "columns": "extractor"}
     levels = rows.pivot_table("level", **keys)
     levels = levels.dropna(axis="columns", thresh=math.ceil(len(levels) / 2)).dropna()
     errors = rows.pivot_table("error", **keys).reindex(levels.index, columns=levels.columns)
-    groups = levels.groupby(level="contender").indices.values()
-    return [ScoreGrid(levels.to_numpy()[place], errors.to_numpy()[place]) for place in groups]
+    places = [*levels.groupby(level="contender").indices.values()]
+    known = np.concatenate([[], *(errors.to_numpy()[place].ravel() for place in places)])
+    known = known[np.isfinite(known)]
+    sampling = float(known.mean()) if len(known) else math.nan
+    return [levels.to_numpy()[place] for place in places], sampling
 
 
 def _sampling_variance(rows: pd.DataFrame, log: bool) -> np.ndarray:
@@ -164,8 +143,3 @@ def _sampling_variance(rows: pd.DataFrame, log: bool) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         whole, half = np.log(high / low) / (2 * z), np.log(high / value) / z
     return np.asarray(np.where(low > 0, whole, half) ** 2)
-
-
-def _finite_mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan

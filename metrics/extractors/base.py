@@ -6,11 +6,11 @@ An extractor is a decorated function in a module of this package that builds one
 import hashlib
 import logging
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,14 +43,11 @@ class Extractor:
         name: what it is built by, see `build_extractor`.
         network: takes uint8 images [n, C, S, S] and returns features [n, d] and logits [n, K] or
             None; whatever it does to the images is its own, and `recipe` says what.
-        dimension: d.
+        recipe: the network's form and preprocessing in words, hashed together with its weights.
         classes: K, None where there are no logits.
         channels: the number of channels it takes, None where it takes 1 and 3.
-        recipe: the network's form and preprocessing in words, hashed together with its weights.
-        device: where it runs.
         batch: images that go through the network at a time unless the caller says otherwise.
-        state: the weights to be hashed where the network holds them in another form, None where it
-            holds them as they are.
+        state: the weights to be hashed, None where the network holds them as they are.
     """
 
     def __init__(
@@ -59,19 +56,16 @@ class Extractor:
         network: nn.Module,
         *,
         dimension: int,
-        classes: int | None,
-        channels: int | None,
         recipe: str,
         device: str | torch.device = "cpu",
+        classes: int | None = None,
+        channels: int | None = None,
         batch: int = 256,
         state: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.name = name
-        self.dimension = dimension
-        self.classes = classes
-        self.channels = channels
+        self.name, self.dimension, self.batch = name, dimension, batch
+        self.classes, self.channels = classes, channels
         self.device = torch.device(device)
-        self.batch = batch
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.digest = hash_tensors(network.state_dict() if state is None else state, recipe)
         self.hash = self.digest[:8]
@@ -81,24 +75,19 @@ class Extractor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, batch: int | None = None) -> Features:
-        """Extract features and logits; the batch size changes them by rounding at most.
+        """Extract features and logits of uint8 images [N, C, S, S], on any device.
 
-        Args:
-            images: uint8 [N, C, S, S], on any device.
-            batch: images that go through the network at a time, None for the extractor's own.
-
-        Raises:
-            ValueError: where the images are of another type, shape or number of channels.
+        The batch size, by default the extractor's own, changes them by rounding at most. Raises
+        ValueError where the images are of another type, shape or number of channels.
         """
         self._check(images)
         with exact():
-            parts = [
-                self.network(part.to(self.device)) for part in images.split(batch or self.batch)
-            ]
-        features = torch.cat([part[0] for part in parts]).float().cpu()
-        if self.classes is None:
-            return Features(features, None)
-        return Features(features, torch.cat([part[1] for part in parts]).float().cpu())
+            batches = images.split(batch or self.batch)
+            features, logits = zip(*[self.network(x.to(self.device)) for x in batches], strict=True)
+        return Features(
+            torch.cat(features).float().cpu(),
+            None if self.classes is None else torch.cat(logits).float().cpu(),
+        )
 
     def _check(self, images: Tensor) -> None:
         channels = (1, 3) if self.channels is None else (self.channels,)
@@ -111,12 +100,10 @@ class Extractor:
             raise ValueError(f"the extractor {self.name!r} was given no images")
 
 
-def exact() -> AbstractContextManager[None]:
-    """Make CUDA's convolutions reproducible and free of TF32; no effect on the CPU."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
-    return flags
+exact: Callable[[], AbstractContextManager[None]] = partial(
+    torch.backends.cudnn.flags, enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+)
+"""Make CUDA's convolutions reproducible and free of TF32; no effect on the CPU."""
 
 
 def hash_tensors(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -146,13 +133,10 @@ class Material:
         images: training images, uint8 [N, C, S, S], or points of the plane, float32 [N, 2, 1, 1]
             in [0, 1], which `pixels` alone takes.
         labels: their classes int64 [N] in [0, `classes`), None where they have none.
-        classes: the number of classes.
         key: a fingerprint of images and labels that names cached weights.
         cache: the folder of cached weights.
         weights: a file of weights for the extractors that read one, None to download them.
-        device: where the extractor runs.
-        ready: whether to raise `NotReady` instead of training the extractor or downloading its
-            weights.
+        ready: whether to raise `NotReady` instead of training the extractor or downloading weights.
     """
 
     images: Tensor
@@ -166,18 +150,22 @@ class Material:
 
 
 def build_extractor(name: str, material: Material) -> Extractor:
-    """Build the extractor `name`.
-
-    Raises:
-        ValueError: where there is none of that name or the material is not enough for it.
-    """
+    """Build an extractor; raise ValueError where there is none, or the material is not enough."""
     if name in EXTRACTORS and ":" not in name:
         return EXTRACTORS[name].build(material)
     family, _, member = name.partition(":")
     if member and f"{family}:NAME" in EXTRACTORS:
         return EXTRACTORS[f"{family}:NAME"].build(material, member)
-    near = get_close_matches(name.lower(), EXTRACTORS, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(
-        f"unknown extractor {name!r}: {hint}choose from {', '.join(sorted(EXTRACTORS))}"
-    )
+    hint, choices = hint_nearest(name, EXTRACTORS), ", ".join(sorted(EXTRACTORS))
+    raise ValueError(f"unknown extractor {name!r}: {hint}choose from {choices}")
+
+
+def first_line(problem: BaseException) -> str:
+    """Return the first line of an error's message, or its type where it has none."""
+    return str(problem).strip().partition("\n")[0] or type(problem).__name__
+
+
+def hint_nearest(name: str, known: Collection[str]) -> str:
+    """Return a question for the known name that is nearest, empty where none is near."""
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]!r}? " if near else ""

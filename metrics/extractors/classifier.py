@@ -4,12 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.extractors.base import (
-    Extractor,
-    Material,
-    NotReady,
-    exact,
-)
+from metrics.extractors.base import Extractor, Material, NotReady, exact
 from metrics.registry import extractor
 
 RECIPE = (
@@ -20,10 +15,7 @@ RECIPE = (
 """Names the recipe in the hash and in the cache; change the number with anything it leaves out."""
 
 DIMENSION = 64
-BATCH = 128
-EPOCHS = 4
-STEPS = 500
-RATE = 0.01
+BATCH, EPOCHS, STEPS, RATE = 128, 4, 500, 0.01
 
 
 class ClassifierNetwork(nn.Module):
@@ -77,10 +69,10 @@ class ClassifierExtractor(Extractor):
             "classifier",
             network,
             dimension=DIMENSION,
-            classes=network.head.out_features,
-            channels=shape[0],
             recipe=RECIPE,
             device=device,
+            classes=network.head.out_features,
+            channels=shape[0],
         )
 
 
@@ -99,15 +91,8 @@ def train_classifier(
     weights are a function of images, labels, seed, device and number of threads, bit for bit; the
     global random state is left as it was.
 
-    Args:
-        images: training images, uint8 [N, C, S, S] with C of 1 or 3.
-        labels: integer classes [N] in [0, `classes`).
-        classes: the number of classes, 2 or more.
-        seed: of initial weights, order and shifts.
-        device: where it trains and then runs.
-
-    Raises:
-        ValueError: where images and labels do not fit each other or the number of classes.
+    Of uint8 images [N, C, S, S] with C of 1 or 3, and integer labels [N] in [0, `classes`), of 2 or
+    more classes. Raises ValueError where these do not fit each other.
     """
     _check_labelled(images, labels, classes)
     shape = (images.shape[1], images.shape[2], images.shape[3])
@@ -124,21 +109,18 @@ def train_classifier(
 
 def _check_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        needed = "uint8 images [N, C, S, S] with C = 1 or 3"
         raise ValueError(
-            "a classifier trains on uint8 images [N, C, S, S] with C = 1 or 3, not "
-            f"{images.dtype} {list(images.shape)}"
+            f"a classifier trains on {needed}, not {images.dtype} {list(images.shape)}"
         )
     if labels.shape != images.shape[:1] or len(images) < 2:
-        raise ValueError(
-            f"a classifier needs 2 or more images with a label each, not {len(images)} images "
-            f"with labels {list(labels.shape)}"
-        )
+        found = f"{len(images)} images with labels {list(labels.shape)}"
+        raise ValueError(f"a classifier needs 2 or more images with a label each, not {found}")
     low, high = int(labels.min()), int(labels.max())
     if classes < 2 or low < 0 or high >= classes:
-        raise ValueError(
-            f"a classifier needs 2 or more classes and labels in [0, classes), not {classes} "
-            f"classes and labels in [{low}, {high}]"
-        )
+        found = f"{classes} classes and labels in [{low}, {high}]"
+        needed = "2 or more classes and labels in [0, classes)"
+        raise ValueError(f"a classifier needs {needed}, not {found}")
 
 
 def _set_statistics(network: ClassifierNetwork, images: Tensor) -> None:
@@ -149,8 +131,7 @@ def _set_statistics(network: ClassifierNetwork, images: Tensor) -> None:
         for part in images.split(1024):
             counts += part[:, channel].flatten().bincount(minlength=256)
         share = counts / counts.sum(dtype=torch.float64)
-        mean = (share * levels).sum()
-        network.mean[0, channel] = mean
+        network.mean[0, channel] = mean = (share * levels).sum()
         deviation = (share * (levels - mean).square()).sum().sqrt()
         network.deviation[0, channel] = deviation.clamp(min=1 / 255)
 
@@ -193,12 +174,12 @@ def _shift(images: Tensor, rng: torch.Generator) -> Tensor:
 )
 def build_classifier(material: Material) -> Extractor:
     """Train the classifier of labelled training images."""
-    if material.labels is None or material.classes is None:
+    images, labels, classes = material.images, material.labels, material.classes
+    if labels is None or classes is None:
         raise ValueError(
             "the extractor 'classifier' needs labels, and these images have none: "
             "choose 'inception', 'timm:NAME' or 'pixels'"
         )
-    images, labels, classes = material.images, material.labels, material.classes
     if material.ready:
         _check_labelled(images, labels, classes)
         raise NotReady(f"is trained first, on {len(images):,} images of {classes} classes")

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from metrics.extractors.base import Extractor, Material, NotReady, warn_once
+from metrics.extractors.base import Extractor, Material, NotReady, first_line, warn_once
 from metrics.registry import extractor
 
 RECIPE = (
@@ -39,9 +39,8 @@ class InceptionNetwork(nn.Module):
     channels-last layout, with batch normalisation folded into the convolutions, and resized by
     matrix products.
 
-    Args:
-        inception: torch-fidelity's network, which is changed.
-        compile: whether torch compiles it, once for each batch size that it meets.
+    Torch-fidelity's network is changed. With `compile`, torch compiles this one, once for each
+    batch size that it meets.
     """
 
     def __init__(self, inception: nn.Module, *, compile: bool = False) -> None:  # noqa: A002
@@ -143,9 +142,8 @@ class InceptionExtractor(Extractor):
         *,
         compile: bool = False,  # noqa: A002
     ) -> None:
-        network = _build_network(
-            _download_weights() if weights is None else _read_weights(weights), weights
-        )
+        state = _download_weights() if weights is None else _read_weights(weights)
+        network = _build_network(state, weights)
         if weights and (difference := _find_difference(weights)):
             warn_once(f"{difference}; FID by it is no paper's")
         state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -153,10 +151,9 @@ class InceptionExtractor(Extractor):
             "inception",
             InceptionNetwork(network, compile=compile),
             dimension=2048,
-            classes=1008,
-            channels=None,
             recipe=RECIPE,
             device=device,
+            classes=1008,
             batch=16 if torch.device(device).type == "cpu" else 128,
             state=state,
         )
@@ -164,24 +161,27 @@ class InceptionExtractor(Extractor):
 
 def find_inception_weights() -> Path | None:
     """Return the file of weights where it has been downloaded before, else None."""
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    path = Path(torch.hub.get_dir(), "checkpoints", URL_INCEPTION_V3.rpartition("/")[2])
+    path = _locate_download()[1]
     return path if path.is_file() else None
 
 
-def _download_weights() -> Any:
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+def _locate_download() -> tuple[str, Path]:
+    """Return the URL of the published weights, and the file in torch's hub folder."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as URL
 
-    path = Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
+    return URL, Path(torch.hub.get_dir(), "checkpoints", Path(URL).name)
+
+
+def _download_weights() -> Any:
+    url, path = _locate_download()
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), WEIGHTS, progress=False)
+            torch.hub.download_url_to_file(url, str(path), WEIGHTS, progress=False)
     except (OSError, RuntimeError) as problem:
         raise ValueError(
-            f"cannot download the Inception weights from {URL_INCEPTION_V3} "
-            f"({_first_line(problem)}): fetch that file elsewhere and pass --inception-weights FILE"
+            f"cannot download the Inception weights from {url} "
+            f"({first_line(problem)}): fetch that file elsewhere and pass --inception-weights FILE"
         ) from problem
     if difference := _find_difference(path):
         raise ValueError(f"{difference}; delete it to have it downloaded again")
@@ -192,12 +192,8 @@ def _find_difference(path: Path) -> str | None:
     """Return in a line how a file differs from the published weights, None where it does not."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == WEIGHTS:
-        return None
-    return (
-        f"{path} is not the published file of Inception's weights: its SHA256 is {found}, not "
-        f"{WEIGHTS}"
-    )
+    what = f"{path} is not the published file of Inception's weights"
+    return None if found == WEIGHTS else f"{what}: its SHA256 is {found}, not {WEIGHTS}"
 
 
 def _read_weights(path: Path) -> Any:
@@ -229,13 +225,9 @@ def _build_network(state: Any, path: Path | None) -> nn.Module:
     except (RuntimeError, TypeError, AttributeError) as problem:
         raise ValueError(
             f"{path or 'the downloaded file'} holds no weights of torch-fidelity's Inception "
-            f"network ({_first_line(problem)})"
+            f"network ({first_line(problem)})"
         ) from problem
     return network
-
-
-def _first_line(problem: BaseException) -> str:
-    return str(problem).strip().partition("\n")[0] or type(problem).__name__
 
 
 @extractor(

@@ -12,10 +12,7 @@ RECIPE = (
     "their leading principal components, at most 64, not whitened"
 )
 
-VALUES = {
-    torch.uint8: "8 bits divided by 255",
-    torch.float32: "coordinates in [0, 1] as they are",
-}
+VALUES = {torch.uint8: "8 bits divided by 255", torch.float32: "coordinates in [0, 1] as they are"}
 """The values that components are of, by the type of the images."""
 
 DIMENSION = 64
@@ -52,13 +49,8 @@ class PixelsExtractor(Extractor):
     components reach, while whitening would let directions that hardly vary, noise mostly, count as
     much as the foremost. In the plane, features are the points themselves, centred and turned.
 
-    Args:
-        images: training images, uint8 [N, C, S, S] of any C, or points of the plane, float32
-            [N, 2, 1, 1] in [0, 1].
-        device: where it runs.
-
-    Raises:
-        ValueError: where the images are neither, or all the same.
+    Of images uint8 [N, C, S, S] of any C, or points of the plane, float32 [N, 2, 1, 1] in [0, 1].
+    Raises ValueError where they are neither, or all the same.
     """
 
     def __init__(self, images: Tensor, device: str | torch.device = "cpu") -> None:
@@ -75,10 +67,9 @@ class PixelsExtractor(Extractor):
             "pixels",
             PixelsNetwork(mean.float(), components.float()),
             dimension=components.shape[1],
-            classes=None,
-            channels=images.shape[1],
             recipe=RECIPE.format(values=VALUES[kind]),
             device=device,
+            channels=images.shape[1],
         )
 
     def _check(self, images: Tensor) -> None:
@@ -87,10 +78,8 @@ class PixelsExtractor(Extractor):
                 f"the extractor 'pixels' of {self.kind} images {['N', *self.shape]} takes such "
                 f"images, not {images.dtype} {list(images.shape)}"
             )
-        if not images.dtype.is_floating_point:
-            return
         low, high = images.amin().item(), images.amax().item()
-        if not 0 <= low <= high <= 1:
+        if images.is_floating_point() and not 0 <= low <= high <= 1:
             raise ValueError(
                 "the extractor 'pixels' takes points with coordinates in [0, 1], not in "
                 f"[{low:.3g}, {high:.3g}]"
@@ -102,10 +91,8 @@ def find_components(images: Tensor) -> tuple[Tensor, Tensor]:
 
     They are the eigenvectors of the covariance, by way of the images' products with one another
     where these are the fewer. d is at most 64, and as many as the images vary in. The largest entry
-    of each is positive, since its sign would else be an accident.
-
-    Raises:
-        ValueError: where the images do not differ.
+    of each is positive, since its sign would else be an accident. Raises ValueError where the
+    images do not differ.
     """
     count = max(2, ENTRIES // images[:1].numel())
     chosen = torch.linspace(0, len(images) - 1, min(count, len(images))).round().long()

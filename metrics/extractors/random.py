@@ -40,23 +40,13 @@ class RandomExtractor(Extractor):
     """An untrained convolutional network, the same for every data set of as many channels.
 
     Such features separate images well enough to rank them (Naeem et al. 2020, section 3.2) and
-    share nothing with a trained network's view.
-
-    Args:
-        channels: the number of channels of the images, 1 or 3.
-        seed: of the weights.
-        device: where it runs.
+    share nothing with a trained network's view. `channels` are those of the images, 1 or 3.
     """
 
     def __init__(self, channels: int, seed: int = 0, device: str | torch.device = "cpu") -> None:
+        network = RandomNetwork(channels, seed)
         super().__init__(
-            "random",
-            RandomNetwork(channels, seed),
-            dimension=DIMENSION,
-            classes=None,
-            channels=channels,
-            recipe=RECIPE,
-            device=device,
+            "random", network, dimension=DIMENSION, recipe=RECIPE, device=device, channels=channels
         )
 
 

@@ -1,9 +1,6 @@
 """The extractors `timm:NAME`: encoders pretrained by others, by their names in timm."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.extractors.base import Extractor, Material, NotReady, exact
+from metrics.extractors.base import Extractor, Material, NotReady, exact, first_line, hint_nearest
 from metrics.registry import extractor
 
 RECIPE = (
@@ -28,9 +25,7 @@ EXTRA = 'pip install -e ".[timm]"'
 class TimmNetwork(nn.Module):
     """uint8 images [n, 1 or 3, S, S] to an encoder's pooled output [n, d].
 
-    Args:
-        encoder: takes normalised images [n, 3, height, width].
-        config: how it wants them, as timm resolves it.
+    The encoder takes normalised images [n, 3, height, width], as the `config` that timm resolves.
     """
 
     mean: Tensor
@@ -61,15 +56,10 @@ class TimmExtractor(Extractor):
     Images are resized and cropped as timm evaluates the encoder, by Pillow's kernels, but are not
     rounded to 8 bits in between.
 
-    Args:
-        name: of a model of timm, with the tag of its weights where it has several.
-        weights: a file of weights as the model's page at the Hugging Face Hub publishes them,
-            `model.safetensors`, None to download that file on first use.
-        device: where it runs.
-
-    Raises:
-        ValueError: where timm is not installed or knows no such model, or the weights cannot be
-            downloaded or read, or are of another model.
+    The name is of a model of timm, with the tag of its weights where it has several. A file of
+    weights is `model.safetensors` of the model's page at the Hugging Face Hub, None to download it
+    on first use. Raises ValueError where timm is not installed or knows no such model, or the
+    weights cannot be downloaded or read, or are of another model.
     """
 
     def __init__(
@@ -87,8 +77,6 @@ class TimmExtractor(Extractor):
             f"timm:{name}",
             network,
             dimension=probe.shape[1],
-            classes=None,
-            channels=None,
             recipe=RECIPE.format(
                 name=name, resized=network.resized, size=list(network.size), **config
             ),
@@ -98,21 +86,15 @@ class TimmExtractor(Extractor):
 
 
 def check_name(name: str) -> None:
-    """Check that timm is there and has a model of that name.
-
-    Raises:
-        ValueError: it is not, or has none.
-    """
+    """Check that timm is there and has a model of that name; else raise ValueError."""
     try:
         import timm
     except ImportError as problem:
-        raise ValueError(
-            f"the extractor 'timm:{name}' needs the package timm: {EXTRA}"
-        ) from problem
+        message = f"the extractor 'timm:{name}' needs the package timm: {EXTRA}"
+        raise ValueError(message) from problem
     known = {*timm.list_models(), *timm.list_pretrained()}
     if name not in known:
-        near = get_close_matches(name.lower(), known, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = hint_nearest(name, known)
         raise ValueError(f"timm has no model {name!r}: {hint}timm.list_pretrained() lists them")
 
 
@@ -131,11 +113,7 @@ def list_downloaded() -> list[str]:
 
 
 def find_timm_weights(name: str) -> Path | None:
-    """Return the file of an encoder's weights where timm has downloaded it before, else None.
-
-    Raises:
-        ValueError: as `check_name`.
-    """
+    """Return the file of an encoder's weights where timm has downloaded it before, else None."""
     check_name(name)
     from huggingface_hub import try_to_load_from_cache
     from timm.models import get_pretrained_cfg
@@ -148,15 +126,20 @@ def find_timm_weights(name: str) -> Path | None:
 
 def download_encoder(name: str) -> nn.Module:
     """Build an encoder with the weights that timm downloads, or has downloaded before."""
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.CRITICAL)  # or else it warns of each attempt to connect
     try:
-        with _quiet("huggingface_hub"):
-            return _create(name, pretrained=True)
+        return _create(name, pretrained=True)
     except (OSError, RuntimeError, ValueError, SafetensorError) as problem:
         raise ValueError(
-            f"cannot download the weights of timm's {name!r} ({_sentence(problem)}): fetch the "
+            f"cannot download the weights of timm's {name!r} "
+            f"({first_line(problem).partition('. ')[0]}): fetch the "
             "model.safetensors of its page at the Hugging Face Hub elsewhere and pass it by "
             "--inception-weights FILE"
         ) from problem
+    finally:
+        hub.setLevel(level)
 
 
 def read_encoder(name: str, path: Path) -> nn.Module:
@@ -185,23 +168,6 @@ def _create(name: str, *, pretrained: bool) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # initial weights, all of them replaced
         encoder: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
     return encoder
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Silence a library's warnings of each attempt to connect."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _sentence(problem: BaseException) -> str:
-    """Return the first sentence of an error."""
-    return str(problem).strip().partition("\n")[0].partition(". ")[0] or type(problem).__name__
 
 
 @extractor(

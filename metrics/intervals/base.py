@@ -27,13 +27,7 @@ def mean_interval(values: Tensor) -> Interval:
     """Return the mean of independent per-image values with Student's t interval.
 
     An infinite value (the PSNR of an exact copy) makes the mean infinite, which has no interval:
-    its ends and standard error are NaN.
-
-    Args:
-        values: one value an image [N], N >= 2.
-
-    Raises:
-        ValueError: where there are fewer than two values.
+    its ends and standard error are NaN. Raises ValueError where there are fewer than two values.
     """
     values = values.double().flatten()
     count = len(values)
@@ -48,11 +42,7 @@ def mean_interval(values: Tensor) -> Interval:
 
 
 def jackknife(
-    score: Callable[..., float],
-    *samples: Tensor,
-    blocks: int = 20,
-    log: bool = False,
-    seed: int = 0,
+    score: Callable[..., float], *samples: Tensor, blocks: int = 20, log: bool = False
 ) -> Interval:
     """Return the score of a set of images with its interval by the delete-a-block jackknife.
 
@@ -65,9 +55,8 @@ def jackknife(
     Args:
         score: a smooth function of the samples.
         samples: tensors with the same number of rows, of which the same rows are left out.
-        blocks: the number of near-equal blocks, at least 2.
+        blocks: the number of near-equal blocks, at least 2, to which a shuffle deals the images.
         log: build the interval on the log scale, as for positive and skewed distances.
-        seed: of the shuffle that deals the images to blocks.
 
     Raises:
         ValueError: where there are fewer than two images a block, or samples differ in length.
@@ -75,22 +64,20 @@ def jackknife(
     count = len(samples[0])
     if any(len(sample) != count for sample in samples):
         raise ValueError(f"samples differ in length: {', '.join(str(len(s)) for s in samples)}")
-    parts = _deal_blocks(count, blocks, seed, samples[0].device)
     left = []
-    for part in parts:
+    for part in _deal_blocks(count, blocks, samples[0].device):
         kept = torch.ones(count, dtype=torch.bool, device=part.device)
         kept[part] = False
         left.append(score(*(sample[kept] for sample in samples)))
     return jackknife_interval(score(*samples), left, log=log)
 
 
-def _deal_blocks(count: int, blocks: int, seed: int, device: torch.device) -> Sequence[Tensor]:
+def _deal_blocks(count: int, blocks: int, device: torch.device) -> Sequence[Tensor]:
     """Deal row indices at random to near-equal blocks, whatever order the rows come in."""
     if blocks < 2 or count < 2 * blocks:
-        raise ValueError(
-            f"a jackknife needs 2 or more blocks of 2 or more images, not {blocks} of {count}"
-        )
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+        found = f"{blocks} of {count}"
+        raise ValueError(f"a jackknife needs 2 or more blocks of 2 or more images, not {found}")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return order.to(device).tensor_split(blocks)
 
 

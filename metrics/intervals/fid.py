@@ -43,13 +43,8 @@ def frechet_floor(real: Tensor | Moments, count: int) -> Floor:
     i and j too small, by a tenth for N = 6d alike eigenvalues; what is lost by it to first order in
     1/N (from the means and variances of eigenvalues in Lawley 1956) is added.
 
-    Args:
-        real: features of the reference [N, d], or their moments; N should be some times d.
-        count: how many generated images M there are.
-
-    Raises:
-        ValueError: where the reference has fewer than two rows or values that are not finite, or
-            `count` is under 2.
+    Of the reference's features [N, d] or their moments, N some times d, and M generated images.
+    Raises ValueError where N or M is under two, or values are not finite.
     """
     check_count(count)
     moments = fit_moments(real)

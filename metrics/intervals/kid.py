@@ -13,7 +13,7 @@ from metrics.matrices import check_matrices
 from metrics.registry import interval
 
 SAMPLE = 2048
-"""Rows from whose pairs second-order terms of a variance are estimated; all of a smaller set."""
+"""Random rows from whose pairs a variance's second-order terms are estimated; all of a few."""
 
 
 class KernelVariance(NamedTuple):
@@ -81,7 +81,8 @@ def _estimate_variance(fake: Tensor, kernel: CenteredKernel, sums: KernelSums) -
     mean = sums.across / len(sums.real)
     part = mean - mean.mean() + sums.fake.sum() / pairs / 2
     rows = sums.fake - (count - 2) * part - part.sum()
-    chosen = _choose_rows(fake)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    chosen = (order[:SAMPLE] if count > SAMPLE else torch.arange(count)).to(fake.device)
     h = kernel(fake[chosen], fake[chosen])
     growth = 4 * _spread_along(h, rows[chosen]) / count
     h.sub_(part[chosen, None]).sub_(part[chosen])
@@ -91,15 +92,6 @@ def _estimate_variance(fake: Tensor, kernel: CenteredKernel, sums: KernelSums) -
     first = (total - pairs * square) / math.perm(count, 3) + whole
     second = 2 * max(square + whole - 2 * max(first, 0.0), 0.0) / pairs
     return KernelVariance(max(whole, second), second, growth)
-
-
-def _choose_rows(features: Tensor) -> Tensor:
-    """Choose `SAMPLE` rows at random, always the same, or all in order."""
-    count = len(features)
-    if count <= SAMPLE:
-        return torch.arange(count, device=features.device)
-    rng = torch.Generator().manual_seed(0)
-    return torch.randperm(count, generator=rng)[:SAMPLE].to(features.device)
 
 
 def _spread_along(h: Tensor, direction: Tensor) -> float:
