@@ -67,7 +67,7 @@ class Finding:
     @property
     def summary(self) -> str:
         """The leader and how sure its lead is, in one sentence."""
-        among = f"Among models that {self.among}, " if len(self.ranking) > 1 and self.among else ""
+        among = f"A{self.among[1:]}, " if len(self.ranking) > 1 and self.among else ""
         return self.refusal or f"{among}{_state_leader(self)}."
 
     @property
@@ -87,20 +87,20 @@ class Finding:
 
     @property
     def among(self) -> str:
-        """The route and code size of all that are ranked, in words; empty where it is no matter."""
+        """The models that are ranked, by route and code size; empty where it is no matter."""
         if self.code_size is None:
             return ""
-        return f"{name_route(self.route)} ({name_size(self.code_size)})"
+        return f"among models that {name_route(self.route)} ({name_size(self.code_size)})"
 
     @property
     def use(self) -> str:
         """The use that its leader is chosen for."""
-        return f"{self.words.use}{self.among and f' among models that {self.among}'}"
+        return f"{self.words.use}{self.among and f' {self.among}'}"
 
     @property
     def scale(self) -> str:
         """The score, and among which models it ranks."""
-        return f"{self.words.symbol}{self.among and f' among models that {self.among}'}"
+        return f"{self.words.symbol}{self.among and f' {self.among}'}"
 
     @property
     def unbeaten(self) -> list[str]:
@@ -141,29 +141,21 @@ def _state_leader(finding: Finding) -> str:
 
 
 def state_lead(rivals: pd.DataFrame, ranking: pd.DataFrame) -> str:
-    """State what the tests between a leader and its rivals have shown, to follow its value.
-
-    Args:
-        rivals: the leader's pairs, of `compare_contenders`.
-        ranking: all contenders, for the number of seeds.
-    """
+    """State what the tests between a leader and its rivals have shown, to follow its value."""
     beaten = rivals[rivals["p_holm"] <= ALPHA]
     left = rivals[~(rivals["p_holm"] <= ALPHA)]
     if left.empty:
         return _state_beaten(beaten, "all ")
-    tested = left[left["p_holm"].notna()]
     seeds = f"{state_seeds(ranking)}{state_seeds_needed(left)}"
     if beaten.empty:
         others = "any other model" if len(left) > 1 else name_models(left["second"])
         return f"but is not significantly different from {others} {seeds}"
-    parts = [
-        f"{words} {name_models(rows['second'])}{after}"
-        for rows, words, after in (
-            (tested, "is not significantly different from", f" {seeds}"),
-            (left[left["p_holm"].isna()], "could not be tested against", ""),
-        )
-        if len(rows)
-    ]
+    parts = []
+    if len(tested := left[left["p_holm"].notna()]):
+        names = name_models(tested["second"])
+        parts.append(f"is not significantly different from {names} {seeds}")
+    if len(untested := left[left["p_holm"].isna()]):
+        parts.append(f"could not be tested against {name_models(untested['second'])}")
     return f"but {' and '.join(parts)}; it is {_state_beaten(beaten)}"
 
 
@@ -198,23 +190,18 @@ def state_seeds(ranking: pd.DataFrame) -> str:
     return f"with {number} seed{'' if most == 1 else 's'}"
 
 
-def count_seeds_needed(pairs: pd.DataFrame) -> str:
-    """Count the seeds per model that pairs would need: `about 4 to 25`, `over 10,000`."""
-    known = pairs["seeds_needed"].dropna()
-    over = f"over {MOST_SEEDS:,}"
-    if known.empty:
-        return over
-    low = _round_seeds(int(known.min()))
-    high = _round_seeds(int(known.max())) if len(known) == len(pairs) else over
-    return f"about {low}" if low == high else f"about {low} to {high}"
-
-
 def state_seeds_needed(pairs: pd.DataFrame) -> str:
-    """State the same in parentheses, of the pairs that were tested; empty where none was."""
-    tested = pairs[pairs["p_holm"].notna()]
-    if tested.empty:
+    """State the seeds that tested pairs would need, in parentheses; empty where none was tested."""
+    seeds = pairs.loc[pairs["p_holm"].notna(), "seeds_needed"]
+    if seeds.empty:
         return ""
-    return f" ({count_seeds_needed(tested)} seeds per model would be needed)"
+    known = seeds.dropna()
+    number = over = f"over {MOST_SEEDS:,}"
+    if len(known):
+        low = _round_seeds(int(known.min()))
+        high = _round_seeds(int(known.max())) if len(known) == len(seeds) else over
+        number = f"about {low}" if low == high else f"about {low} to {high}"
+    return f" ({number} seeds per model would be needed)"
 
 
 def _round_seeds(n: int) -> str:

@@ -44,8 +44,8 @@ def collect_findings(runs: pd.DataFrame, marks: Marks = UNMARKED) -> list[Findin
     for finding in findings:
         if not finding.refusal:
             finding.details.extend(_state_external(runs, finding.metric))
-    for finding in findings[:1]:
-        finding.details.extend(_state_failures(competing))
+    if findings:
+        findings[0].details.extend(_state_failures(competing))
     return findings
 
 
@@ -113,20 +113,17 @@ def _build_finding(
 
 def _count_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """Count each contender's runs, unscored and collapsed ones; with the column uses_source."""
-    return (
-        runs.assign(
-            contender=runs["contender"].astype(object),
-            unscored=~runs["status"].isin(SCORED),
-            collapsed=runs["status"] == "collapsed",
-        )
-        .groupby("contender", sort=False)
-        .agg(
-            uses_source=("uses_source", "any"),
-            runs=("status", "size"),
-            unscored=("unscored", "sum"),
-            collapsed=("collapsed", "sum"),
-        )
-        .reset_index()
+    counted = runs.assign(
+        contender=runs["contender"].astype(object),
+        unscored=~runs["status"].isin(SCORED),
+        collapsed=runs["status"] == "collapsed",
+    )
+    groups = counted.groupby("contender", sort=False, as_index=False)
+    return groups.agg(
+        uses_source=("uses_source", "any"),
+        runs=("status", "size"),
+        unscored=("unscored", "sum"),
+        collapsed=("collapsed", "sum"),
     )
 
 
@@ -183,8 +180,13 @@ def _state_agreement(finding: Finding) -> list[str]:
 
 def state_head_start(finding: Finding) -> list[str]:
     """State a translator's advantage, and which model leads without it."""
+    if finding.route == "cycle":
+        return [
+            f"{plain(finding.leader)} reconstructs through the source domain, and may hide"
+            " information about the original in its translations."
+        ]
     if finding.metric in PAIRS:
-        return _state_detour(finding)
+        return []
     ranking = finding.ranking
     translates = ranking["uses_source"].astype(bool)
     translators, rest = (ranking.loc[rows, "contender"] for rows in (translates, ~translates))
@@ -205,16 +207,6 @@ def state_head_start(finding: Finding) -> list[str]:
     return [
         f"{easier}; among models that start from noise, {plain(leader)} has the"
         f" {finding.words.best} {finding.words.symbol}, {lead}."
-    ]
-
-
-def _state_detour(finding: Finding) -> list[str]:
-    """State that a translator which reconstructs best may have hidden the images."""
-    if finding.route != "cycle":
-        return []
-    return [
-        f"{plain(finding.leader)} reconstructs through the source domain, and may hide information"
-        " about the original in its translations."
     ]
 
 

@@ -46,12 +46,8 @@ def build_page(
     Args:
         frames: the suite, as `frames.gather` has read it.
         findings: its findings, the most important first.
-        plots: contents by file name as `plots.render` gives them; those there are are shown, as
-            SVG.
+        plots: contents by file name, as `plots.render` returns them; those of SVG are shown.
         left_out: a line for each record, history or picture that could not be read.
-
-    Returns:
-        HTML in UTF-8.
     """
     results, comparison, records = frames.results, frames.comparison, frames.results.records
     return render_page(

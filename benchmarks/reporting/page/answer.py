@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, show_amount, show_duration, show_number, show_p
 from benchmarks.reporting.page.templating import show_name
-from benchmarks.reporting.page.text import Clipped, clip, show_range, state_direction, to_sentence
+from benchmarks.reporting.page.text import Clipped, clip, show_range, to_sentence
 from benchmarks.statistics.differences import ALPHA
 from benchmarks.statistics.intervals import SAME_RANGE
 from benchmarks.statistics.rankings import uses_log_scale
@@ -72,52 +71,33 @@ def _index_rows(comparison: pd.DataFrame) -> dict[str, dict[Any, Any]]:
     return trainings | {row["contender"]: row for row in rows}
 
 
-@dataclass(frozen=True)
-class ScoreSection:
-    """The part of the page on one score.
-
-    Attributes:
-        ranking: rows of name, rank, value, bounds and strip: low end, value and high end in 0 to 1.
-        pairs: rows of a tested pair.
-    """
-
-    title: str
-    meaning: str
-    finding: Finding
-    over: str
-    scale: str
-    ranking: Clipped[dict[str, Any]]
-    pairs: Clipped[dict[str, Any]]
-
-
-def describe_finding(finding: Finding, frames: Frames) -> ScoreSection:
+def describe_finding(finding: Finding, frames: Frames) -> dict[str, Any]:
     """Describe a finding with its ranks, the values behind them and the tests between pairs."""
     ranking = finding.ranking.sort_values("rank", kind="stable")
     log = uses_log_scale(frames.runs, finding.metric)
     entry = list_metrics()[SAME_RANGE.get(finding.metric, finding.metric)]
     heading = next((c.heading for c in COLUMNS if c.key == finding.metric), finding.metric)
     where = f", {finding.route}, {name_size(finding.code_size)}" if finding.code_size else ""
-    direction = state_direction(entry.about["direction"])
-    return ScoreSection(
-        title=f"Reconstruction {heading}{where}" if finding.metric in PAIRS else heading,
-        meaning=f"{to_sentence(entry.summary)} {direction}",
-        finding=finding,
-        over="seeds" if (ranking["seeds"] > 1).any() else "samples",
-        scale="log scale" if log else "linear scale",
-        ranking=clip(_list_ranking(ranking, frames.comparison, finding.metric, log), RANKED),
-        pairs=_list_pairs(finding.pairs, list(ranking["contender"]), log),
-    )
+    direction = entry.about["direction"]
+    return {
+        "title": f"Reconstruction {heading}{where}" if finding.metric in PAIRS else heading,
+        "meaning": f"{to_sentence(entry.summary)} {direction.capitalize()} is better.",
+        "finding": finding,
+        "over": "seeds" if (ranking["seeds"] > 1).any() else "samples",
+        "scale": "log scale" if log else "linear scale",
+        "ranking": clip(_list_ranking(ranking, frames.comparison, finding.metric, log), RANKED),
+        "pairs": _list_pairs(finding.pairs, list(ranking["contender"]), log),
+    }
 
 
 def _list_ranking(
     ranking: pd.DataFrame, comparison: pd.DataFrame, metric: str, log: bool
 ) -> list[dict[str, Any]]:
+    """List name, rank, value, bounds and strip: low end, value and high end from 0 to 1."""
     rows = _index_rows(comparison)
     ranked = [rank for rank in ranking.to_dict("records") if rank["contender"] in rows]
-    ends = [
-        tuple(float(rows[rank["contender"]][f"{metric}{end}"]) for end in ("_low", "", "_high"))
-        for rank in ranked
-    ]
+    keys = (f"{metric}_low", metric, f"{metric}_high")
+    ends = [tuple(float(rows[rank["contender"]][key]) for key in keys) for rank in ranked]
     return [
         {
             "name": show_name(rank["contender"]),
@@ -166,11 +146,9 @@ def scale_ends(
 
 def _list_pairs(pairs: pd.DataFrame, ranked: Sequence[str], log: bool) -> Clipped[dict[str, Any]]:
     """List the tests among the best by rank."""
-    best = set(ranked[:PAIRED])
-    chosen = pairs[pairs["first"].isin(best) & pairs["second"].isin(best)]
-    return Clipped(
-        [_show_pair(row, log) for row in chosen.to_dict("records")], len(pairs) - len(chosen)
-    )
+    chosen = pairs[pairs[["first", "second"]].isin(ranked[:PAIRED]).all(axis="columns")]
+    shown = [_show_pair(row, log) for row in chosen.to_dict("records")]
+    return Clipped(shown, len(pairs) - len(chosen))
 
 
 def _show_pair(row: Mapping[Any, Any], log: bool) -> dict[str, Any]:

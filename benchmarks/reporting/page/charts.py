@@ -7,7 +7,6 @@ import pandas as pd
 
 from benchmarks.analysis.columns import AGREEING, COLUMNS, Column
 from benchmarks.analysis.frames import Frames
-from benchmarks.config.registry import list_metrics
 from benchmarks.reporting.comparison import build_cells
 from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, show_name
 from benchmarks.reporting.plots import PLOTS
@@ -24,8 +23,8 @@ def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> li
     return [
         EmbeddedImage(
             embed_data(content, "image/svg+xml"),
-            *measure_svg(content),
-            describe_plot(plot, frames),
+            *_measure_svg(content),
+            _describe_plot(plot, frames),
             plot.heading,
             plot.caption,
         )
@@ -34,34 +33,28 @@ def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> li
     ]
 
 
-def measure_svg(svg: bytes) -> tuple[int | None, int | None]:
-    """Return width and height at which a chart is shown, in pixels; None where it has none."""
-    found = re.search(rb'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', svg)
-    if found is None:
-        return None, None
-    width, height = (round(float(points) * PIXELS) for points in found.groups())
-    return width, height
+def _measure_svg(svg: bytes) -> tuple[int, int]:
+    """Return width and height at which a chart of matplotlib is shown, in pixels."""
+    points = re.findall(rb' (?:width|height)="([\d.]+)pt"', svg)
+    return round(float(points[0]) * PIXELS), round(float(points[1]) * PIXELS)
 
 
-def describe_plot(plot: Plot, frames: Frames) -> str:
+def _describe_plot(plot: Plot, frames: Frames) -> str:
     """Describe in words what a plot shows, for a screen reader."""
     if plot.name == "losses":
         players = [str(c)[5:] for c in frames.history if str(c).startswith("loss_")]
         return f"Losses by training images seen, of {', '.join(players)}."
-    present = {c.key: c for c in COLUMNS if c.key in frames.comparison}
+    frame = frames.comparison
+    present = {c.key: c for c in COLUMNS if c.key in frame}
     if plot.name == "agreement":
-        ranked = [present[key] for key in present if key in {"fid", *AGREEING}]
-        texts = [_name_best(frames.comparison, column) for column in ranked]
+        texts = [_name_best(frame, c) for key, c in present.items() if key in {"fid", *AGREEING}]
     else:
-        columns = [present[key] for key in plot.columns if key in present]
-        texts = [_list_values(frames.comparison, column) for column in columns]
+        texts = [_list_values(frame, present[key]) for key in plot.columns if key in present]
     return " ".join(filter(None, texts)) or "A chart without values."
 
 
 def _name_best(frame: pd.DataFrame, column: Column) -> str:
     """State the best model by a metric: `Best by FID: gan.`."""
-    if column.key not in list_metrics():
-        return ""
     named = zip(frame["contender"], build_cells(frame, column), strict=True)
     best = [show_name(name) for name, cell in named if cell.best]
     return f"Best by {column.heading}: {', '.join(best[:NAMED])}." if best else ""
@@ -69,7 +62,7 @@ def _name_best(frame: pd.DataFrame, column: Column) -> str:
 
 def _list_values(frame: pd.DataFrame, column: Column) -> str:
     """State a column in words: `FID by model: gan 4.99, vae 5.79 and 3 more.`."""
-    named = list(zip(frame["contender"], build_cells(frame, column), strict=True))
+    named = zip(frame["contender"], build_cells(frame, column), strict=True)
     texts = [f"{show_name(name)} {cell.text}" for name, cell in named if cell.text]
     if not texts:
         return ""

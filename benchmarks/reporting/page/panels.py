@@ -1,7 +1,8 @@
 """Small tables and lists of a suite's page: extractors, runs that went wrong, variance, costs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -52,12 +53,11 @@ def _mean_fid(values: pd.Series) -> float:
     return interval_over_seeds("fid", runs).value
 
 
-def list_troubles(records: Iterable[Record]) -> list[str]:
+def list_troubles(records: Sequence[Record]) -> list[str]:
     """List how runs of each contender went wrong, a line a status, with the first reason."""
+    totals = Counter(record.contender for record in records)
     runs: dict[tuple[str, str], list[Record]] = {}
-    totals: dict[str, int] = {}
     for record in records:
-        totals[record.contender] = totals.get(record.contender, 0) + 1
         if record.status != "ok":
             runs.setdefault((record.contender, record.status), []).append(record)
     return [

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.analysis.lookup import runs_by_contender
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import count, show_duration
+from benchmarks.core.text import count, join_words, show_duration
 from benchmarks.records.schema import Environment, Record
 from benchmarks.records.store import Results
 from benchmarks.reporting.page.templating import show_name
@@ -31,15 +31,7 @@ class Fact:
 
 
 def trace_results(results: Results) -> dict[str, Any]:
-    """Trace where the numbers of a suite come from.
-
-    Returns:
-        command: what reproduces them.
-        facts: of the data, the features and the time it took.
-        machines: of training, and of scoring.
-        specs: of the first contenders: name, runs in words, and the resolved spec as JSON.
-        more: how many more contenders there are.
-    """
+    """Trace where the numbers of a suite come from; specs are name, runs in words, and JSON."""
     records = results.records
     trained = [record.environment for record in records if record.environment]
     scored = [e for record in records if (e := record.scored or record.environment)]
@@ -102,8 +94,7 @@ def tally(values: Iterable[Any]) -> list[str]:
     counts = Counter(str(value) for value in values if value is not None)
     if len(counts) == 1:
         return list(counts)
-    lines = [f"{v} ({count(n, 'run')})" for v, n in counts.most_common(VALUES)]
-    return lines + ([f"and {len(counts) - VALUES:,} more"] if len(counts) > VALUES else [])
+    return _shorten_list([f"{value} ({count(n, 'run')})" for value, n in counts.most_common()])
 
 
 def _show_total(seconds: Iterable[float | None]) -> list[str]:
@@ -132,9 +123,7 @@ def name_seeds(seeds: Iterable[int | None]) -> str:
     words = [f"{first}" if first == last else f"{first} to {last}" for first, last in ranges]
     if len(words) > RANGES:
         words = [*words[:RANGES], f"{len(words) - RANGES:,} more"]
-    *others, last = words or [""]
-    noun = "seed" if len(known) == 1 else "seeds"
-    return f"{noun} {', '.join(others)}{' and ' if others else ''}{last}" if words else ""
+    return f"{'seed' if len(known) == 1 else 'seeds'} {join_words(words)}" if words else ""
 
 
 def _shorten_list(values: Sequence[str]) -> list[str]:

@@ -1,8 +1,9 @@
 """The comparison table of a suite's page, with all that is explained when a cell is pointed at."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -34,66 +35,45 @@ class PageHead(Head):
     audit: str = ""
 
 
-@dataclass(frozen=True)
-class ColumnPanel:
-    """Columns that are shown or hidden together."""
+def build_page_table(frames: Frames) -> dict[str, Any]:
+    """Build the comparison table with all that is explained when a cell is pointed at.
 
-    number: int
-    shown: bool
-    table: Table
-
-
-@dataclass(frozen=True)
-class PanelRow:
-    """A row through all panels: its name, and its cells with the number of their panel."""
-
-    name: Cell
-    cells: list[tuple[int, Head, Cell]]
-
-
-@dataclass(frozen=True)
-class PageTable:
-    """The comparison table by panels.
-
-    Attributes:
-        panels: their tables have the same rows.
+    Returns:
+        tables: a table for each panel of columns that are shown or hidden together.
+        shown: the titles of those shown at first.
+        bodies: the rows through all panels, of the contenders and of the calibration.
         marks: a line for each score whose audit failed, with the reason.
     """
-
-    panels: list[ColumnPanel]
-    marks: list[str]
-
-    @property
-    def bodies(self) -> Iterator[tuple[str, list[PanelRow]]]:
-        """The rows through all panels, of the contenders and of the calibration."""
-        for place, name in enumerate(BODIES):
-            rows = zip(*(panel.table.groups[place] for panel in self.panels), strict=True)
-            yield name, [self._join(parts) for parts in rows]
-
-    def _join(self, parts: Sequence[Sequence[Cell]]) -> PanelRow:
-        cells = [
-            (panel.number, head, cell)
-            for panel, part in zip(self.panels, parts, strict=True)
-            for head, cell in zip(panel.table.header[1:], part[1:], strict=True)
-        ]
-        return PanelRow(parts[0][0], cells)
-
-
-def build_page_table(frames: Frames) -> PageTable:
-    """Build the comparison table with all that is explained when a cell is pointed at."""
     frame, marks = frames.comparison, frames.marks
-    scores = find_first_scores(frames)
+    scores = _find_first_scores(frames)
     panels = find_panels(frame, marks)
-    return PageTable(
-        [
-            ColumnPanel(i, title in SHOWN, explain_table(title, frame, columns, scores, marks))
-            for i, (title, columns) in enumerate(panels.items())
-        ],
-        explain_marks((column for columns in panels.values() for column in columns), marks),
-    )
+    tables = [_explain_table(title, frame, cols, scores, marks) for title, cols in panels.items()]
+    return {
+        "tables": tables,
+        "shown": SHOWN,
+        "bodies": [(name, _join_rows(tables, place)) for place, name in enumerate(BODIES)],
+        "marks": explain_marks(chain(*panels.values()), marks),
+    }
 
 
-def find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
+def _join_rows(
+    tables: Sequence[Table], group: int
+) -> list[tuple[Cell, list[tuple[int, Head, Cell]]]]:
+    """Join the rows of a group: the cell of the name, and cells with panel number and heading."""
+    return [
+        (
+            parts[0][0],
+            [
+                (number, head, cell)
+                for number, (table, part) in enumerate(zip(tables, parts, strict=True))
+                for head, cell in zip(table.header[1:], part[1:], strict=True)
+            ],
+        )
+        for parts in zip(*(table.groups[group] for table in tables), strict=True)
+    ]
+
+
+def _find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
     """Find the scores by metric of each contender's first run that was scored."""
     records = frames.results.records
     extractor = shown_extractor(records)
@@ -104,7 +84,7 @@ def find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
     return {name: scores_of(run, extractor) if run else {} for name, run in first.items()}
 
 
-def explain_table(
+def _explain_table(
     title: str, frame: pd.DataFrame, columns: Sequence[Column], scores: Scores, marks: Marks
 ) -> Table:
     """Build the table of a panel, each heading and cell with all that explains it."""

@@ -17,11 +17,11 @@ LONGEST = 60
 
 @dataclass(frozen=True)
 class EmbeddedImage:
-    """An image as a data URL, its size in pixels where it is known, and its texts on the page."""
+    """An image as a data URL, its size in pixels, and its texts on the page."""
 
     source: str
-    width: int | None
-    height: int | None
+    width: int
+    height: int
     alt: str = ""
     heading: str = ""
     caption: str = ""

@@ -35,8 +35,3 @@ def show_range(values: Iterable[float], noun: str) -> str | None:
 def to_sentence(words: str) -> str:
     """Return words as a sentence, with a capital and a full stop."""
     return f"{words[:1].upper()}{words[1:]}."
-
-
-def state_direction(better: str | None) -> str:
-    """State which direction is better; nothing where neither is."""
-    return f"{better.capitalize()} is better." if better else ""

@@ -7,41 +7,25 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.analysis.frames import Frames
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.reporting.plots.audits import draw_heatmap, draw_ladder, render_audit
-from benchmarks.reporting.plots.charts import draw_cost, draw_scores, draw_variety
-from benchmarks.reporting.plots.histories import draw_losses, draw_stability, draw_training
-from benchmarks.reporting.plots.pictures import (
-    draw_evolution,
-    draw_interpolations,
-    draw_neighbours,
-    draw_reconstructions,
-    draw_samples,
-    draw_translations,
-)
-from benchmarks.reporting.plots.ranks import draw_agreement, draw_critical_difference
-from benchmarks.reporting.plots.registry import METADATA, PLOTS, save
-
-__all__ = [
-    "PLOTS",
-    "draw_agreement",
-    "draw_cost",
-    "draw_critical_difference",
-    "draw_evolution",
-    "draw_heatmap",
-    "draw_interpolations",
-    "draw_ladder",
-    "draw_losses",
-    "draw_neighbours",
-    "draw_reconstructions",
-    "draw_samples",
-    "draw_scores",
-    "draw_stability",
-    "draw_training",
-    "draw_translations",
-    "draw_variety",
-    "render",
-    "render_audit",
-]
+from benchmarks.reporting.plots.audits import draw_heatmap as draw_heatmap
+from benchmarks.reporting.plots.audits import draw_ladder as draw_ladder
+from benchmarks.reporting.plots.audits import render_audit as render_audit
+from benchmarks.reporting.plots.charts import draw_cost as draw_cost
+from benchmarks.reporting.plots.charts import draw_scores as draw_scores
+from benchmarks.reporting.plots.charts import draw_variety as draw_variety
+from benchmarks.reporting.plots.histories import draw_losses as draw_losses
+from benchmarks.reporting.plots.histories import draw_stability as draw_stability
+from benchmarks.reporting.plots.histories import draw_training as draw_training
+from benchmarks.reporting.plots.pictures import draw_evolution as draw_evolution
+from benchmarks.reporting.plots.pictures import draw_interpolations as draw_interpolations
+from benchmarks.reporting.plots.pictures import draw_neighbours as draw_neighbours
+from benchmarks.reporting.plots.pictures import draw_reconstructions as draw_reconstructions
+from benchmarks.reporting.plots.pictures import draw_samples as draw_samples
+from benchmarks.reporting.plots.pictures import draw_translations as draw_translations
+from benchmarks.reporting.plots.ranks import draw_agreement as draw_agreement
+from benchmarks.reporting.plots.ranks import draw_critical_difference as draw_critical_difference
+from benchmarks.reporting.plots.registry import METADATA, save
+from benchmarks.reporting.plots.registry import PLOTS as PLOTS
 
 
 def render(
@@ -57,7 +41,7 @@ def render(
         frames: the suite.
         names: the plots of `PLOTS` to draw, None for all.
         paper: in the sizes for a paper's column or page.
-        formats: of png, svg and pdf.
+        formats: those of `METADATA` to write.
 
     Raises:
         BadInput: there is no plot or format of such a name.

@@ -57,12 +57,7 @@ SCORES = {
     "inception_score": "Inception Score",
     "reconstruction_mse": "Reconstruction MSE",
 }
-VARIETY = {
-    "precision": "Precision",
-    "recall": "Recall",
-    "density": "Density",
-    "coverage": "Coverage",
-}
+VARIETY = {name: name.capitalize() for name in ("precision", "recall", "density", "coverage")}
 COSTS = {key: BY_KEY[key].long_name for key in ("parameters", "train_seconds", "training_flops")}
 
 
@@ -104,18 +99,17 @@ def _draw_metrics(runs: pd.DataFrame, titles: dict[str, str], *, paper: bool) ->
         return None
     labels = [label_row(name, counts[name], ("collapsed",), paper=paper) for name in shown]
     many = any(counts[name].total() > FEW for name in shown)
+    features = next(iter(runs["extractor"].dropna()), "None")
     note = (
         "large: mean over seeds with its 95 % interval (FID and MSE: geometric mean); "
         f"{'bar: the middle 90 % of seeds' if many else 'small: single seeds'}; "
-        f"features: {_features(runs)}{left_out(everybody, ROWS)}"
+        f"features: {shorten(plain(features), 60)}{left_out(everybody, ROWS)}"
     )
     margins = Margins(0, 0.15, 0.42 if paper else 0.5, 0.25 if paper else 0.3)
     panels, places = make_rows(labels, len(titles), margins, paper=paper, note=note)
-    for axes, metric in zip(panels, titles, strict=True):
+    for axes, (metric, title) in zip(panels, titles.items(), strict=True):
         _draw_metric(axes, runs, metric, dict(zip(shown, places, strict=True)))
-        axes.set_title(
-            titles[metric] + show_direction(metric, paper=paper), pad=14 if paper else 18
-        )
+        axes.set_title(title + show_direction(metric, paper=paper), pad=14 if paper else 18)
     return cast("Figure", panels[0].figure)
 
 
@@ -135,11 +129,6 @@ def _draw_metric(axes: Axes, runs: pd.DataFrame, metric: str, places: dict[str, 
     positive = metric in LOG_SCALE and min(ends, default=0) > 0
     set_scale(axes.xaxis, [*ends, *lines.values()], ticks=count_ticks(axes), positive=positive)
     _draw_calibration(axes, lines)
-
-
-def _features(runs: pd.DataFrame) -> str:
-    known = runs["extractor"].dropna()
-    return shorten(plain(str(known.iloc[0])), 60) if len(known) else "None"
 
 
 def _draw_score(
@@ -199,13 +188,11 @@ def draw_cost(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     shown = best(everybody, dict(zip(everybody, table["value"], strict=True)), LABELS)
     table = table.loc[shown]
     fids = dict(zip(shown, table["value"].tolist(), strict=True))
-    floor = {
-        name: fid for name, fid in mean_fids(frame[is_calibration(frame)]).items() if name == "real"
-    }
+    calibration = mean_fids(frame[is_calibration(frame)])
+    floor = {name: calibration[name] for name in ("real",) if name in calibration}
     figure, panels, height = labelled_figure([*shown, *floor], len(COSTS), 2.8, paper=paper)
-    set_scale(
-        panels[0].yaxis, [*table[list(SeedInterval._fields)].to_numpy().ravel(), *floor.values()]
-    )
+    ends = table[list(SeedInterval._fields)].to_numpy().ravel()
+    set_scale(panels[0].yaxis, [*ends, *floor.values()])
     for axes, cost in zip(panels, COSTS, strict=True):
         for name in shown:
             axes.axhline(fids[name], color=look[name].colour, lw=0.8, alpha=0.3)
@@ -244,16 +231,13 @@ def _draw_cost_panel(
         write_note(axes, 0.5, 0.7, "not measured", ha="center")
         return
     front = find_front(table[cost], table["value"])
-    end = axes.get_xlim()[1]
-    steps = [*table.loc[front, cost], end], [*table.loc[front, "value"], table["value"].min()]
-    axes.step(*steps, where="post", color=GREY, lw=1, zorder=1.5)
+    across = [*table.loc[front, cost], axes.get_xlim()[1]]
+    down = [*table.loc[front, "value"], table["value"].min()]
+    axes.step(across, down, where="post", color=GREY, lw=1, zorder=1.5)
 
 
 def find_front(costs: pd.Series, values: pd.Series) -> list[str]:
     """Return those that no other beats or equals in both value and cost, by cost."""
-    front, lowest = list[str](), math.inf
-    for _, value, name in sorted(zip(costs, values, costs.index, strict=True)):
-        if value < lowest:
-            front.append(name)
-            lowest = value
-    return front
+    table = pd.DataFrame({"cost": costs, "value": values}).sort_values(["cost", "value"])
+    lowest_before = table["value"].cummin().shift(fill_value=math.inf)
+    return list(table.index[table["value"] < lowest_before])

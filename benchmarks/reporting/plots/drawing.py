@@ -5,7 +5,6 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import matplotlib as mpl
@@ -42,8 +41,7 @@ FEW = 20
 BAND = (0.05, 0.95)
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """A contender's appearance in every plot."""
 
     colour: str
@@ -154,11 +152,7 @@ def set_scale(
 ) -> None:
     """Set an axis to plain numbers, logarithmic where positive values range over more than tenfold.
 
-    Args:
-        axis: whose ends, scale and ticks are set.
-        values: all that it has to hold.
-        ticks: at most about so many.
-        positive: leave out what is zero or less, so that the others may be on a logarithmic axis.
+    It holds all values, or the `positive` ones alone, so that these may be on a logarithmic axis.
     """
     axes, letter = axis.axes, "x" if isinstance(axis, XAxis) else "y"
     values = [v for v in values if abs(v) <= LARGEST and (v > 0 or not positive)]
@@ -219,7 +213,6 @@ def name_right(
             xy=(1.0, place),
             xytext=(1 + 0.3 / width, level),
             xycoords="axes fraction",
-            textcoords="axes fraction",
             va="center",
             fontsize=small(),
             color=colours[name],
@@ -259,15 +252,7 @@ def panel_figure(
     sharey: bool = False,
     note: str = "",
 ) -> tuple[Figure, list[Axes]]:
-    """Make panels of one size, row by row, with a note below them on how they are to be read.
-
-    Args:
-        shape: rows and columns of panels.
-        size: inches that a panel is wide and high.
-        margins: inches around and between them.
-        sharey: whether they have one vertical axis.
-        note: broken into as many lines as it needs.
-    """
+    """Make rows and columns of panels of one size in inches, with a note below on reading them."""
     (rows, columns), (wide, high) = shape, size
     across = margins.left + columns * wide + (columns - 1) * margins.across + margins.right
     if note:

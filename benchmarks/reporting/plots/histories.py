@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain
-from typing import cast
+from itertools import chain, cycle
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -98,7 +98,7 @@ def _final_fids(known: pd.DataFrame) -> dict[str, float]:
     """Return the mean of each contender's last validations."""
     last = known.groupby("run", sort=False).tail(1)
     means = last.groupby(last["contender"].astype(object))["validation_fid"].mean()
-    return {str(name): float(value) for name, value in means.items()}
+    return {str(name): value for name, value in means.items()}
 
 
 def _seeds_drawn(history: pd.DataFrame) -> str:
@@ -185,17 +185,20 @@ def _draw_players(axes: Axes, history: pd.DataFrame) -> None:
     runs = [run for _, run in history.groupby("run", sort=False)]
     window = max(1, max(map(len, runs)) // 50)
     smooth = {
-        player: [_smooth(c, window) for run in runs if len(c := _curve(run, player))]
+        player: [
+            curve.rolling(window, min_periods=1).mean()
+            for run in runs
+            if len(curve := _curve(run, player))
+        ]
         for player in map(str, losses)
     }
     if not any(smooth.values()):
         write_note(axes, 0.5, 0.5, "no losses", ha="center")
         axes.set(xticks=[], yticks=[])
         return
-    for place, (player, seeds) in enumerate(smooth.items()):
+    for (player, seeds), colour in zip(smooth.items(), cycle(COLOURS), strict=False):
         if seeds:
-            name = shorten(plain(player.removeprefix("loss_")), 20)
-            _draw_player(axes, seeds, COLOURS[place % len(COLOURS)], name)
+            _draw_player(axes, seeds, colour, shorten(plain(player.removeprefix("loss_")), 20))
     # The first steps' losses may be many times the later ones: they leave the panel.
     values = np.concatenate([curve.to_numpy() for seeds in smooth.values() for curve in seeds])
     set_scale(axes.yaxis, [float(v) for v in np.quantile(values, [0.005, 0.98])])
@@ -216,10 +219,6 @@ def _draw_player(axes: Axes, seeds: Sequence[pd.Series], colour: str, name: str)
         axes.plot(curve.index, curve, color=colour, lw=0.8, alpha=0.8, label=shown)
 
 
-def _smooth(curve: pd.Series, window: int) -> pd.Series:
-    return curve.rolling(window, min_periods=1).mean()
-
-
 @plot(
     "runs",
     section="training",
@@ -235,14 +234,12 @@ def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
         return None
     counts, pairs = count_statuses(frame), pair_checkpoints(frame)
     labels = [label_row(name, counts[name], TROUBLE, paper=paper) for name in shown]
-    most = max((len(pair) for pair in pairs.values() if len(pair) <= FEW), default=1)
-    room = 0.55 * most
+    room = 0.55 * max((len(pair) for pair in pairs.values() if len(pair) <= FEW), default=1)
     many = any(counts[name].total() > FEW for name in shown)
     drawn = "the median seed, bars: the middle 90 %" if many else "one line per seed"
     note = f"open: best by validation; filled: last; {drawn}{left_out(everybody, ROWS)}"
     margins = Margins(0, 0.6, 0.25, 0.42 if paper else 0.5)
-    lines = max(2, room)
-    (axes,), places = make_rows(labels, 1, margins, paper=paper, lines=lines, note=note)
+    (axes,), places = make_rows(labels, 1, margins, paper=paper, lines=max(2, room), note=note)
     for name, place in zip(shown, places, strict=True):
         if name in pairs:
             _draw_stability_row(axes, pairs[name], look[name], place, room)
@@ -267,9 +264,7 @@ def pair_checkpoints(runs: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def _drawn_seeds(pairs: np.ndarray) -> np.ndarray:
     """Return the pairs if they are few, else the ends of their band: float [rows, 2]."""
-    if len(pairs) <= FEW:
-        return pairs
-    return np.quantile(_complete_pairs(pairs), BAND, axis=0)
+    return pairs if len(pairs) <= FEW else np.quantile(_complete_pairs(pairs), BAND, axis=0)
 
 
 def _complete_pairs(pairs: np.ndarray) -> np.ndarray:
@@ -286,10 +281,9 @@ def _draw_stability_row(
     levels = place + room * ((np.arange(len(shown)) + 0.5) / len(shown) - 0.5)
     if len(pairs) > FEW:
         levels = place + np.array([-0.45, 0.45])
+        band: dict[str, Any] = {"lw": 4, "alpha": 0.35, "solid_capstyle": "butt"}
         for ends, level in zip(shown.T, levels, strict=True):
-            axes.plot(
-                *(ends, [level] * 2), color=look.colour, lw=4, alpha=0.35, solid_capstyle="butt"
-            )
+            axes.plot(ends, [level, level], color=look.colour, **band)
         _draw_best_to_last(axes, np.median(_complete_pairs(pairs), axis=0), levels, look)
     else:
         for pair, level in zip(shown, levels, strict=True):

@@ -38,15 +38,15 @@ WIDEST = 640
 """Pixels that a panel's tiles may be wide: more of large tiles are left out."""
 TIMES = 8
 """Validations of an evolution that are shown."""
+Explain = Callable[[dict[Any, Any]], str]
+"""Returns what stands below a contender's name, from its row of `Frames.pictures`."""
 
 
 @dataclass(frozen=True)
 class PicturePanel:
     """A titled mosaic of tiles, uint8 [rows, columns, H, W, 3], or a note why there is none.
 
-    Attributes:
-        rows: what stands on the left of the rows.
-        columns: what stands below the columns.
+    Names of rows stand on their left, those of columns below them.
     """
 
     title: str
@@ -63,7 +63,9 @@ def draw_samples(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     own = rows[rows["family"] != CALIBRATION]
     real = rows[(rows["family"] == CALIBRATION) & (rows["contender"] == "real")]
     panels = [PicturePanel("real images", tiles, "no picture") for tiles in real["tiles"]]
-    panels += _make_panels(own, _explain_samples, paper)
+    panels += _make_panels(
+        own, lambda row: _join_lines(_show_run_score(row), _show_trouble(row)), paper
+    )
     return draw_panels(panels, 400, paper, square=True)
 
 
@@ -101,11 +103,7 @@ def draw_evolution(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
 
 
 def _draw_kind(
-    frame: pd.DataFrame,
-    kind: str,
-    explain: Callable[[dict[Any, Any]], str],
-    rows: Sequence[str],
-    paper: bool,
+    frame: pd.DataFrame, kind: str, explain: Explain, rows: Sequence[str], paper: bool
 ) -> Figure | None:
     """Draw the pictures of a kind, whose rows have names."""
     panels = _make_panels(frame[frame["kind"] == kind], explain, paper, rows)
@@ -113,19 +111,24 @@ def _draw_kind(
 
 
 def _make_panels(
-    frame: pd.DataFrame,
-    explain: Callable[[dict[Any, Any]], str],
-    paper: bool,
-    rows: Sequence[str] = (),
+    frame: pd.DataFrame, explain: Explain, paper: bool, rows: Sequence[str] = ()
 ) -> list[PicturePanel]:
     """Make a panel of each of the best contenders, or a note why it has no picture."""
     pictures = frame.to_dict("records")
-    panels = []
-    for row in _pick_best(pictures):
-        title = "\n".join(filter(None, (label(row["contender"], paper=paper), explain(row))))
-        shown = rows if row["tiles"] is not None else ()
-        panels.append(PicturePanel(title, row["tiles"], _explain_absence(row), shown))
+    panels = [
+        PicturePanel(
+            _join_lines(label(row["contender"], paper=paper), explain(row)),
+            row["tiles"],
+            _explain_absence(row),
+            rows if row["tiles"] is not None else (),
+        )
+        for row in _pick_best(pictures)
+    ]
     return [*panels, *_count_others(pictures)]
+
+
+def _join_lines(*lines: str) -> str:
+    return "\n".join(filter(None, lines))
 
 
 def _make_strip(row: dict[Any, Any], *, paper: bool) -> PicturePanel:
@@ -135,7 +138,7 @@ def _make_strip(row: dict[Any, Any], *, paper: bool) -> PicturePanel:
     chosen = np.linspace(0, len(tiles) - 1, times).round().astype(int)
     seen = row["images"] if isinstance(row["images"], Sequence) else ()
     below = [show_amount(seen[i]) for i in chosen] if seen else []
-    title = "\n".join(filter(None, (label(row["contender"], paper=paper), _show_trouble(row))))
+    title = _join_lines(label(row["contender"], paper=paper), _show_trouble(row))
     return PicturePanel(title, tiles[chosen, :2].swapaxes(0, 1), columns=below)
 
 
@@ -157,10 +160,6 @@ def _explain_absence(row: dict[Any, Any]) -> str:
     if not isinstance(row["status"], str):
         return "no run"
     return "no picture" if row["status"] in SCORED else f"{row['status']}\n{brief(row['reason'])}"
-
-
-def _explain_samples(row: dict[Any, Any]) -> str:
-    return "\n".join(filter(None, (_show_run_score(row), _show_trouble(row))))
 
 
 def _explain_reconstruction(row: dict[Any, Any]) -> str:
@@ -187,53 +186,13 @@ def _show_seed(row: dict[Any, Any]) -> str:
     return "" if pd.isna(row["seed"]) else f" (seed {row['seed']})"
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Where panels of one size stand in a figure, in pixels.
-
-    Attributes:
-        columns: how many panels stand side by side.
-        wide: width of a panel's tiles.
-        high: their height.
-        side: room on their left.
-        heads: room above each row of panels.
-        foot: room below them.
-        gap: room around panels.
-    """
-
-    columns: int
-    wide: int
-    high: int
-    side: int
-    heads: Sequence[int]
-    foot: int
-    gap: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the figure."""
-        across = self.columns * (self.side + self.wide + self.gap) + self.gap
-        return across, sum(self.heads) + len(self.heads) * (self.high + self.foot + self.gap)
-
-    def place(self, i: int, wide: int, high: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of an image in panel `i`, as fractions of the figure."""
-        row, column = divmod(i, self.columns)
-        across, down = self.size
-        left = self.gap + column * (self.side + self.wide + self.gap) + self.side
-        top = sum(self.heads[: row + 1]) + row * (self.high + self.foot + self.gap)
-        return left / across, 1 - (top + high) / down, wide / across, high / down
-
-
 def draw_panels(
     panels: Sequence[PicturePanel], width: int, paper: bool, *, square: bool = False
 ) -> Figure | None:
     """Lay panels out pixel by pixel, so that every tile is enlarged by the same whole factor.
 
-    Args:
-        panels: what is shown, None where there is nothing.
-        width: pixels that a panel's tiles are about wide on a screen.
-        paper: fit the figure into a paper's column or page.
-        square: leave out as many rows as columns of large tiles.
+    On a screen a panel's tiles are about `width` pixels wide; in a paper the figure fits a column
+    or page. `square` leaves out as many rows as columns of large tiles.
     """
     if not panels:
         return None
@@ -247,12 +206,12 @@ def draw_panels(
         beside = borders + _side(panels, dpi) + _gap(dpi)
         columns, scale = fit_page(len(panels), natural, beside, dpi, square=square)
     images = [None if t is None else _mosaic(t, scale) for t in tiles]
-    titles, grid = _make_room(panels, images, columns, scale * natural, dpi)
-    figure = Figure(figsize=(grid.size[0] / dpi, grid.size[1] / dpi))
-    for i, (panel, image, title) in enumerate(zip(panels, images, titles, strict=True)):
-        high, wide = (grid.high, grid.wide) if image is None else image.shape[:2]
-        axes = figure.add_axes(grid.place(i, wide, high))
-        axes.set_title(title, x=grid.wide / 2 / wide, fontsize=8, pad=4, linespacing=1.15)
+    titles, wide, size, places = _lay_out(panels, images, columns, scale * natural, dpi)
+    figure = Figure(figsize=(size[0] / dpi, size[1] / dpi))
+    for panel, image, title, place in zip(panels, images, titles, places, strict=True):
+        axes = figure.add_axes(place)
+        middle = 0.5 if image is None else wide / 2 / image.shape[1]
+        axes.set_title(title, x=middle, fontsize=8, pad=4, linespacing=1.15)
         _fill_panel(axes, panel, image)
     return figure
 
@@ -260,12 +219,8 @@ def draw_panels(
 def fit_page(count: int, natural: int, beside: int, dpi: int, *, square: bool) -> tuple[int, int]:
     """Return columns and scale by which panels fill a paper's column, if few, or page best.
 
-    Args:
-        count: of panels.
-        natural: pixels that a panel's tiles are wide before they are enlarged.
-        beside: pixels beside the tiles of each panel.
-        dpi: pixels an inch.
-        square: whether the panels are about as high as wide.
+    Tiles of a panel are `natural` pixels wide before they are enlarged, with `beside` pixels
+    beside them. `square` panels are about as high as wide.
     """
     several = (4, 5) if square else (2, 3)
     across = dpi * (COLUMN if count <= several[0] // 2 else PAGE) - _gap(dpi)
@@ -274,34 +229,44 @@ def fit_page(count: int, natural: int, beside: int, dpi: int, *, square: bool) -
         return int((across / columns - beside) // natural)
 
     options = [columns for columns in several if columns <= count] or [count]
-    columns = max(options, key=lambda columns: columns * scale(columns))
+    columns = max(options, key=lambda option: option * scale(option))
     while columns > 1 and scale(columns) < 1:
         columns -= 1
     return columns, max(1, scale(columns))
 
 
-def _make_room(
+def _lay_out(
     panels: Sequence[PicturePanel],
     images: Sequence[np.ndarray | None],
     columns: int,
     width: int,
     dpi: int,
-) -> tuple[list[str], Grid]:
-    """Break titles to the panels' width, `width` where there are no images, and make room."""
+) -> tuple[list[str], int, tuple[int, int], list[tuple[float, float, float, float]]]:
+    """Lay images out in columns, in pixels; panels are `width` wide where there are no images.
+
+    Returns titles broken to the width of a panel, this width, width and height of the figure, and
+    left, bottom, width and height of each image as fractions of the figure.
+    """
     shapes = [image.shape[:2] for image in images if image is not None]
     wide = max((shape[1] for shape in shapes), default=width)
+    high = max((shape[0] for shape in shapes), default=wide // 2)
     titles = [_wrap(panel.title, wide * 160 // dpi) for panel in panels]
     lines = [1 + title.count("\n") for title in titles]
-    heights = [max(lines[i : i + columns]) for i in range(0, len(lines), columns)]
-    return titles, Grid(
-        columns=columns,
-        wide=wide,
-        high=max((shape[0] for shape in shapes), default=wide // 2),
-        side=_side(panels, dpi),
-        heads=[(24 * height + 12) * dpi // 160 for height in heights],
-        foot=22 * dpi // 160 if any(panel.columns for panel in panels) else 0,
-        gap=_gap(dpi),
-    )
+    heads = [
+        (24 * max(lines[i : i + columns]) + 12) * dpi // 160 for i in range(0, len(lines), columns)
+    ]
+    side, gap = _side(panels, dpi), _gap(dpi)
+    below = gap + (22 * dpi // 160 if any(panel.columns for panel in panels) else 0)
+    across = columns * (side + wide + gap) + gap
+    down = sum(heads) + len(heads) * (high + below)
+    places = []
+    for i, image in enumerate(images):
+        tall, broad = (high, wide) if image is None else image.shape[:2]
+        row, column = divmod(i, columns)
+        left = (column + 1) * (side + gap) + column * wide
+        top = sum(heads[: row + 1]) + row * (high + below)
+        places.append((left / across, 1 - (top + tall) / down, broad / across, tall / down))
+    return titles, wide, (across, down), places
 
 
 def _gap(dpi: int) -> int:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from benchmarks.reporting.plots.drawing import (
     write_note,
 )
 from benchmarks.reporting.plots.registry import plot, style
+from benchmarks.reporting.plots.rows import mean_fids
 
 RANKS = LinearSegmentedColormap.from_list("ranks", ["#56A0D3", "#FFFFFF"])
 
@@ -55,7 +55,7 @@ def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     Cells of contenders in such a pair are framed.
     """
     runs = frame[frame["family"] != CALIBRATION]
-    fids = {name: interval.value for name, interval in summarise_runs(runs, "fid").items()}
+    fids = mean_fids(runs)
     everybody = [name for name in contenders(runs) if name in fids]
     shown = sorted(best(everybody, fids, LABELS), key=lambda name: fids[name])
     values = _tabulate_means(runs[runs["contender"].isin(shown)], shown)
@@ -86,7 +86,7 @@ def _tabulate_means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     for metric in ("fid", *others, *AGREEING):
         means = {name: interval.value for name, interval in summarise_runs(runs, metric).items()}
         higher = metric in AGREEING and list_metrics()[metric].about["direction"] == "higher"
-        columns[metric] = pd.Series(means, dtype=float).reindex(names) * (-1 if higher else 1)
+        columns[metric] = pd.Series(means, index=names, dtype=float) * (-1 if higher else 1)
     return pd.DataFrame(columns).dropna(axis="columns", thresh=2)
 
 
@@ -124,49 +124,38 @@ def _draw_rank_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int
     rows = np.flatnonzero(values.notna())
     pair = pd.DataFrame({"fid": fids.iloc[rows], "other": values.iloc[rows]})
     by_fid, by_other = pair.rank(method="min").to_numpy(dtype=int).T
-    flips = [
-        (i, j)
-        for i, j in combinations(range(len(rows)), 2)
-        if (by_fid[i] - by_fid[j]) * (by_other[i] - by_other[j]) < 0
-    ]
-    flipped = set(chain(*flips))
+    turned = np.subtract.outer(by_fid, by_fid) * np.subtract.outer(by_other, by_other) < 0
+    flips = turned.sum() // 2
     style: dict[str, Any] = {"ha": "center", "fontsize": small()}
     for i, row in enumerate(rows):
         up = by_fid[i] - by_other[i]
         shift = f" {'▲' if up > 0 else '▼'}{abs(up)}" if up else ""
         axes.text(place, float(row), f"{by_other[i]}{shift}", va="center", **style)
-        if i in flipped:
-            frame = Rectangle((place - 0.47, row - 0.44), 0.94, 0.88, fill=False, lw=0.9)
-            frame.set_edgecolor(COLOURS[1])
-            axes.add_patch(frame)
+        if turned[i].any():
+            at = (place - 0.47, row - 0.44)
+            axes.add_patch(Rectangle(at, 0.94, 0.88, fill=False, lw=0.9, edgecolor=COLOURS[1]))
     if place:
         agreement = kendalltau(by_fid, by_other).statistic
         shown = "–" if math.isnan(agreement) else f"{agreement:.2f}"
-        total = len(rows) * (len(rows) - 1) // 2
+        text = f"{shown}\n{flips}/{math.comb(len(rows), 2)}"
         colour = COLOURS[1] if flips else GREY
-        text = f"{shown}\n{len(flips)}/{total}"
         axes.text(place, len(fids) - 0.4, text, va="top", color=colour, **style)
 
 
 def draw_critical_difference(ranks: pd.DataFrame, cd: float, *, paper: bool = False) -> Figure:
-    """Draw Demšar's diagram of mean ranks over data sets; bars join those less than `cd` apart.
+    """Draw mean ranks over data sets, 1 the best; bars join those less than `cd` ranks apart.
 
     Source: Demšar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
     7, figure 1.
-
-    Args:
-        ranks: a row a contender with the columns contender and rank, 1 the best.
-        cd: the critical difference, in ranks.
-        paper: in the size for a paper's column or page.
     """
     with style(paper):
         return _draw_mean_ranks(ranks.sort_values("rank", kind="stable"), cd, paper=paper)
 
 
 def _draw_mean_ranks(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
-    values = ranks["rank"].to_numpy(dtype=float)
+    values, look = ranks["rank"].to_numpy(dtype=float), looks(ranks["contender"])
     labels = [label(str(name), paper=paper) for name in ranks["contender"]]
-    colours = [looks(ranks["contender"])[name].colour for name in ranks["contender"]]
+    colours = [look[name].colour for name in ranks["contender"]]
     bars = join_ranks(values, cd)
     half = math.ceil(len(values) / 2)
     line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
@@ -178,10 +167,10 @@ def _draw_mean_ranks(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
     axes.set(xlim=(1, last), ylim=(-down + 2.6 * line, 2.6 * line))
     axes.axis("off")
     _draw_ruler(axes, last, cd, line, labels=int(width / 0.35))
-    for place, (low, high) in enumerate(bars):
-        y = -0.09 * (1 + place)
-        pad = 0.012 * (last - 1)
-        axes.plot([low - pad, high + pad], [y, y], color="black", lw=2.4, solid_capstyle="butt")
+    pad = 0.012 * (last - 1)
+    for place, (low, high) in enumerate(bars, 1):
+        ends, level = [low - pad, high + pad], -0.09 * place
+        axes.plot(ends, [level, level], color="black", lw=2.4, solid_capstyle="butt")
     top = 0.09 * (1 + len(bars))
     for i, (value, name, colour) in enumerate(zip(values, labels, colours, strict=True)):
         left = i < half

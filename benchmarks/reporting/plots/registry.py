@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal
 
 import matplotlib as mpl
 import matplotlib.style
@@ -25,28 +25,16 @@ METADATA: dict[str, dict[str, Any]] = {
 """By format, the metadata that would make the same plot another file at another time."""
 
 
-class Draw(Protocol):
-    """Draws a frame, in the style and the size for a screen or for a paper."""
-
-    __name__: str
-
-    def __call__(self, frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
-        """None where the frame has nothing to show."""
-        ...
+Draw = Callable[..., Figure | None]
+"""Draws a frame, for a screen or with `paper=True` for a paper; None if it has nothing to show."""
 
 
 @dataclass(frozen=True)
 class Plot:
     """A plot of a suite.
 
-    Attributes:
-        name: the stem of its files.
-        draw: the function that draws it.
-        frame: the attribute of `Frames` that is drawn.
-        section: the section of the page that shows it, empty for none.
-        heading: its heading on the page.
-        caption: the sentence below the heading.
-        columns: the columns of the comparison whose values describe it to a screen reader.
+    Its name is the stem of its files, and `frame` the attribute of `Frames` that is drawn. A
+    section of the page shows it, if any; the values of `columns` describe it to a screen reader.
     """
 
     name: str
@@ -66,14 +54,8 @@ PLOTS: dict[str, Plot] = {}
 """Plots by name."""
 
 
-def plot(
-    frame: Literal["runs", "history", "pictures"],
-    section: str = "",
-    heading: str = "",
-    caption: str = "",
-    columns: tuple[str, ...] = (),
-) -> Callable[[Draw], Draw]:
-    """Register a function `draw_<name>` as a `Plot` of that name, which is drawn in `style`."""
+def plot(frame: Literal["runs", "history", "pictures"], **about: Any) -> Callable[[Draw], Draw]:
+    """Register `draw_<name>` as a `Plot` of that name with other fields, drawn in `style`."""
 
     def register(draw: Draw) -> Draw:
         @functools.wraps(draw)
@@ -81,9 +63,9 @@ def plot(
             with style(paper):
                 return draw(frame, paper=paper)
 
-        name, drawn = draw.__name__.removeprefix("draw_"), cast("Draw", styled)
-        PLOTS[name] = Plot(name, drawn, frame, section, heading, caption, columns)
-        return drawn
+        name = draw.__name__.removeprefix("draw_")
+        PLOTS[name] = Plot(name, styled, frame, **about)
+        return styled
 
     return register
 
@@ -96,11 +78,7 @@ def style(paper: bool) -> AbstractContextManager[None]:
 def save(figure: Figure, kind: str, *, paper: bool = False, dpi: float | None = None) -> bytes:
     """Return the file of a figure in `style`, the same bytes for the same figure.
 
-    Args:
-        figure: the figure.
-        kind: png, svg or pdf.
-        paper: in the style of a paper.
-        dpi: pixels an inch, None for the style's own.
+    Its kind is png, svg or pdf; `dpi` are pixels an inch, None for the style's own.
     """
     file = io.BytesIO()
     with style(paper):

@@ -67,7 +67,7 @@ def test_without_an_audit_nothing_changes(suite: Path) -> None:
     assert write_markdown(frames.results) == print_markdown(frames).encode()
     assert write_latex(frames.results) == write_latex(frames.results, None, frames.marks)
     assert MARK not in print_markdown(frames) + show(frames)
-    assert build_page_table(frames).marks == []
+    assert build_page_table(frames)["marks"] == []
     plain = collect_findings(frames.runs)
     assert [(f.summary, f.details) for f in plain] == [
         (f.summary, f.details) for f in state(frames)

@@ -150,7 +150,7 @@ def test_rows_of_one_training_reconstruct_and_cost_once(tmp_path: Path) -> None:
         write_record(path, record)
     frames, findings = prepare(folder)
     section = page_answer.describe_finding(findings[-1], frames)
-    assert {row["name"] for row in section.ranking.lines} == {"vae", "autoencoder"}
+    assert {row["name"] for row in section["ranking"].lines} == {"vae", "autoencoder"}
     seconds = frames.runs[frames.runs["contender"] == "autoencoder"]["train_seconds"].sum()
     assert f"{show_duration(30 + seconds)} of training in all" in page_answer.state_facts(frames)
     prices = page_answer.state_costs(frames.comparison, findings)
