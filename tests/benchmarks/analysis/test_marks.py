@@ -92,10 +92,10 @@ def test_a_score_that_failed_is_marked_in_every_table_with_the_reason(suite: Pat
     assert re.search(r"FID†\s+Inception Score\s+KID ", terminal)
     assert f"† FID, audited under classifier: {REASON}" in terminal
     table = build_page_table(frames)
-    heads = {head.title: head for panel in table.panels for head in panel.table.header}
+    heads = {head.title: head for panel in table["tables"] for head in panel.header}
     assert f"The audit found {FOUND}." in heads["FID† ↓"].tip
     assert heads["KID ↓"].audit == ""
-    assert table.marks[0] == f"† FID, audited under classifier: {REASON}"
+    assert table["marks"][0] == f"† FID, audited under classifier: {REASON}"
 
 
 @pytest.mark.parametrize("paper", [True, False])
