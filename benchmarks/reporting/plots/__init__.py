@@ -37,11 +37,7 @@ def render(
 ) -> dict[str, bytes]:
     """Draw plots that have something to show: file name, such as `scores.png`, to content.
 
-    Args:
-        frames: the suite.
-        names: the plots of `PLOTS` to draw, None for all.
-        paper: in the sizes for a paper's column or page.
-        formats: those of `METADATA` to write.
+    All of `PLOTS` or those named, on request in the sizes for a paper, in formats of `METADATA`.
 
     Raises:
         BadInput: there is no plot or format of such a name.
