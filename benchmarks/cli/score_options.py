@@ -41,7 +41,8 @@ def build_request(options: Namespace) -> ScoringRequest:
         kept = options.against_range, options.against_key
         against = make_image_source(options.against, *kept, options.resize, "--against-")
     check_usage(options)
-    check_sources(filter(None, (images, against)))
+    for source in filter(None, (images, against)):
+        check_source(source)
     if options.dataset:
         check_dataset(options.dataset)
     metrics, comparison = choose_metrics(options), find_comparison(options)
@@ -56,27 +57,19 @@ def build_request(options: Namespace) -> ScoringRequest:
 def make_image_source(
     place: Any, value_range: ValueRange | None, key: str | None, resize: int | None, option: str
 ) -> ImageSource:
-    """Describe the place of images, a path, an array or a tensor, and how they are kept.
-
-    Raises:
-        BadInput: it is something else.
-    """
+    """Describe the place of images, a path, an array or a tensor, and how they are kept."""
     if isinstance(place, str | Path):
-        return ImageSource(Path(place), value_range, key, resize, option)
-    if hasattr(place, "detach"):
+        place = Path(place)
+    elif hasattr(place, "detach"):
         tensor = place.detach().cpu()
         place = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    if not isinstance(place, np.ndarray):
+    if not isinstance(place, Path | np.ndarray):
         raise BadInput(f"images are a path, an array or a tensor, not {type(place).__name__}")
     return ImageSource(place, value_range, key, resize, option)
 
 
 def check_usage(options: Namespace) -> None:
-    """Refuse options that do not go together.
-
-    Raises:
-        BadInput: one of them has no effect, or contradicts another.
-    """
+    """Refuse options that have no effect or contradict another."""
     into, against = options.into is not None, options.against is not None
     if options.split not in {None, "test", "train"}:
         raise BadInput(f"--split {options.split}: choose test or train")
@@ -104,24 +97,19 @@ def check_usage(options: Namespace) -> None:
 
 
 def refuse_options(options: Namespace, refused: Iterable[str], reason: str) -> None:
-    """Refuse some options.
-
-    Raises:
-        BadInput: one of them is set.
-    """
+    """Refuse some options."""
     for name in refused:
         value = getattr(options, name)
         if value is not None and value is not False:
             raise BadInput(f"--{name.replace('_', '-')}: {reason}")
 
 
-def check_sources(sources: Iterable[ImageSource]) -> None:
+def check_source(source: ImageSource) -> None:
     """Refuse images that are not there, and a range or a key of images that have none."""
-    for source in sources:
-        if source.value_range and source.kind not in ARRAY_SUFFIXES:
-            raise BadInput(f"{source.option}range: is for arrays of floats, not for pictures")
-        if source.key and source.kind != ".npz":
-            raise BadInput(f"{source.option}key: is for .npz files, whose arrays have names")
+    if source.value_range and source.kind not in ARRAY_SUFFIXES:
+        raise BadInput(f"{source.option}range: is for arrays of floats, not for pictures")
+    if source.key and source.kind != ".npz":
+        raise BadInput(f"{source.option}key: is for .npz files, whose arrays have names")
 
 
 def check_dataset(name: str) -> None:
@@ -133,12 +121,7 @@ def check_dataset(name: str) -> None:
 
 
 def choose_metrics(options: Namespace) -> list[str]:
-    """Return the names of the metrics to score by.
-
-    Raises:
-        BadInput: a name is none of a metric of generated images, or needs training images where
-            there are none.
-    """
+    """Return the names of the metrics to score by; refuse those that cannot be computed here."""
     kinds = {name: entry.about["inputs"] for name, entry in registry.list_metrics().items()}
     valid = [name for name, inputs in kinds.items() if inputs in GENERATED_INPUTS]
     learned = [name for name in valid if kinds[name] == "training"]
@@ -158,29 +141,20 @@ def choose_metrics(options: Namespace) -> list[str]:
 
 
 def find_comparison(options: Namespace) -> ExistingComparison | None:
-    """Read the comparison that a row is added to.
-
-    Raises:
-        BadInput: the row cannot be added.
-    """
+    """Read the comparison that a row is added to, and check that it can be added."""
     if options.into is None:
         return None
     comparison = read_comparison(options.into)
-    check_dataset(comparison.data.name)
+    name = comparison.spec.data.name
+    check_dataset(name)
     check_label(comparison.results, options.label, force=options.force)
-    if options.dataset not in {None, comparison.data.name}:
-        raise BadInput(
-            f"--dataset {options.dataset}: {options.into} compares on {comparison.data.name}"
-        )
+    if options.dataset not in {None, name}:
+        raise BadInput(f"--dataset {options.dataset}: {options.into} compares on {name}")
     return comparison
 
 
 def find_extractor_name(options: Namespace, comparison: ExistingComparison | None) -> str:
-    """Return the name of the extractor, `auto` where it follows from a data set.
-
-    Raises:
-        BadInput: there is none of that name, or the comparison has another.
-    """
+    """Return the name of the extractor, `auto` where it follows from a data set."""
     own = comparison.spec.extractor.rpartition("@")[0] if comparison else None
     usual = AUTO if options.dataset else "inception"
     asked = None if options.extractor == AUTO else options.extractor

@@ -15,8 +15,7 @@ from benchmarks.core.text import show_number
 from benchmarks.evaluation.request import WARNING, ReportProgress
 from benchmarks.records.schema import Record, Score
 
-SILENCE = 10.0
-"""Seconds between two plain lines on how far the work has got."""
+SILENCE = 10.0  # seconds between two plain lines on how far the work has got
 
 ARROWS = {"lower": " ↓", "higher": " ↑"}
 FLOORS = {"fid_floor": "FID's floor"}
@@ -51,15 +50,7 @@ def display_progress(
 def render_scores(
     title: str, record: Record, scores: list[Score], notes: list[str], count: int | None
 ) -> Group:
-    """Render a table of scores and the notes below it.
-
-    Args:
-        title: of the images.
-        record: of the scores.
-        scores: the rows, in their order.
-        notes: a line each; warnings stand out.
-        count: of the reference's images, if known.
-    """
+    """Render a table of scores, in their order, and the notes below it; warnings stand out."""
     lines = [Text(note, style="yellow" if note.startswith(WARNING) else "dim") for note in notes]
     if not scores:
         return Group(*lines)
@@ -92,13 +83,7 @@ def sort_scores(scores: Iterable[Score]) -> list[Score]:
 
 
 def list_notes(record: Record, scores: list[Score], count: int | None) -> list[str]:
-    """List the kinds of intervals and the limits of the scores, a line each.
-
-    Args:
-        record: of the scores.
-        scores: those by its own extractor.
-        count: of the reference's images, None where that is unknown.
-    """
+    """List the kinds of intervals and the limits of the scores, a line each."""
     kinds = dict[str, list[str]]()
     for score in scores:
         if score.interval and score.low is not None:

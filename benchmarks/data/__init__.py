@@ -30,6 +30,10 @@ registry.scan(__name__, __path__)
 
 FOLDER = "folder:"
 FOLDER_SOURCE = "folder A"
+OWN = (
+    "your own images, a folder or a .zip: any sizes and formats, class subfolders or "
+    "dataset.json, train/ val/ test/, trainA/ trainB/"
+)
 
 
 def default_data_root() -> Path:
@@ -40,11 +44,7 @@ def default_data_root() -> Path:
 
 def list_datasets() -> dict[str, str]:
     """Return all data sets' summaries by name, the user's own folder under `folder:PATH`."""
-    own = (
-        "your own images, a folder or a .zip: any sizes and formats, class subfolders or "
-        "dataset.json, train/ val/ test/, trainA/ trainB/"
-    )
-    return {entry.name: entry.summary for entry in DATASETS.values()} | {f"{FOLDER}PATH": own}
+    return {entry.name: entry.summary for entry in DATASETS.values()} | {f"{FOLDER}PATH": OWN}
 
 
 def is_points(name: str) -> bool:
@@ -90,11 +90,11 @@ def load_dataset(
         raise BadInput(f"{name}: points have no image size or channels to choose; leave them out")
     raw = _read_raw(name, data_root, image_size, channels, download)
     parts = split_target(raw, name)
-    train, validation, test = (
-        fit(split, image_size, channels) for split in (parts.train, parts.validation, parts.test)
-    )
+    train, validation, test = (fit(split, image_size, channels) for split in parts[:3])
     form = train.images.shape[2], train.images.shape[1]
-    source, remarks = source or _default_source(name, raw), [raw.layout]
+    if source is None and name.startswith(FOLDER):
+        source = FOLDER_SOURCE if raw.source else "edges"
+    source, remarks = source or DATASETS[name].source, [raw.layout]
     if source in TRANSFORMS:
         hidden_pairs = fit(parts.source_test, *form)
         source_train = transform_source(fit(parts.source_train, *form), source, "train")
@@ -142,12 +142,6 @@ def _read_raw(
         return read_folder(name.removeprefix(FOLDER), image_size, channels)
     except OSError as error:
         raise BadInput(f"{name} cannot be read: {one_line(error)}") from error
-
-
-def _default_source(name: str, raw: Raw) -> str:
-    if name.startswith(FOLDER):
-        return FOLDER_SOURCE if raw.source else "edges"
-    return DATASETS[name].source
 
 
 def _read_source(raw: Raw, source: str, root: Path, download: bool) -> tuple[Split, Split]:

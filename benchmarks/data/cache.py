@@ -26,8 +26,7 @@ Result = TypeVar("Result")
 IN_MEMORY = 256 * 2**20
 """Bytes of the largest array that is held in memory; a larger one is a mapped file."""
 
-AHEAD = 2
-"""Results a thread that are computed before they are taken."""
+AHEAD = 2  # results a thread that are computed before they are taken
 
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file that changes gets another time, on any file system."""
@@ -93,13 +92,10 @@ def write_array(path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray],
 
 
 def derive(origin: np.ndarray, key: str, fill: Callable[[np.ndarray], None]) -> np.ndarray:
-    """Derive an array of the shape of `origin` from its content.
+    """Derive an array of the shape of `origin` from its content, by `fill`.
 
-    Args:
-        origin: the original. Where it is a large file of the cache, the result is another one that
-            belongs to it, written once.
-        key: its name among all that are derived from that file.
-        fill: writes the content.
+    Where `origin` is a large file of the cache, the result is another one that belongs to it,
+    written once and named by `key`.
     """
     source = getattr(origin, "filename", None)
     if origin.nbytes <= IN_MEMORY or source is None:
@@ -140,9 +136,6 @@ class Hashes:
     """SHA-256 of files, remembered by size, mtime and ctime in a file of the cache.
 
     What has changed within the last moment is not remembered: it might change once more unseen.
-
-    Args:
-        path: where they are remembered.
     """
 
     def __init__(self, path: Path) -> None:

@@ -15,11 +15,9 @@ CHUNK_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one purpose.
+    """Images of one purpose, uint8 [N, C, S, S] (possibly a read-only memory map) or points.
 
-    Attributes:
-        images: uint8 [N, C, S, S], possibly a read-only memory map, or points.
-        labels: int64 [N], or None where the images have no classes.
+    Labels are int64 [N], or None where the images have no classes.
     """
 
     images: np.ndarray
@@ -37,9 +35,7 @@ class Split:
 class Truth:
     """The mixture of equally likely isotropic Gaussians that points were drawn from.
 
-    Attributes:
-        centres: their means, float64 [K, 2], in the points' units of [0, 1].
-        deviation: their standard deviation along each axis, in the same units.
+    Means, float64 [K, 2], and standard deviation along each axis, in the points' units of [0, 1].
     """
 
     centres: np.ndarray
@@ -52,7 +48,6 @@ class Raw:
 
     Attributes:
         train: the training images, or all images where there is no official test split.
-        test: the official test images, or None.
         class_names: one name a label, or None.
         source: training and test images of a source domain that came along, or None.
         truth: the mixture that points were drawn from; None for images.
@@ -79,19 +74,15 @@ class Dataset:
 
     Attributes:
         name: as `load_dataset` was asked for it, e.g. "mnist" or "folder:/path".
-        train: target images that every model learns from.
         validation: target images for choosing the best checkpoint, and for nothing else.
         test: target images that every reported score refers to.
-        class_names: one name a label, or None.
         source: name of the source domain, e.g. "edges", "usps" or "folder A".
-        source_train: source images that translators learn from.
         source_test: held-out source images that translators generate from.
         hidden_pairs: the true targets of `source_test`, image by image; None where there are none.
         fingerprint: SHA-256 (hex) over the content of the target splits.
         source_fingerprint: SHA-256 (hex) over the content of the source splits.
         truth: the mixture that points were drawn from; None for images.
-        layout: the use of the user's own folders, and other choices made for them, in one line, or
-            None.
+        layout: the use of the user's own folders, and other choices made for them, in one line.
     """
 
     name: str

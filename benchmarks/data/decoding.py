@@ -14,15 +14,8 @@ import numpy as np
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.files import write_atomically
 from benchmarks.core.pictures import open_header, open_picture
-from benchmarks.data.cache import (
-    Hashes,
-    digest,
-    in_threads,
-    open_array,
-    opened_cache,
-    reserve,
-    write_array,
-)
+from benchmarks.data import cache
+from benchmarks.data.cache import digest, in_threads, open_array
 from benchmarks.data.dataset import slices
 from benchmarks.data.files import Files
 from benchmarks.data.resizing import SMALLEST, fit_picture
@@ -30,11 +23,7 @@ from benchmarks.data.splits import content_keys
 
 VERSION = 2  # of what follows; a new one makes every cached array be decoded anew
 LARGEST_DEFAULT = 64
-NAMED = 20
-"""Broken files that a message names."""
-
-
-Part = tuple[np.ndarray, np.ndarray]
+NAMED = 20  # broken files that a message names
 
 
 def decode(
@@ -43,7 +32,7 @@ def decode(
     parts: Sequence[Sequence[str]],
     image_size: int | None,
     channels: int | None,
-) -> list[Part]:
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Decode pictures, or take them from the cache if their content is what it was.
 
     Args:
@@ -63,8 +52,8 @@ def decode(
     """
     place = digest([str(files.place.resolve()), domain])
     request = digest([VERSION, place, image_size, channels])
-    with opened_cache() as folder:
-        hashes = Hashes(folder / f"{place}.json")
+    with cache.opened_cache() as folder:
+        hashes = cache.Hashes(folder / f"{place}.json")
         names = [name for part in parts for name in part]
         paths = [files.place] if files.archive else [files.place / name for name in names]
         state = [hashes.find(paths), list(map(list, parts))]
@@ -96,7 +85,7 @@ def _write_decoded(
     with tempfile.TemporaryFile(dir=path.parent) as file:
         shape = (len(names), channels or 3, size, size)
         scratch = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
-        reserve(file.fileno())
+        cache.reserve(file.fileno())
         grey = _decode_into(scratch, files, names)
         images = scratch[:, :1] if channels is None and grey else scratch
         order = order_parts(content_keys(images), list(map(len, parts)))
@@ -108,16 +97,15 @@ def _write_decoded(
             for rows in slices(final):
                 final[rows] = images[order[rows]]
 
-        write_array(path, (len(order), *images.shape[1:]), write)
-    _remove_outdated(path)
+        cache.write_array(path, (len(order), *images.shape[1:]), write)
+    for other in path.parent.glob(f"{path.name.split('-')[0]}-*"):  # of earlier states of the place
+        if not other.name.startswith(path.stem):
+            with suppress(OSError):  # another process may have it open
+                other.unlink()
 
 
 def order_parts(keys: Sequence[bytes], counts: Sequence[int]) -> np.ndarray:
-    """Sort each part by its keys, without what an earlier part has already.
-
-    Args:
-        keys: of the images of all parts, one part after the other.
-        counts: how many belong to each.
+    """Sort each of the parts that `keys` holds one after the other, without keys of earlier ones.
 
     Returns:
         int64 [M], the positions in `keys` of those that stay.
@@ -130,34 +118,22 @@ def order_parts(keys: Sequence[bytes], counts: Sequence[int]) -> np.ndarray:
     return np.array(order, dtype=np.int64)
 
 
-def _remove_outdated(path: Path) -> None:
-    """Remove what was decoded from earlier states of the same place."""
-    for other in path.parent.glob(f"{path.name.split('-')[0]}-*"):
-        if not other.name.startswith(path.stem):
-            with suppress(OSError):  # another process may have it open
-                other.unlink()
-
-
 def find_common_size(files: Files, names: Sequence[str]) -> int:
     """Return the side of pictures that are square, equal and at most 64 pixels wide; else 64."""
     sizes = set()
-    for name in names:
-        # a broken file is named when it is decoded
-        quiet = warnings.catch_warnings(action="ignore")
-        with suppress(Exception), quiet, open_header(files.open(name)) as picture:
-            sizes.add(picture.size)
-        if len(sizes) > 1:
-            break
+    with warnings.catch_warnings(action="ignore"):
+        for name in names:
+            # a broken file is named when it is decoded
+            with suppress(Exception), open_header(files.open(name)) as picture:
+                sizes.add(picture.size)
+            if len(sizes) > 1:
+                break
     width, height = sizes.pop() if len(sizes) == 1 else (0, 1)
     return width if SMALLEST <= width == height <= LARGEST_DEFAULT else LARGEST_DEFAULT
 
 
 def _decode_into(images: np.ndarray, files: Files, names: Sequence[str]) -> bool:
-    """Decode files into uint8 [N, C, S, S]; return whether all of them are grey.
-
-    Raises:
-        BadInput: some files are broken.
-    """
+    """Decode files into uint8 [N, C, S, S]; return whether all are grey, and refuse broken ones."""
     channels, side = images.shape[1:3]
     read = partial(decode_picture, files, side=side, channels=channels)
     grey, broken = True, []
@@ -177,12 +153,7 @@ def decode_picture(
 ) -> np.ndarray | str:
     """Decode a picture into uint8 [C, S, S]; or return its name with the reason why it is broken.
 
-    Args:
-        files: the folder or archive.
-        name: of the picture in it.
-        side: S.
-        channels: C.
-        resize: whether one of another size is resized; else it counts as broken.
+    Without `resize`, one of another size counts as broken.
     """
     try:
         picture = open_picture(files.open(name))
@@ -194,11 +165,7 @@ def decode_picture(
 
 
 def refuse_broken(files: Sequence[str]) -> None:
-    """Refuse pictures that cannot be read, the first 20 named, each with its reason.
-
-    Raises:
-        BadInput: there are some.
-    """
+    """Refuse pictures that cannot be read, the first 20 named, each with its reason."""
     if not files:
         return
     count = "1 image cannot" if len(files) == 1 else f"{len(files):,} images cannot"

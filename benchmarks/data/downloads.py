@@ -69,7 +69,6 @@ def _idx(kind: str, url: str, packed: str, unpacked: str = "") -> tuple[Publishe
 
 
 def _plain(url: str, module: str, checksums: dict[str, str]) -> tuple[PublishedFile, ...]:
-    """List files that are read as they are."""
     source = VISION.format(module)
     return tuple(PublishedFile(name, f"{url}{name}", (c, source)) for name, c in checksums.items())
 
@@ -155,18 +154,22 @@ FILES = {
 }
 """The published files by the name of the data set's class in `torchvision.datasets`."""
 
+READ = {
+    **{kind: f"{kind}/raw/*-ubyte" for kind in ("MNIST", "FashionMNIST", "KMNIST")},
+    "USPS": "usps.bz2 and usps.t.bz2",
+    "CIFAR10": "cifar-10-batches-py/*",
+    "SVHN": "train_32x32.mat and test_32x32.mat",
+}
+"""The files that are read of each, in words."""
+
 
 def read_published(
-    kind: str, files: str, class_names: tuple[str, ...] | None, root: Path, download: bool
+    kind: str, class_names: tuple[str, ...] | None, root: Path, download: bool
 ) -> Raw:
-    """Read a data set of torchvision; nothing is written where its files are there already.
+    """Read the class `kind` of torchvision.datasets; write nothing where its files are there.
 
-    Args:
-        kind: the name of its class in `torchvision.datasets`.
-        files: those below `root`, for the message.
-        class_names: one name a label; None for those of the class.
-        root: folder of the data files.
-        download: whether missing files may be downloaded.
+    Missing files are downloaded into `root` where that is allowed. `class_names` are one a label,
+    None for those of the class.
 
     Raises:
         BadInput: the files are not the published ones, or absent and could not be downloaded.
@@ -183,7 +186,7 @@ def read_published(
         reason = " ".join(str(error).split()) or type(error).__name__
         attempt = "read or downloaded" if download else "read"
         raise BadInput(
-            f"{kind} could not be {attempt} ({reason}): put {files} into {root}, or name the "
+            f"{kind} could not be {attempt} ({reason}): put {READ[kind]} into {root}, or name the "
             "folder that has them by --data-root or the variable BENCHMARKS_DATA"
         ) from error
     return Raw(train, test, class_names or found_names)
@@ -197,11 +200,7 @@ def _list_parts(published: PublishedFile) -> dict[str, tuple[str, str]]:
 def _check_published(published: PublishedFile, root: Path) -> None:
     """Check the files that are read of a published one, as far as they are there.
 
-    What nobody states a checksum of is compared with the archive that it is from, where that is
-    there too.
-
-    Raises:
-        BadInput: one is not what was published.
+    One without a stated checksum is compared with its archive, where that is there too.
     """
     archive = root / published.file
     for part, (checksum, source) in _list_parts(published).items():
@@ -210,13 +209,14 @@ def _check_published(published: PublishedFile, root: Path) -> None:
         elif (root / part).exists() and archive.exists():
             _check_file(archive, *published.checksum)
             with gzip.open(archive) as content:
-                _check_file(root / part, _hash_file(content, "sha256"), str(archive))
+                unpacked = hashlib.file_digest(content, "sha256").hexdigest()
+            _check_file(root / part, unpacked, str(archive))
 
 
 def _check_file(path: Path, checksum: str, source: str, name: str = "") -> None:
     kind = "md5" if len(checksum) == 32 else "sha256"
     with path.open("rb") as file:
-        found = _hash_file(file, kind)
+        found = hashlib.file_digest(file, kind).hexdigest()
     if found != checksum:
         remedy = "fetch the published one" if name else "delete it to have it downloaded again"
         raise BadInput(
@@ -224,10 +224,6 @@ def _check_file(path: Path, checksum: str, source: str, name: str = "") -> None:
             f"{checksum} (source: {source}); {remedy}, or name a folder that has it by "
             "--data-root or the variable BENCHMARKS_DATA"
         )
-
-
-def _hash_file(file: Any, kind: str) -> str:
-    return hashlib.file_digest(file, kind).hexdigest()
 
 
 def _read_torchvision(kind: str, root: Path) -> tuple[Split, Split, tuple[str, ...]]:
@@ -295,51 +291,24 @@ def _time_out() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def register_published(
-    name: str, kind: str, summary: str, files: str, class_names: tuple[str, ...] | None = None
-) -> None:
-    """Register a data set of torchvision under a name; else as `read_published`."""
-    read = partial(read_published, kind, files, class_names)
+SETS = {
+    "mnist": ("MNIST", "70,000 handwritten digits, grey, 28x28 (LeCun et al. 1998)"),
+    "fashion_mnist": (
+        "FashionMNIST",
+        "70,000 articles of clothing, grey, 28x28 (Xiao et al. 2017)",
+    ),
+    "kmnist": ("KMNIST", "70,000 handwritten hiragana, grey, 28x28 (Clanuwat et al. 2018)"),
+    "usps": ("USPS", "9,298 handwritten digits from envelopes, grey, 16x16 (Hull 1994)"),
+    "cifar10": (
+        "CIFAR10",
+        "60,000 photographs of ten kinds of things, colour, 32x32 (Krizhevsky 2009)",
+    ),
+    # cropped digits, without the `extra` images
+    "svhn": ("SVHN", "99,289 house numbers from street views, colour, 32x32 (Netzer et al. 2011)"),
+}
+CLASSES = {"mnist": DIGITS, "usps": DIGITS, "cifar10": THINGS, "svhn": DIGITS}
+"""The names of classes, where they are not those of the class in `torchvision.datasets`."""
+
+for name, (kind, summary) in SETS.items():
+    read = partial(read_published, kind, CLASSES.get(name))
     dataset(name=name, summary=summary, source="edges")(read)
-
-
-register_published(
-    "mnist",
-    "MNIST",
-    "70,000 handwritten digits, grey, 28x28 (LeCun et al. 1998)",
-    "MNIST/raw/*-ubyte",
-    DIGITS,
-)
-register_published(
-    "fashion_mnist",
-    "FashionMNIST",
-    "70,000 articles of clothing, grey, 28x28 (Xiao et al. 2017)",
-    "FashionMNIST/raw/*-ubyte",
-)
-register_published(
-    "kmnist",
-    "KMNIST",
-    "70,000 handwritten hiragana, grey, 28x28 (Clanuwat et al. 2018)",
-    "KMNIST/raw/*-ubyte",
-)
-register_published(
-    "usps",
-    "USPS",
-    "9,298 handwritten digits from envelopes, grey, 16x16 (Hull 1994)",
-    "usps.bz2 and usps.t.bz2",
-    DIGITS,
-)
-register_published(
-    "cifar10",
-    "CIFAR10",
-    "60,000 photographs of ten kinds of things, colour, 32x32 (Krizhevsky 2009)",
-    "cifar-10-batches-py/*",
-    THINGS,
-)
-register_published(  # cropped digits, without the `extra` images
-    "svhn",
-    "SVHN",
-    "99,289 house numbers from street views, colour, 32x32 (Netzer et al. 2011)",
-    "train_32x32.mat and test_32x32.mat",
-    DIGITS,
-)

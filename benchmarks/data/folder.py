@@ -26,10 +26,8 @@ WORDS: dict[Purpose, str] = {"train": "training", "validation": "validation", "t
 
 NAMES: dict[str, Purpose] = {
     "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
     "test": "test",
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
 }
 PLACES: dict[str, Place] = {
     name + domain: (domain, split) for name, split in NAMES.items() for domain in ("", "a", "b")
@@ -85,8 +83,10 @@ def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
     files = list_files(_find_place(path))
     domains = find_domains(files)
     target, source = domains.get("b") or domains[""], domains.get("a")
-    _check_counts(files, target, FEWEST_TRAIN)
-    _check_counts(files, source or {}, FEWEST_SOURCE)
+    for domain, fewest in ((target, FEWEST_TRAIN), (source or {}, FEWEST_SOURCE)):
+        for purpose, part in domain.items():
+            least = fewest if purpose == "train" else FEWEST_TEST
+            check_enough(len(part.names), least, f"{files.describe(part.folder)}: images")
     found = _decode_domain(files, "target", target, image_size, channels)
     remarks = [describe_parts(target, ALL), *found.remarks]
     splits, pair, label_files = found.splits, None, found.label_files
@@ -103,14 +103,8 @@ def read_folder(path: str, image_size: int | None, channels: int | None) -> Raw:
         label_files += other.label_files
     others = replace(files, left_out=files.left_out - Counter({".json": label_files}))
     remarks += [f"files left out: {others.describe_left_out()}"] if others.left_out else []
-    return Raw(
-        splits["train"],
-        splits.get("test"),
-        found.class_names,
-        pair,
-        validation=splits.get("validation"),
-        layout="; ".join(remarks),
-    )
+    own = splits["train"], splits.get("test"), found.class_names, pair
+    return Raw(*own, validation=splits.get("validation"), layout="; ".join(remarks))
 
 
 def _find_place(path: str) -> Path:
@@ -138,10 +132,6 @@ def find_domains(files: Files) -> dict[str, Domain]:
 
     Returns:
         Domain "", or "a" (source) and "b" (target), each with a training split.
-
-    Raises:
-        BadInput: there are other images beside split folders, two folders for one split, or no
-            training split.
     """
     root = _find_root(files)
     tops = defaultdict[str, list[str]](list)
@@ -199,12 +189,6 @@ def describe_parts(domain: Domain, splits: Sequence[Purpose]) -> str:
     return ", ".join(f"{folder or 'all images'} for {word}" for folder, word in parts)
 
 
-def _check_counts(files: Files, domain: Domain, fewest_train: int) -> None:
-    for purpose, part in domain.items():
-        fewest = fewest_train if purpose == "train" else FEWEST_TEST
-        check_enough(len(part.names), fewest, f"{files.describe(part.folder)}: images")
-
-
 def _decode_domain(
     files: Files, name: str, domain: Domain, image_size: int | None, channels: int | None
 ) -> Decoded:
@@ -216,10 +200,10 @@ def _decode_domain(
     classes = list(map(_find_classes, parts, labels))
     class_names = _name_classes(files, parts, classes, int if label_files == len(parts) else str)
     decoded = decode(files, name, [part.names for part in parts], image_size, channels)
-    how = f"classes by {LABELS}" if label_files else "classes"
-    remarks = [
-        f"{len(class_names)} {how}: {_shorten(class_names)}" if class_names else "no classes"
-    ]
+    remarks = ["no classes"]
+    if class_names:
+        how = f"classes by {LABELS}" if label_files else "classes"
+        remarks = [f"{len(class_names)} {how}: {_shorten(class_names)}"]
     number = {key: label for label, key in enumerate(class_names or ())}
     splits = {}
     for purpose, part, own, (images, order) in zip(purposes, parts, classes, decoded, strict=True):
@@ -233,11 +217,7 @@ def _decode_domain(
 
 
 def _read_labels(files: Files, part: Part) -> list[str] | None:
-    """Return the class of every picture by a file of labels, [] without any; None without a file.
-
-    Raises:
-        BadInput: it lacks a picture, or is not such a file.
-    """
+    """Return the class of every picture by a file of labels, [] without any, None without it."""
     content = files.read(part.folder + LABELS)
     if content is None:
         return None
@@ -254,7 +234,6 @@ def _read_labels(files: Files, part: Part) -> list[str] | None:
 
 
 def _find_classes(part: Part, labels: list[str] | None) -> list[str] | None:
-    """Return the class of every picture, by its label or else its subfolder; None without any."""
     if labels is not None:
         return labels or None
     inner = [name.removeprefix(part.folder) for name in part.names]

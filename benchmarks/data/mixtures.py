@@ -52,13 +52,8 @@ def read_grid(_root: Path, _download: bool) -> Raw:
 def draw_mixture(centres: np.ndarray, deviation: float, half_width: float, seed: int) -> Raw:
     """Draw from equally likely isotropic Gaussians and bring points and truth into [0, 1]².
 
-    The numbers are those of numpy's PCG64, always the same.
-
-    Args:
-        centres: the means [K, 2], in the plane's units.
-        deviation: of each component along each axis, in the same units.
-        half_width: w of the square that becomes [0, 1]²; no point may lie outside.
-        seed: of the draws.
+    The numbers are those of numpy's PCG64, always the same. The means [K, 2] and the deviation
+    along each axis are in the plane's units; no point may lie outside the square of `half_width`.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     modes = rng.integers(len(centres), size=TRAIN + TEST)

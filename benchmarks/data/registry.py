@@ -21,8 +21,6 @@ class DatasetEntry:
     """A data set as far as it is known without reading it.
 
     Attributes:
-        name: as the user types it.
-        summary: one line on its images.
         source: the default source domain: a transform or another data set.
         read: reads it, given the folder of its files and whether it may download them.
         points: whether it holds points of the plane, whose source can only be other points.
@@ -37,8 +35,8 @@ class DatasetEntry:
     @property
     def sources(self) -> tuple[str, ...]:
         """Every source domain it may have: points of points, images or transforms of images."""
-        others = (e.name for e in DATASETS.values() if e.name != self.name)
-        alike = (name for name in others if DATASETS[name].points == self.points)
+        others = (entry for entry in DATASETS.values() if entry.name != self.name)
+        alike = (entry.name for entry in others if entry.points == self.points)
         return tuple(alike) if self.points else (*TRANSFORMS, *alike)
 
 

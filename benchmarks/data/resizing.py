@@ -27,10 +27,7 @@ def fit_picture(picture: "Image.Image", image_size: int, channels: int) -> np.nd
 
     The shorter side is brought to `image_size` and the longer one cropped about its centre. The
     filter is Pillow's bicubic, which is antialiased when it shrinks (Parmar et al. 2022). Colour
-    becomes grey by the luma of ITU-R 601.
-
-    Returns:
-        uint8 [channels, image_size, image_size].
+    becomes grey by the luma of ITU-R 601. The result is uint8 [channels, image_size, image_size].
     """
     from PIL import Image, ImageOps
 

@@ -1,8 +1,8 @@
 """The cutting of images into splits: by their content, so that every machine cuts them alike."""
 
 import hashlib
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,15 +13,14 @@ SEED = b"benchmarks.data.splits/1"
 FEWEST_TRAIN, FEWEST_SOURCE, FEWEST_TEST = 36, 16, 8
 
 
-@dataclass(frozen=True)
-class TargetSplits:
+class TargetSplits(NamedTuple):
     """The target domain in disjoint parts; `source_train` and `source_test` await a transform."""
 
     train: Split
     validation: Split
+    test: Split
     source_train: Split
     source_test: Split
-    test: Split
 
 
 def content_keys(images: np.ndarray) -> list[bytes]:
@@ -36,14 +35,11 @@ def content_keys(images: np.ndarray) -> list[bytes]:
 
 
 def content_order(images: np.ndarray) -> np.ndarray:
-    """Order images [N, ...] by their keys.
+    """Order images [N, ...] by their keys: int64 [N], a permutation.
 
     The order is as good as random, depends on no library's random numbers and not on how the images
     came, and copies of one image stand side by side, so that they land in one split (but for those
     across a border).
-
-    Returns:
-        int64 [N], a permutation.
     """
     keys = content_keys(images)
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
@@ -58,24 +54,19 @@ def shuffle(split: Split) -> Split:
 def portion(split: Split, *weights: int, apart: bool = False) -> list[Split]:
     """Cut a split into consecutive parts whose sizes are as `weights`, by integer arithmetic.
 
-    Args:
-        split: the whole.
-        weights: of the parts.
-        apart: whether copies of one image, which stand side by side, all go to the earlier part.
+    With `apart`, copies of one image, which stand side by side, all go to the earlier part.
     """
+    images = split.images
     even = [len(split) * sum(weights[:i]) // sum(weights) for i in range(len(weights) + 1)]
     borders = [0]
     for start, stop in pairwise(even):
         border = min(borders[-1] + stop - start, len(split))
-        borders.append(find_end(split.images, border) if apart else border)
+        while (
+            apart and 0 < border < len(split) and np.array_equal(images[border], images[border - 1])
+        ):
+            border += 1
+        borders.append(border)
     return [split[start:stop] for start, stop in pairwise(borders)]
-
-
-def find_end(images: np.ndarray, border: int) -> int:
-    """Return the first border from here on that has no copies of one image on both sides."""
-    while 0 < border < len(images) and np.array_equal(images[border], images[border - 1]):
-        border += 1
-    return border
 
 
 def split_target(raw: Raw, name: str) -> TargetSplits:
@@ -84,9 +75,6 @@ def split_target(raw: Raw, name: str) -> TargetSplits:
     With an official test split that one is `test`, and of every 12 training images 7 are `train`,
     1 `validation`, 2 `source_train` and 2 `source_test`; with validation images too, it is 7, 2 and
     2 of 11. Without a test split, of every 18 images these get 7, 1, 2 and 4, and `test` 4.
-
-    Raises:
-        BadInput: there are too few images, or too many copies of one.
     """
     check_enough(len(raw.train), FEWEST_TRAIN, f"{name}: training images")
     own = raw.layout is not None
@@ -101,9 +89,10 @@ def split_target(raw: Raw, name: str) -> TargetSplits:
         else:
             validation = raw.validation
             train, source_train, source_test = portion(pool, 7, 2, 2, apart=own)
-    if not all(map(len, (train, validation, source_train, source_test, test))):
+    parts = TargetSplits(train, validation, test, source_train, source_test)
+    if not all(map(len, parts)):
         raise BadInput(f"{name}: most images are copies of one; remove all of these but one")
-    return TargetSplits(train, validation, source_train, source_test, test)
+    return parts
 
 
 def split_source(
@@ -111,14 +100,7 @@ def split_source(
 ) -> tuple[Split, Split]:
     """Prepare another data set as a source domain; one without test images gives half of its own.
 
-    Args:
-        train: its training images.
-        test: its test images, or None.
-        name: of the source.
-        own: whether they are the user's own, which are in order already.
-
-    Raises:
-        BadInput: there are too few images.
+    The user's `own` images are in order already.
     """
     check_enough(len(train), FEWEST_SOURCE, f"source {name}: training images")
     train = train if own else shuffle(train)

@@ -13,8 +13,7 @@ from benchmarks.core.errors import BadInput, one_line, unknown
 from benchmarks.data.dataset import slices
 from benchmarks.evaluation.image_source import VALUE_RANGES, ImageSource
 
-HALF_LEVEL = 0.5 / 255
-"""The distance beyond [0, 1] at which a float still rounds to the last level."""
+HALF_LEVEL = 0.5 / 255  # the distance beyond [0, 1] at which a float still rounds to the last level
 
 
 @contextmanager
@@ -41,11 +40,7 @@ def map_array(place: Path) -> np.ndarray:
 
 
 def choose_key(source: ImageSource, names: Sequence[str]) -> str:
-    """Return the name of the array of a .npz file that holds the images.
-
-    Raises:
-        BadInput: there is none of that name, or none is named and there are several.
-    """
+    """Return the name of the array of a .npz file that holds the images."""
     option = f"{source.option}key"
     if source.key is None and len(names) != 1:
         held = f"several arrays ({', '.join(names)}): choose one by {option}" if names else ""
@@ -81,11 +76,7 @@ def find_entry_offset(place: Path, entry: zipfile.ZipInfo) -> int:
 
 
 def to_nchw(array: np.ndarray, name: str) -> np.ndarray:
-    """View an array as [N, C, H, W].
-
-    Raises:
-        BadInput: it has not the shape of images, or that of two layouts, or of one picture.
-    """
+    """View an array as [N, C, H, W]."""
     shape = array.shape
     if array.ndim == 3:
         if 3 in {shape[0], shape[2]} or (shape[2] == 4 != shape[1]):
@@ -117,11 +108,7 @@ def check_levels(images: np.ndarray, source: ImageSource) -> None:
 
 
 def check_range(images: np.ndarray, source: ImageSource) -> None:
-    """Refuse floats whose range is not declared, or that are not in it, or no numbers.
-
-    Raises:
-        BadInput: they are such.
-    """
+    """Refuse floats whose range is not declared, or that are not in it, or no numbers."""
     option = f"{source.option}range"
     low, high = find_extremes(images, source.name)
     found = f"{source.name} holds values from {low:.4g} to {high:.4g}"
@@ -136,11 +123,7 @@ def check_range(images: np.ndarray, source: ImageSource) -> None:
 
 
 def find_extremes(images: np.ndarray, name: str) -> tuple[float, float]:
-    """Return the least and the greatest value.
-
-    Raises:
-        BadInput: some value is NaN or infinite; the first such image is named.
-    """
+    """Return the least and the greatest value; name the first image with NaN or infinity."""
     extremes = list[float]()
     for rows in slices(images):
         part = images[rows]

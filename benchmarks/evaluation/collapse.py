@@ -16,11 +16,7 @@ same few images."""
 
 
 class Variety:
-    """The variation of images, gathered from batches of them.
-
-    Args:
-        images: a first batch, uint8 [n, C, S, S] or float points [n, 2, 1, 1], or None.
-    """
+    """The variation of images, uint8 [n, C, S, S] or float points, gathered from batches."""
 
     def __init__(self, images: np.ndarray | None = None) -> None:
         self.count = 0
@@ -51,13 +47,7 @@ class Variety:
 def find_collapse(
     generated: Variety, real: Variety | None, names: tuple[str, str] = ("samples", "test images")
 ) -> str | None:
-    """Return why images count as collapsed, in words; None where they do not.
-
-    Args:
-        generated: of the images.
-        real: of the images that they are compared with, None where these are not there.
-        names: what both are called.
-    """
+    """Return why images, called by the first of the names, count as collapsed, or else None."""
     what, others = names
     if real is not None and generated.spread < ALIKE * real.spread:
         share = generated.spread / real.spread

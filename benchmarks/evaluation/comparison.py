@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from benchmarks.config.spec import CALIBRATION, DataSpec, RunSpec
+from benchmarks.config.spec import CALIBRATION, RunSpec
 from benchmarks.config.suite import parse_contender
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
@@ -16,28 +16,17 @@ from benchmarks.records.store import Results, read_index, read_suite, write_inde
 
 @dataclass(frozen=True)
 class ExistingComparison:
-    """A suite's results, and what all of its rows have in common.
+    """A suite's results, as they were when they were read, and the spec of its first run.
 
-    Attributes:
-        results: as they were when they were read.
-        spec: of the first run: its data, extractor, threads, device and version of the protocol.
+    All rows have in common its data, extractor, threads, device and version of the protocol.
     """
 
     results: Results
     spec: RunSpec
 
-    @property
-    def data(self) -> DataSpec:
-        """The data set, as it is to be loaded, with its fingerprint."""
-        return self.spec.data
-
 
 def read_comparison(folder: Path) -> ExistingComparison:
-    """Read a folder written by `benchmarks.run`.
-
-    Raises:
-        BadInput: it is none, or no run in it says how it was scored.
-    """
+    """Read a folder written by `benchmarks.run`, in which some run says how it was scored."""
     results = read_suite(folder)
     for record in results.records:
         try:
@@ -48,11 +37,7 @@ def read_comparison(folder: Path) -> ExistingComparison:
 
 
 def check_label(results: Results, label: str, *, force: bool) -> None:
-    """Refuse a name that a row has already, but for images scored before that may be replaced.
-
-    Raises:
-        BadInput: the label is taken, or no name of a row.
-    """
+    """Refuse a name that a row has already, but for images scored before that may be replaced."""
     parse_contender(label, {}, f"--label {label}")
     families = {entry.name: entry.family for entry in results.index.contenders}
     families |= {r.contender: r.family for r in results.records if r.family == CALIBRATION}
@@ -79,12 +64,9 @@ def add_row(results: Results, record: Record, pictures: dict[str, tuple[Picture,
             write_atomically(folder / picture.file, content)
         write_record(folder, record)
         index = read_index(results.folder)
-        known = {entry.name for entry in index.contenders}
-        entries = (
-            []
-            if record.contender in known
-            else [IndexEntry(name=record.contender, family=EXTERNAL)]
-        )
+        entries = [IndexEntry(name=record.contender, family=EXTERNAL)]
+        if record.contender in {entry.name for entry in index.contenders}:
+            entries = []
         old = {r.run for r in results.records if r.contender == record.contender} | {record.run}
         runs = [run for run in index.runs if run not in old] + [record.run]
         changes = {"contenders": index.contenders + entries, "runs": runs}

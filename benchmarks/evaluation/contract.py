@@ -16,11 +16,7 @@ class ContractError(Exception):
 
 
 def check_players(model: GenerativeModel) -> list[Player]:
-    """Return a model's players if each has parameters to learn, all of them float32.
-
-    Raises:
-        ContractError: there is none, or one has not.
-    """
+    """Return a model's players, each with float32 parameters to learn; else raise ContractError."""
     kind, players = type(model).__name__, model.players()
     if not players:
         raise ContractError(f"{kind}.players returned no players; it must return at least one")
@@ -40,11 +36,7 @@ def check_players(model: GenerativeModel) -> list[Player]:
 
 
 def check_loss(model: GenerativeModel, player: Player, loss: object) -> Tensor:
-    """Return a player's loss if it is a finite scalar with a graph.
-
-    Raises:
-        ContractError: it is not.
-    """
+    """Return a player's loss if it is a finite scalar with a graph; else raise ContractError."""
     if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
         found = describe_value(loss)
     elif not loss.isfinite():
@@ -62,11 +54,7 @@ def check_loss(model: GenerativeModel, player: Player, loss: object) -> Tensor:
 def check_gradients(
     model: GenerativeModel, player: Player, gradients: Sequence[Tensor | None]
 ) -> None:
-    """Refuse a loss that none of its player's parameters has a gradient of.
-
-    Raises:
-        ContractError: it is such a loss.
-    """
+    """Refuse a loss that none of its player's parameters has a gradient of."""
     if all(gradient is None for gradient in gradients):
         raise ContractError(
             f"{name_loss(model, player)} returned a loss that depends on no parameter of "
@@ -75,11 +63,7 @@ def check_gradients(
 
 
 def check_images(output: object, method: str, count: int, shape: Sequence[int]) -> Tensor:
-    """Return the output of a method if it is float32 [count, *shape], finite and in [0, 1].
-
-    Raises:
-        ContractError: it is not.
-    """
+    """Return an output that is float32 [count, *shape] in [0, 1]; else raise ContractError."""
     if fault := find_fault(output, method, count, shape):
         raise ContractError(fault)
     assert isinstance(output, Tensor)
@@ -89,21 +73,16 @@ def check_images(output: object, method: str, count: int, shape: Sequence[int]) 
 def find_fault(output: object, method: str, count: int, shape: Sequence[int]) -> str | None:
     """Return the fault of a method's output in one line, None where it is sound."""
     right = [count, *shape]
-    if (
-        not isinstance(output, Tensor)
-        or output.dtype != torch.float32
-        or list(output.shape) != right
-    ):
+    typed = isinstance(output, Tensor) and output.dtype == torch.float32
+    if not isinstance(output, Tensor) or not typed or list(output.shape) != right:
         found = describe_value(output)
         return f"{method} returned {found}; it must return float32 images {right}"
     if not is_finite(output):
         return f"{method} returned values that are not finite; it must return images in [0, 1]"
     low, high = (end.item() for end in output.aminmax())
     if low < -ROUNDING or high > 1 + ROUNDING:
-        return (
-            f"{method} returned values from {low:.3g} to {high:.3g}; "
-            "it must return images in [0, 1]"
-        )
+        found = f"values from {low:.3g} to {high:.3g}"
+        return f"{method} returned {found}; it must return images in [0, 1]"
     return None
 
 
@@ -113,11 +92,7 @@ def is_finite(output: object) -> bool:
 
 
 def reconstruct(model: GenerativeModel, images: Tensor, rng: torch.Generator) -> Tensor | None:
-    """Return a model's reconstructions, checked; None where it has no `reconstruct`.
-
-    Raises:
-        ContractError: they are no images of the same form in [0, 1].
-    """
+    """Return a model's reconstructions, checked; None where it has no `reconstruct`."""
     try:
         copies = model.reconstruct(images, rng)
     except NotImplementedError:

@@ -16,13 +16,8 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import as_tensor, quantize, to_float
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.data.cache import allocate
-from benchmarks.evaluation.contract import (
-    ContractError,
-    check_images,
-    find_fault,
-    is_finite,
-    reconstruct,
-)
+from benchmarks.evaluation import contract
+from benchmarks.evaluation.contract import ContractError, check_images
 from benchmarks.evaluation.extractors import load_extractor, load_further_extractor
 from benchmarks.evaluation.pictures import (
     LINES,
@@ -43,12 +38,8 @@ from models.base import GenerativeModel, map_batches
 FINISH = 5_000
 """Training images on which a model is completed for a validation score; all of them at the end."""
 
-FLOATS = 2**27
-"""Pixels of generated images that are held as floats at a time, in half a GiB."""
-
-
-FURTHER = frozenset(("fid",))
-"""The metrics that are taken by further extractors too."""
+FLOATS = 2**27  # pixels of generated images that are held as floats at a time, in half a GiB
+FURTHER = frozenset(("fid",))  # the metrics that are taken by further extractors too
 
 MEMORIZATION = frozenset(n for n, m in METRICS.items() if m.metadata.inputs == "training")
 """The metrics that look for copies of training images."""
@@ -56,13 +47,9 @@ MEMORIZATION = frozenset(n for n, m in METRICS.items() if m.metadata.inputs == "
 
 @dataclass(frozen=True)
 class Generated:
-    """All that is scored and shown of a trained model.
+    """All that is scored and shown of a trained model, images as uint8 [N, C, S, S].
 
-    Attributes:
-        samples: the images to be scored, uint8 [N, C, S, S].
-        features: of the samples.
-        reconstructions: of the first test images; None of a model that makes none.
-        pictures: by what they show.
+    Reconstructions are of the first test images, None of a model that makes none.
     """
 
     samples: Tensor
@@ -72,19 +59,9 @@ class Generated:
 
 
 def load_run_data(data: DataSpec, paths: Paths) -> Dataset:
-    """Load the data of a run.
-
-    Raises:
-        BadInput: it is not what the run was planned with.
-    """
-    images = load_dataset(
-        data.name,
-        data_root=paths.data_root,
-        source=data.source,
-        image_size=data.image_size,
-        channels=data.channels,
-        download=False,
-    )
+    """Load the data of a run; raise BadInput where it is not what the run was planned with."""
+    form = data.model_dump(include={"source", "image_size", "channels"})
+    images = load_dataset(data.name, data_root=paths.data_root, download=False, **form)
     if images.fingerprint != data.fingerprint:
         raise BadInput(f"the images of {data.name} have changed since the run was planned")
     return images
@@ -184,8 +161,10 @@ class Evaluator:
             count = part.stop - part.start
             starts = to_float(source[part].to(model.device)) if model.uses_source else None
             output = model.sample(count, rng, starts)
-            if fault := find_fault(output, f"{type(model).__name__}.sample", count, model.shape):
-                if not is_finite(output):
+            if fault := contract.find_fault(
+                output, f"{type(model).__name__}.sample", count, model.shape
+            ):
+                if not contract.is_finite(output):
                     raise Diverged("the generated images are not finite")
                 raise ContractError(fault)
             images[part] = quantize(output, images.dtype)
@@ -201,15 +180,14 @@ class Evaluator:
         """Generate and reconstruct, by a completed model, all that is scored or shown."""
         samples, features = self.sample(model, seed)
         originals = to_float(self.originals.to(model.device))
-        copies = reconstruct(model, originals, make_generator(seed, "reconstruct", model.device))
+        rng = make_generator(seed, "reconstruct", model.device)
+        copies = contract.reconstruct(model, originals, rng)
         pictures = {"samples": render_samples(samples, self.data.truth)}
         if copies is not None:
             copies = quantize(copies, self.test.dtype).cpu()
             pictures["reconstructions"] = render_rows("reconstructions", self.originals, copies)
         pictures |= self.draw_interpolations(model, seed)
-        if self.reference.training is not None:
-            choose = samples.__getitem__
-            pictures["neighbours"] = render_neighbors(self.reference, choose, features.features)
+        pictures |= render_neighbors(self.reference, samples.__getitem__, features.features)
         pictures |= self.draw_translations(model)
         return Generated(samples, features, copies, pictures)
 
@@ -276,14 +254,10 @@ class Evaluator:
         self.finish(model, seed)
         samples = self.sample(model, seed)
         score = self.reference.score_features(*samples, model.generation, {"fid"})[0]
-        note = f"the checkpoint was chosen by {chosen_by}"
-        return score.model_copy(
-            update={
-                "metric": "fid_best",
-                "checkpoint": "best",
-                "note": note if chosen_by != str(self.extractor) else score.note,
-            }
-        )
+        update = {"metric": "fid_best", "checkpoint": "best"}
+        if chosen_by != str(self.extractor):
+            update["note"] = f"the checkpoint was chosen by {chosen_by}"
+        return score.model_copy(update=update)
 
 
 def make_generator(seed: int, purpose: str, device: torch.device) -> torch.Generator:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.config import registry
 from benchmarks.config.spec import PROTOCOL
@@ -47,8 +48,7 @@ from metrics import Extractor, Features, Material, Moments
 GENERATION = "made by another program"
 """The generation of the scored images, as far as one can know."""
 
-FIRST = 64
-"""Images of which a picture is drawn."""
+FIRST = 64  # images of which a picture is drawn
 
 PIXELS = 2**22
 """Pixels that an extractor sees at a time on a CPU, beyond which its maps take gigabytes."""
@@ -107,11 +107,13 @@ def score_external(
             batches = passage.read(extractor.batch, report)
             features = extract_features(extractor, batches, len(images))
         if request.options.save_statistics:
-            save_moments(request, extractor, images, Moments(features.features))
+            moments = Moments(features.features)
+            about = {"extractor": str(extractor), "count": len(images), "shape": images.shape[1:]}
+            about |= {"resize": request.options.resize}
+            save_statistics(Path(request.options.save_statistics), moments, about)
         if reference:
             with progress("scoring"):
-                chosen = request.metrics
-                scores += reference.score_features(images, features, GENERATION, chosen)
+                scores += reference.score_features(images, features, GENERATION, request.metrics)
                 scores += score_further(request, images, target, device)
         shown = reference if request.comparison else None
         pictures = render_pictures(shown, images, features) if shown else {}
@@ -125,22 +127,8 @@ def score_external(
     return ExternalScores(record, images.source.title, notes, pictures, target.count)
 
 
-def save_moments(
-    request: ScoringRequest, extractor: Extractor, images: ImageSet, moments: Moments
-) -> None:
-    """Save mean and covariance of the features, and how they were computed."""
-    about = {"extractor": str(extractor), "count": len(images), "shape": images.shape[1:]}
-    about |= {"resize": request.options.resize}
-    mean, covariance = moments.mean.numpy(), moments.covariance.numpy()
-    save_statistics(Path(request.options.save_statistics), mean, covariance, about)
-
-
 def choose_by_target(request: ScoringRequest, target: Target) -> ScoringRequest:
-    """Choose metric and extractor by what the reference is, a data set or statistics.
-
-    Raises:
-        BadInput: another extractor was asked for, or none and the statistics do not name theirs.
-    """
+    """Choose metric and extractor by what the reference is, a data set or statistics."""
     real, weights = target.real, request.paths.weights
     if target.data is not None:
         name = choose_extractor(request.extractor, target.data, weights)
@@ -162,11 +150,7 @@ def choose_by_target(request: ScoringRequest, target: Target) -> ScoringRequest:
 def prepare_extractor(
     request: ScoringRequest, images: ImageSet, target: Target, device: str, progress: OpenProgress
 ) -> Extractor:
-    """Load the extractor, with as many threads as suites do, since its training depends on them.
-
-    Raises:
-        BadInput: it cannot be built, or is another one than the reference's.
-    """
+    """Load the extractor, with as many threads as suites do, since its training depends on them."""
     spec = request.spec
     if spec and spec.protocol != PROTOCOL:
         raise BadInput(
@@ -183,12 +167,7 @@ def prepare_extractor(
 
 
 def check_extractor(request: ScoringRequest, extractor: Extractor, target: Target) -> None:
-    """Refuse an extractor by which images and reference do not compare.
-
-    Raises:
-        BadInput: it is not that of the comparison or of the statistics, or knows no classes where
-            a metric needs them.
-    """
+    """Refuse an extractor by which images and reference do not compare."""
     options, spec, real = request.options, request.spec, target.real
     wanted = spec.extractor if spec else getattr(real, "extractor", None)
     if wanted not in {None, str(extractor)}:
@@ -224,11 +203,7 @@ def load_for_images(
 def load_reference(
     request: ScoringRequest, extractor: Extractor, target: Target, progress: OpenProgress
 ) -> tuple[Reference | None, Variety | None, str]:
-    """Compute the features of what images are compared with.
-
-    Returns:
-        The reference, how its images vary, and its fingerprint.
-    """
+    """Return the reference with its features, the variety of its images, and its fingerprint."""
     real, cache = target.real, request.paths.cache
     if real is None:
         return None, None, ""
@@ -259,11 +234,7 @@ def load_reference(
 def score_further(
     request: ScoringRequest, images: ImageSet, target: Target, device: str
 ) -> Iterator[Score]:
-    """Score by the further extractors by which the rows of the comparison have an FID.
-
-    Raises:
-        BadInput: one is not what it was there.
-    """
+    """Score by the further extractors by which the rows of the comparison have an FID."""
     for name in request.spec.views if request.spec else ():
         extractor = load_for_images(request, name, images, target, device)
         assert isinstance(target.real, np.ndarray)
@@ -277,11 +248,12 @@ def render_pictures(
     reference: Reference, images: ImageSet, features: Features
 ) -> dict[str, Rendered]:
     """Render the first images, and the nearest ones to training images where these count."""
+
+    def choose(rows: Tensor) -> Tensor:
+        return as_tensor(images.read(rows.tolist()))
+
     pictures = {"samples": render_samples(as_tensor(images.read(range(FIRST))))}
-    if reference.training is not None:
-        choose = lambda rows: as_tensor(images.read(rows.tolist()))  # noqa: E731
-        pictures["neighbours"] = render_neighbors(reference, choose, features.features)
-    return pictures
+    return pictures | render_neighbors(reference, choose, features.features)
 
 
 def make_record(
@@ -294,7 +266,7 @@ def make_record(
     collapse: str | None,
 ) -> Record:
     """Build the record of the scores; `real` is the fingerprint of the reference."""
-    options = request.options
+    options, comparison = request.options, request.comparison
     shape = list(target.shape) if target.shape else None
     spec: dict[str, Any] = {
         "protocol": PROTOCOL,
@@ -309,10 +281,9 @@ def make_record(
         spec["resize"] = {"side": options.resize, "by": RESIZING}
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     gpu = torch.cuda.get_device_name(extractor.device) if extractor.device.type == "cuda" else None
-    comparison, paths = request.comparison, request.paths
     return Record(
         run=f"{request.label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
-        suite=comparison.results.index.suite if comparison else paths.folder.name,
+        suite=comparison.results.index.suite if comparison else request.paths.folder.name,
         dataset=target.name,
         contender=request.label,
         family=EXTERNAL,

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.evaluation.scoring import FailedExtractor
     from metrics import Extractor, Material
 
-ENOUGH = 0.85
-"""The share of held-out images whose class a classifier must find to be trusted."""
+ENOUGH = 0.85  # the share of held-out images whose class a classifier must find to be trusted
 
 BETTER = "--extractor inception (95 MB, downloaded once) or timm:NAME sees more"
 
@@ -25,14 +24,9 @@ BETTER = "--extractor inception (95 MB, downloaded once) or timm:NAME sees more"
 def choose_extractor(name: str, data: "Dataset", weights: Path | None = None) -> str:
     """Return the extractor that `auto` stands for, or any other name as it is.
 
-    That is `classifier` where the images have classes; else `inception`, or an encoder of timm,
-    whose weights are on this machine, since nothing is downloaded unasked; else `pixels`, which
-    suits points in any case.
-
-    Args:
-        name: of the extractor, or `auto`.
-        data: the images.
-        weights: a file of Inception's weights that the user has named.
+    That is `classifier` where the images have classes; else `inception` (also by `weights`, a file
+    that the user has named) or an encoder of timm, whose weights are on this machine, since nothing
+    is downloaded unasked; else `pixels`, which suits points in any case.
     """
     if name != AUTO:
         return name
@@ -48,11 +42,7 @@ def choose_extractor(name: str, data: "Dataset", weights: Path | None = None) ->
 
 
 def check_weights(names: list[str], weights: Path | None) -> None:
-    """Refuse a file of weights that none of the extractors reads; one of the user's own may.
-
-    Raises:
-        BadInput: naming what would read it.
-    """
+    """Refuse a file of weights that none of the extractors reads; one of the user's own may."""
     reading = (
         is_reference(name) or find_extractor_entry(name).about.get("weights") for name in names
     )
@@ -67,12 +57,8 @@ def load_extractor(
 ) -> "Extractor":
     """Load an extractor for a data set, training, downloading or reading what it needs.
 
-    Args:
-        name: of the extractor, with its hash where it must be the same as before.
-        data: the images, whose training split it may learn from.
-        paths: of the cache of trained extractors, and of weights.
-        device: to run it on.
-        ready: whether to refuse what would take training or a download.
+    Its name has its hash where it must be the same as before. With `ready`, what would take
+    training or a download is refused.
 
     Raises:
         BadInput: the data or the weights are not enough for it, or it has another hash.
@@ -95,12 +81,7 @@ def load_extractor(
 def load_further_extractor(
     name: str, data: "Dataset", paths: "Paths", device: str, *, ready: bool = False
 ) -> "Extractor | FailedExtractor":
-    """Load a further extractor, or return what stands for it where it fails; as `load_extractor`.
-
-    Raises:
-        BadInput: the data or the weights are not enough for it, or it has another hash.
-        NotReady: with `ready`, it is to be trained or downloaded first.
-    """
+    """Load as `load_extractor`, or return what stands for an extractor that fails."""
     from benchmarks.evaluation.scoring import FailedExtractor
     from metrics import NotReady
 
@@ -133,12 +114,7 @@ def make_material(
 
 
 def build_from_material(name: str, material: "Material") -> "Extractor":
-    """Build an extractor from what there is.
-
-    Raises:
-        BadInput: that is not enough, or weights are damaged.
-        NotReady: with `material.ready`, it is to be trained or downloaded first.
-    """
+    """Build an extractor from what there is."""
     from safetensors import SafetensorError
 
     from benchmarks.evaluation.feature_cache import build_cached
@@ -154,10 +130,7 @@ def doubt_extractor(
 ) -> list[str]:
     """Return a line on why scores by an extractor say little, if they do.
 
-    Args:
-        name: of the extractor, with its hash or without.
-        shape: channels, height and width of the images.
-        accuracy: the share of held-out images whose class it finds, where that is known.
+    Its `accuracy` is the share of held-out images whose class it finds, where that is known.
     """
     name = name.partition("@")[0]
     if name == "classifier" and accuracy is not None and accuracy < ENOUGH:

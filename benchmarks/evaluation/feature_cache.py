@@ -16,15 +16,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from benchmarks.core.files import write_atomically
+from benchmarks.data.dataset import CHUNK
 from metrics import ClassifierExtractor, Extractor, Features, Material, build_extractor
 from metrics.extractors.base import hash_tensors, warn_once
 from metrics.extractors.classifier import RECIPE, ClassifierNetwork
 
-CLASSIFIERS = "classifier-*.safetensors"
-"""The names of the files of trained classifiers."""
-
-IMAGES = 1024
-"""Images whose content is hashed at a time."""
+CLASSIFIERS = "classifier-*.safetensors"  # the names of the files of trained classifiers
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +31,8 @@ def cached_features(
 ) -> Features:
     """Return the features that `extractor` takes of `images`, from `folder` where it has them.
 
+    `images` may be a function that takes their features; `key` is the fingerprint of their content.
     A folder that cannot be written costs a warning and the time.
-
-    Args:
-        extractor: of the features.
-        images: as the extractor takes them, or a function that takes their features.
-        key: the fingerprint of the images' content.
-        folder: created where it is missing.
     """
     text = repr((key, extractor.digest, extractor.batch, *rounding(extractor.device)))
     path = folder / f"features-{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
@@ -72,7 +64,7 @@ def rounding(device: torch.device) -> tuple[str, str, int]:
 def fingerprint_images(images: Tensor) -> str:
     """Return the SHA-256, in hex, of a tensor [N, ...]: its type, shape and content."""
     sha = hashlib.sha256(f"{images.dtype} {list(images.shape)}".encode())
-    for part in images.split(IMAGES):
+    for part in images.split(CHUNK):
         sha.update(part.detach().cpu().flatten().view(torch.uint8).numpy())
     return sha.hexdigest()
 
@@ -119,23 +111,14 @@ def classifier_path(material: Material) -> Path:
 
 
 def save_classifier(path: Path, classifier: Extractor) -> None:
-    """Write a classifier as safetensors, whole or not at all.
-
-    Raises:
-        OSError: where the file cannot be written.
-    """
+    """Write a classifier as safetensors, whole or not at all."""
     assert isinstance(classifier, ClassifierExtractor)
     header = {"shape": "x".join(map(str, classifier.shape)), "classes": str(classifier.classes)}
     save_sealed(path, classifier.network.state_dict(), RECIPE, header)
 
 
 def load_classifier(path: Path, device: str | torch.device = "cpu") -> ClassifierExtractor:
-    """Read what `save_classifier` wrote.
-
-    Raises:
-        ValueError: where the file is damaged or was written by another recipe.
-        OSError: where it cannot be read.
-    """
+    """Read what `save_classifier` wrote; ValueError where it is damaged or of another recipe."""
     try:
         state, header = load_sealed(path, RECIPE)
         channels, side, width = map(int, header["shape"].split("x"))
@@ -152,21 +135,13 @@ def save_sealed(
     """Write tensors as safetensors with their checksum, and a `header` beside them.
 
     The checksum covers `text` as well, which says what they are and which `load_sealed` needs.
-
-    Raises:
-        OSError: where the file cannot be written.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, save(tensors, {**(header or {}), "sha256": hash_tensors(tensors, text)}))
 
 
 def load_sealed(path: Path, text: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the header that `save_sealed` wrote.
-
-    Raises:
-        ValueError: where the file is damaged or holds something else than `text`.
-        OSError: where it cannot be read.
-    """
+    """Read what `save_sealed` wrote; ValueError where it is damaged or holds something else."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

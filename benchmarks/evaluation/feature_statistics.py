@@ -6,7 +6,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,19 +14,16 @@ from benchmarks.core.errors import BadInput
 from benchmarks.core.files import write_atomically
 from benchmarks.evaluation.arrays import load_array, readable_array
 
+if TYPE_CHECKING:
+    from metrics import Moments
+
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """The mean [d] and covariance [d, d] of the features of images that need not be there.
+    """The mean and covariance, float64, of the features of images that need not be there.
 
-    Attributes:
-        title: of the images, in tables.
-        mean: float64 [d].
-        covariance: float64 [d, d].
-        extractor: of the features, `name@hash`; None in a file of another program, as are:
-        count: of the images.
-        shape: of the images, [C, S, S].
-        resize: the side to which images were brought.
+    A file of another program leaves out the extractor (`name@hash`), the images' count and shape
+    [C, S, S], and the side to which they were resized.
     """
 
     title: str
@@ -49,11 +46,7 @@ class FeatureStatistics:
 
 
 def load_statistics(place: Path, archive: zipfile.ZipFile) -> FeatureStatistics:
-    """Read the statistics of an open .npz file, ours or of another program.
-
-    Raises:
-        BadInput: they are no mean and covariance of one width.
-    """
+    """Read the statistics of an open .npz file, ours or of another program."""
     mean, covariance = (load_array(place, archive, key) for key in ("mu", "sigma"))
     about = {}
     if "about.npy" in archive.namelist():
@@ -72,11 +65,9 @@ def load_statistics(place: Path, archive: zipfile.ZipFile) -> FeatureStatistics:
         return FeatureStatistics(place.name, mean, covariance, **about)
 
 
-def save_statistics(
-    path: Path, mean: np.ndarray, covariance: np.ndarray, about: dict[str, Any]
-) -> None:
-    """Write the mean and covariance of features, and how these were computed, as an .npz file."""
+def save_statistics(path: Path, moments: "Moments", about: dict[str, Any]) -> None:
+    """Write the moments of features, and how these were computed, as an .npz file."""
     file = io.BytesIO()
-    text = np.array(json.dumps(about))
-    np.savez(file, about=text, allow_pickle=False, mu=mean, sigma=covariance)
+    arrays = {"mu": moments.mean.numpy(), "sigma": moments.covariance.numpy()}
+    np.savez(file, about=np.array(json.dumps(about)), allow_pickle=False, **arrays)
     write_atomically(path, file.getvalue())

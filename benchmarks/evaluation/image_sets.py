@@ -7,7 +7,7 @@ unpacked to the disk.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +21,11 @@ from benchmarks.data.dataset import Split, slices
 from benchmarks.data.decoding import decode_picture, refuse_broken
 from benchmarks.data.files import Files, list_files
 from benchmarks.data.resizing import LARGEST, SMALLEST, fit
-from benchmarks.evaluation.arrays import (
-    check_levels,
-    check_range,
-    choose_key,
-    load_array,
-    map_array,
-    to_nchw,
-)
+from benchmarks.evaluation import arrays
 from benchmarks.evaluation.feature_statistics import FeatureStatistics, load_statistics
 from benchmarks.evaluation.image_source import ARRAY_SUFFIXES, VALUE_RANGES, ImageSource
 
-BLOCK = 16
-"""Images that a thread decodes at a time."""
+BLOCK = 16  # images that a thread decodes at a time
 
 GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16B", "I;16L"))
 """Pillow's modes of pictures that are grey whatever they show."""
@@ -79,21 +71,13 @@ class ImageSet(ABC):
         """Return images, uint8 [n, C, S, S], and which of them are broken."""
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the images of these numbers, uint8 [n, C, S, S].
-
-        Raises:
-            BadInput: some are broken.
-        """
+        """Return the images of these numbers, uint8 [n, C, S, S]; refuse broken ones."""
         images, broken = self.decode(rows)
         refuse_broken(broken)
         return images
 
     def batches(self, size: int) -> Iterator[np.ndarray]:
-        """Yield all images in order, `size` at a time.
-
-        Raises:
-            BadInput: some are broken; all of these are named.
-        """
+        """Yield all images in order, `size` at a time; name all broken ones at the end."""
         self.channels  # noqa: B018 - found before threads ask for it
         step = min(size, BLOCK)
         blocks = [range(i, min(i + step, self.count)) for i in range(0, self.count, step)]
@@ -146,30 +130,24 @@ class PictureSet(ImageSet):
 
     def decode(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Decode some pictures."""
-        images = np.empty((len(rows), self.channels, self.side, self.side), np.uint8)
-        broken = []
-        side, channels, resize = self.side, self.channels, self.source.resize is not None
-        for index, row in enumerate(rows):
-            name = self.files.names[row]
-            result = decode_picture(self.files, name, side=side, channels=channels, resize=resize)
-            if isinstance(result, str):
-                broken.append(result)
-            else:
-                images[index] = result
-        return images, broken
+        read = partial(decode_picture, self.files, side=self.side, channels=self.channels)
+        resize = self.source.resize is not None
+        found = [read(self.files.names[row], resize=resize) for row in rows]
+        images = [image for image in found if not isinstance(image, str)]
+        return np.array(images, np.uint8), [fault for fault in found if isinstance(fault, str)]
 
 
 class ArraySet(ImageSet):
     """The images of an array, which may be mapped from a file."""
 
     def __init__(self, source: ImageSource, array: np.ndarray) -> None:
-        self.array = to_nchw(array, source.name)
+        self.array = arrays.to_nchw(array, source.name)
         height, width = self.array.shape[2:]
         super().__init__(source, len(self.array), [(source.name, width, height)])
         if self.array.dtype == np.uint8:
-            check_levels(self.array, source)
+            arrays.check_levels(self.array, source)
         elif self.array.dtype.kind == "f":
-            check_range(self.array, source)
+            arrays.check_range(self.array, source)
         else:
             kind = self.array.dtype
             raise BadInput(f"{source.name} is {kind}; save uint8, or floats in [0, 1] or [-1, 1]")
@@ -205,8 +183,8 @@ class ArraySet(ImageSet):
 def open_image_set(source: ImageSource) -> ImageSet | FeatureStatistics:
     """Open a set of images, all of one size, and look at all that can be seen without decoding.
 
-    ArraySet are [N, H, W], [N, H, W, C] or [N, C, H, W], uint8 or float. A file that numpy has not
-    compressed is mapped into memory. PictureSet lie at any depth and are read by their path.
+    Arrays are [N, H, W], [N, H, W, C] or [N, C, H, W], uint8 or float. A file that numpy has not
+    compressed is mapped into memory. Pictures lie at any depth and are read by their path.
 
     Raises:
         BadInput: something is absent, damaged, unsafe or ambiguous; one line says what would work.
@@ -217,24 +195,17 @@ def open_image_set(source: ImageSource) -> ImageSet | FeatureStatistics:
     if isinstance(source.place, np.ndarray):
         return ArraySet(source, source.place)
     if source.kind == ".npy":
-        return ArraySet(source, map_array(source.place))
+        return ArraySet(source, arrays.map_array(source.place))
     with open_archive(source.place) as archive:
         names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
         if source.key is None and {"mu", "sigma"} <= set(names):
             return load_statistics(source.place, archive)
-        key = choose_key(source, names)
-        return ArraySet(source, load_array(source.place, archive, key))
+        key = arrays.choose_key(source, names)
+        return ArraySet(source, arrays.load_array(source.place, archive, key))
 
 
 def find_side(sizes: Iterable[tuple[str, int, int]]) -> int:
-    """Return the side of images that are all square and of one size.
-
-    Args:
-        sizes: name, width and height of each.
-
-    Raises:
-        BadInput: they are not, or no data set can have that size.
-    """
+    """Return the side of images (name, width, height) that are all square and of one size."""
     listed = list(sizes)
     first, side, _ = listed[0]
     least = max(SMALLEST, min(LARGEST, *(min(size) for _, *size in listed)))
@@ -242,13 +213,11 @@ def find_side(sizes: Iterable[tuple[str, int, int]]) -> int:
     for name, width, height in listed:
         if width != height:
             raise BadInput(f"{name}: {width} × {height} pixels, not square; {remedy}")
+        own = f"{width} × {width}"
         if width != side:
-            raise BadInput(
-                f"mixed sizes: {first} has {side} × {side} pixels, {name} {width} × {width}; "
-                f"{remedy}"
-            )
+            mixed = f"mixed sizes: {first} has {side} × {side} pixels, {name} {own}"
+            raise BadInput(f"{mixed}; {remedy}")
         if not SMALLEST <= width <= LARGEST:
-            raise BadInput(
-                f"{name}: {width} × {width} pixels; a side has {SMALLEST} to {LARGEST}; {remedy}"
-            )
+            allowed = f"a side has {SMALLEST} to {LARGEST}"
+            raise BadInput(f"{name}: {own} pixels; {allowed}; {remedy}")
     return side

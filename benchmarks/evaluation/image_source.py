@@ -12,6 +12,7 @@ from benchmarks.data.files import picture_suffixes
 
 ValueRange = Literal["unit", "symmetric"]
 
+ARRAY_SUFFIXES = (".npy", ".npz")
 
 VALUE_RANGES: dict[ValueRange, tuple[int, int]] = {"unit": (0, 1), "symmetric": (-1, 1)}
 """The ranges that the floats of an array may be declared to be in."""
@@ -42,7 +43,19 @@ class ImageSource:
         Raises:
             BadInput: there is nothing at this place, or a file of another kind.
         """
-        return find_kind(self.place) if isinstance(self.place, Path) else ".npy"
+        place = self.place
+        if isinstance(place, np.ndarray):
+            return ".npy"
+        if place.is_dir():
+            return ""
+        if not place.exists():
+            raise BadInput(f"there is no {place}{suggest_path(place)}")
+        kind = place.suffix.lower()
+        if kind in picture_suffixes():
+            raise BadInput(f"{place} is one picture; name the folder that holds all of them")
+        if kind not in {*ARRAY_SUFFIXES, ".zip"} or not place.is_file():
+            raise BadInput(f"{place}: images are read from a folder or a .npy, .npz or .zip file")
+        return kind
 
     @property
     def name(self) -> str:
@@ -54,27 +67,6 @@ class ImageSource:
         """Its name in tables."""
         word = "images" if self.option == "--" else "reference"
         return self.place.name if isinstance(self.place, Path) else word
-
-
-ARRAY_SUFFIXES = (".npy", ".npz")
-
-
-def find_kind(place: Path) -> str:
-    """Return the suffix of a file that images can be read from, "" for a folder.
-
-    Raises:
-        BadInput: there is nothing at this place, or a file of another kind.
-    """
-    if place.is_dir():
-        return ""
-    if not place.exists():
-        raise BadInput(f"there is no {place}{suggest_path(place)}")
-    kind = place.suffix.lower()
-    if kind in picture_suffixes():
-        raise BadInput(f"{place} is one picture; name the folder that holds all of them")
-    if kind not in {*ARRAY_SUFFIXES, ".zip"} or not place.is_file():
-        raise BadInput(f"{place}: images are read from a folder or a .npy, .npz or .zip file")
-    return kind
 
 
 def suggest_path(place: Path) -> str:

@@ -18,8 +18,7 @@ from metrics.likelihood import (
 )
 from models.base import GenerativeModel, Latent
 
-SELECTION = 40
-"""Validation images by which the deviation is chosen that a decoder is observed with."""
+SELECTION = 40  # validation images by which the deviation is chosen that a decoder is observed with
 
 
 @torch.no_grad()

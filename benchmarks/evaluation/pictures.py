@@ -14,8 +14,7 @@ from benchmarks.evaluation.reference import Reference
 from benchmarks.records.schema import Picture
 from metrics import find_nearest
 
-FINER = 4
-"""Points are drawn at so many times the size of their picture, and shrunk."""
+FINER = 4  # points are drawn at so many times the size of their picture, and shrunk
 
 
 INK, MARK = (0, 114, 178, 110), (170, 170, 170)
@@ -40,10 +39,7 @@ def _encode_png(pixels: np.ndarray) -> bytes:
 def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
     """Append a row of uint8 images [N, C, S, S] to the first `rows` of those in a picture.
 
-    Args:
-        path: of a picture of such rows, which may have more of them.
-        rows: how many of them stay. Where the picture is missing, damaged or has fewer, none does.
-        row: what follows them.
+    Where the picture at `path` is missing, damaged or has fewer rows, none of it stays.
 
     Returns:
         The number of rows, and the PNG.
@@ -86,8 +82,7 @@ GRID, PAIRS = 8, 10
 """Rows and columns of a picture of samples; columns of a picture of reconstructions."""
 
 
-LINES = 6
-"""Rows of a picture of interpolations: pairs of codes, and what lies between them."""
+LINES = 6  # rows of a picture of interpolations: pairs of codes, and what lies between them
 
 
 Rendered = tuple[Picture, bytes]
@@ -138,15 +133,14 @@ def render_rows(name: str, *rows: Tensor) -> Rendered:
 
 def render_neighbors(
     reference: Reference, choose: Callable[[Tensor], Tensor], features: Tensor
-) -> Rendered:
-    """Render the samples that come nearest to a training image, in features, over those images.
+) -> dict[str, Rendered]:
+    """Render the samples nearest to a training image, in features, over those images, if any.
 
-    Args:
-        reference: has the training images.
-        choose: returns the samples of some numbers.
-        features: of all samples.
+    `choose` returns the samples of some numbers; `features` are those of all samples.
     """
-    assert reference.training is not None
+    if reference.training is None:
+        return {}
     distances, indices = find_nearest(reference.training_features, features)
     closest = distances.argsort(stable=True)[:PAIRS]
-    return render_rows("neighbours", choose(closest), reference.training[indices[closest]])
+    found = reference.training[indices[closest]]
+    return {"neighbours": render_rows("neighbours", choose(closest), found)}

@@ -47,6 +47,7 @@ class Reference:
     ) -> None:
         self.extractor, self.split, self.counted = extractor, split, counted
         self.training, self.cache, self.truth = training, cache, truth
+        self.make_score = partial(make_score, reference=split, extractor=str(extractor))
         self.features: Tensor | Moments
         if isinstance(real, Moments):
             self.features, self.logits = real, None
@@ -73,32 +74,22 @@ class Reference:
     ) -> list[Score]:
         """Score generated images, uint8 [M, C, S, S] or points, by every metric that applies.
 
-        Args:
-            images: the generated images.
-            protocol: how they were generated, in words.
-            names: metrics to score by, None for all; those of training images need `training`.
+        `names` are the metrics to score by, None for all; those of training images need `training`.
         """
         return self.score_features(images, self.extractor(images), protocol, names)
 
     def score_features(
-        self,
-        images: Sized,
-        fakes: Features,
-        protocol: str,
-        names: Collection[str] | None = None,
+        self, images: Sized, fakes: Features, protocol: str, names: Collection[str] | None = None
     ) -> list[Score]:
         """Score generated images by their features; else as `score`.
 
         The images themselves are read only where the truth is known.
         """
-        chosen = [
-            name
-            for name, metric in METRICS.items()
-            if metric.metadata.inputs in GENERATED and (names is None or name in names)
-        ]
         scores, known = list[Score](), dict[Callable[..., Any], Any]()
-        for name in chosen:
-            kind = METRICS[name].metadata.inputs
+        for name, metric in METRICS.items():
+            kind = metric.metadata.inputs
+            if kind not in GENERATED or (names is not None and name not in names):
+                continue
             arguments = self.collect_arguments(kind, images, fakes)
             if arguments is not None:
                 compute = partial(compute_interval, name, arguments, GENERATED[kind], known)
@@ -146,11 +137,6 @@ class Reference:
             words = "two standard deviations, for Gaussian features"
             if self.counted:
                 yield self.make_score("fid_floor", count, protocol, spread, words)
-
-    def make_score(self, name: str, n: int, protocol: str, interval: Interval, words: str) -> Score:
-        """Return a score against this reference."""
-        by = {"reference": self.split, "extractor": str(self.extractor)}
-        return make_score(name, n, protocol, interval, words, **by)
 
 
 def extract_features(extractor: Extractor, batches: Iterable[np.ndarray], count: int) -> Features:

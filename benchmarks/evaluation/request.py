@@ -1,8 +1,8 @@
 """A request to score images of another program: both sets of images, opened and matched."""
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import nan
 
@@ -20,8 +20,7 @@ from benchmarks.records.schema import Picture, Record, Score
 
 RESIZING = "the shorter side by antialiased bicubic filtering, cropped about the centre"
 
-WARNING = "warning: "
-"""The beginning of a note that says the scores mean little."""
+WARNING = "warning: "  # the beginning of a note that says the scores mean little
 
 ReportProgress = Callable[[int, int], None]
 """A function of the number of images that are done, and of all."""
@@ -30,10 +29,9 @@ OpenProgress = Callable[[str], AbstractContextManager[ReportProgress]]
 """Opens a display of the progress of a piece of work, named in words."""
 
 
-@contextmanager
-def hide_progress(_: str) -> Iterator[ReportProgress]:
+def hide_progress(_: str) -> AbstractContextManager[ReportProgress]:
     """Display nothing."""
-    yield lambda *_: None
+    return nullcontext(lambda *_: None)
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,6 @@ class ExternalScores:
     """The scores of a set of images; `scores["fid"]` is a value, NaN of a metric that failed.
 
     Attributes:
-        record: all that is known, as it is written.
-        title: of the images.
         notes: limits of the scores, and the processing of the images.
         pictures: of the images, for a row of a comparison, by what they show.
         count: of the reference's images, None where that is unknown.
@@ -70,13 +66,8 @@ class ScoringRequest:
     """Images to be scored, and how, as far as the options say.
 
     Attributes:
-        options: those of the command line.
-        images: the source of the images to be scored.
-        against: the source of those that they are compared with, or None.
-        extractor: its name.
-        metrics: their names.
+        against: the source of what the images are compared with, or None.
         comparison: the results that a row is added to, or None.
-        paths: of data sets, trained extractors and weights.
         label: the name of the images in a table.
     """
 
@@ -116,24 +107,20 @@ class Target:
     @property
     def shape(self) -> tuple[int, ...] | None:
         """C, S, S; None where that is unknown."""
-        if isinstance(self.real, FeatureStatistics):
-            return self.real.shape
-        return None if self.real is None else self.real.shape[1:]
+        if self.real is None or isinstance(self.real, FeatureStatistics):
+            return self.real and self.real.shape
+        return self.real.shape[1:]
 
     @property
     def count(self) -> int | None:
         """The number of images of the reference; None where that is unknown."""
-        if isinstance(self.real, FeatureStatistics):
-            return self.real.count
-        return None if self.real is None else len(self.real)
+        if self.real is None or isinstance(self.real, FeatureStatistics):
+            return self.real and self.real.count
+        return len(self.real)
 
 
 def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[ImageSet, Target]:
-    """Open the images to be scored and their reference, and bring both to the same form.
-
-    Raises:
-        BadInput: either cannot be read, or they do not go together.
-    """
+    """Open the images to be scored and their reference, and bring both to the same form."""
     images = open_image_set(request.images)
     if isinstance(images, FeatureStatistics):
         raise BadInput(
@@ -146,11 +133,7 @@ def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[Image
 
 
 def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
-    """Load the reference of the images.
-
-    Raises:
-        BadInput: it cannot be loaded, or is not that of the comparison.
-    """
+    """Load the reference of the images."""
     options, comparison = request.options, request.comparison
     if request.against:
         real = open_image_set(request.against)
@@ -160,14 +143,14 @@ def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
         return Target(request.against.title, "against", real)
     name, size, channels = options.dataset, options.image_size, options.channels
     if comparison:
-        spec = comparison.data
+        spec = comparison.spec.data
         name, size, channels = spec.name, spec.image_size, spec.channels
     if name is None:
         return Target(request.images.title, "nothing", None)
     with progress(f"loading {name}"):
         root = request.paths.data_root
         data = load_dataset(name, data_root=root, image_size=size, channels=channels)
-    if comparison and data.fingerprint != comparison.data.fingerprint:
+    if comparison and data.fingerprint != comparison.spec.data.fingerprint:
         raise BadInput(f"the images of {name} are not those that {options.into} was scored on")
     split = options.split or "test"
     return Target(name, split, getattr(data, split).images, data)
@@ -177,9 +160,6 @@ def match_form(request: ScoringRequest, images: ImageSet, target: Target) -> Non
     """Bring the images and the reference to one number of channels, and note how.
 
     Grey is shown as colour where the other is in colour; colour never becomes grey.
-
-    Raises:
-        BadInput: they differ in size, or a data set is grey and the images are not.
     """
     notes = target.notes
     notes += [*images.notes, *getattr(target.real, "notes", ())]

@@ -11,11 +11,8 @@ from benchmarks.core.errors import FAILURES, describe_error
 from benchmarks.records.schema import FAILED, Score
 from metrics import INTERVALS, METRICS, Interval, Metric, NotApplicable, jackknife, mean_interval
 
-OVER_IMAGES = "95 %, Student's t over images"
-"""The interval of a mean over images, in words."""
-
-NOTHING = Interval(nan, nan, nan, nan)
-"""The interval of a score that is missing."""
+OVER_IMAGES = "95 %, Student's t over images"  # the interval of a mean over images, in words
+NOTHING = Interval(nan, nan, nan, nan)  # the interval of a score that is missing
 
 
 class FailedExtractor:
@@ -29,16 +26,9 @@ class FailedExtractor:
 
     def score(self, images: Tensor, protocol: str, names: Collection[str]) -> list[Score]:
         """Return the missing scores, for the same arguments as `Reference.score`."""
-        missing = Score(
-            metric="",
-            value=None,
-            n=len(images),
-            reference=self.split,
-            extractor=self.name,
-            protocol=protocol,
-            note=self.note,
-        )
-        return [missing.model_copy(update={"metric": name}) for name in names]
+        about: dict[str, Any] = {"value": None, "n": len(images), "note": self.note}
+        about |= {"reference": self.split, "extractor": self.name, "protocol": protocol}
+        return [Score(metric=name, **about) for name in names]
 
 
 def make_score(
@@ -52,17 +42,9 @@ def make_score(
     extractor: str | None = None,
 ) -> Score:
     """Return an interval as a score, with all that is needed to read it."""
-    return Score(
-        metric=name,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=n,
-        reference=reference,
-        extractor=extractor,
-        protocol=protocol,
-        interval=words,
-    )
+    about: dict[str, Any] = {"n": n, "interval": words, "protocol": protocol}
+    about |= {"value": interval.value, "low": interval.low, "high": interval.high}
+    return Score(metric=name, reference=reference, extractor=extractor, **about)
 
 
 def attempt_score(
@@ -83,15 +65,14 @@ def score_each_image(
     inputs: str, arguments: tuple[Tensor, ...], n: int, protocol: str
 ) -> Iterator[Score]:
     """Score n images one by one, by every metric of such inputs that applies to them."""
+
+    def average(metric: Metric) -> tuple[Interval, str]:
+        return mean_interval(metric(*arguments)), OVER_IMAGES
+
     for name, metric in METRICS.items():
         if metric.metadata.inputs == inputs:
-            compute = partial(average_over_images, metric, arguments)
-            yield from attempt_score(compute, partial(make_score, name, n, protocol))
-
-
-def average_over_images(metric: Metric, arguments: tuple[Tensor, ...]) -> tuple[Interval, str]:
-    """Return the mean of a metric of single images with its interval, and this in words."""
-    return mean_interval(metric(*arguments)), OVER_IMAGES
+            make = partial(make_score, name, n, protocol)
+            yield from attempt_score(partial(average, metric), make)
 
 
 def compute_interval(
@@ -99,11 +80,8 @@ def compute_interval(
 ) -> tuple[Interval, str]:
     """Compute a metric's interval by its own function, or else by the jackknife over images.
 
-    Args:
-        name: of the metric.
-        arguments: of the metric.
-        generated: the position of the generated images among them.
-        known: results of functions that several metrics share; new ones are added.
+    `generated` is the position of the generated images among the arguments; `known` are results of
+    functions that several metrics share, to which new ones are added.
     """
     own = INTERVALS.get(name)
     if own is None:

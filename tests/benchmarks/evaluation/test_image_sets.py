@@ -24,7 +24,7 @@ from benchmarks.data.files import picture_suffixes
 from benchmarks.data.resizing import fit_picture
 from benchmarks.evaluation.feature_statistics import FeatureStatistics
 from benchmarks.evaluation.image_sets import ArraySet, ImageSet, open_image_set
-from benchmarks.evaluation.image_source import ImageSource, find_kind
+from benchmarks.evaluation.image_source import ImageSource
 
 GREY = np.random.default_rng(0).integers(0, 256, (70, 8, 8), dtype=np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (70, 3, 8, 8), dtype=np.uint8)
@@ -159,7 +159,7 @@ def test_what_is_no_set_of_images_is_told_apart(tmp_path) -> None:
     assert "is one picture" in refusal(tmp_path / "samples" / "000.png")
     (tmp_path / "a.tar").write_text("")
     assert "from a folder or a .npy, .npz or .zip file" in refusal(tmp_path / "a.tar")
-    assert find_kind(tmp_path / "samples") == ""
+    assert ImageSource(tmp_path / "samples").kind == ""
 
 
 # ArraySet
