@@ -30,11 +30,7 @@ OF_THE_DATA = ("split", "image_size", "channels", "data_root")
 
 
 def build_request(options: Namespace) -> ScoringRequest:
-    """Check all that can be checked without reading an image.
-
-    Raises:
-        BadInput: an option is wrong, or does not go with another.
-    """
+    """Check all that can be checked without reading an image."""
     images = make_image_source(options.images, options.range, options.key, options.resize, "--")
     against = None
     if options.against is not None:

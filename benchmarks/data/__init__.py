@@ -76,9 +76,9 @@ def load_dataset(
     Args:
         name: one of `list_datasets()`, or "folder:" and a path.
         data_root: folder of the published data sets' files.
-        source: source domain, by default the data set's own.
-        image_size: side in pixels, by default the data set's own.
-        channels: 1 or 3, by default the data set's own.
+        source: source domain; this, size and channels are by default the data set's own.
+        image_size: side in pixels.
+        channels: 1 or 3.
         download: whether missing files may be downloaded.
 
     Raises:

@@ -29,7 +29,6 @@ class Files:
     """The pictures of a folder or a zip archive, at any depth.
 
     Attributes:
-        place: the folder or the archive.
         names: their paths in it, sorted, with "/" on every system.
         left_out: how many files that are not hidden were left out, by their suffix in lower case
             ("" for none), since it is no picture's.

@@ -92,12 +92,7 @@ def read_batches(images: ImageSet, size: int, report: ReportProgress) -> Iterato
 def score_external(
     request: ScoringRequest, images: ImageSet, target: Target, device: str, progress: OpenProgress
 ) -> ExternalScores:
-    """Compute the features of both sets and score them.
-
-    Raises:
-        BadInput: the extractor cannot be built or is another one than the reference's, or images
-            are broken.
-    """
+    """Compute the features of both sets and score them."""
     request = choose_by_target(request, target)
     extractor = prepare_extractor(request, images, target, device, progress)
     with fixed_threads(request.options.threads or torch.get_num_threads()):

@@ -24,13 +24,11 @@ class Reference:
     """The features of a split of real images, computed once, to which others are compared.
 
     Args:
-        extractor: of the features.
         real: the real images, uint8 [N, C, S, S] or points; or their features; or the moments of
             these, which serve FID alone.
         split: its name beside a score, e.g. `test`.
         training: the images that the models have learned from, for the scores of memorization.
         cache: a folder where features are kept by the content of the images, or None.
-        truth: the distribution that the images were drawn from, where it is known.
         counted: whether moments know of how many images they are.
     """
 
