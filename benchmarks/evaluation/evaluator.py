@@ -90,7 +90,8 @@ class Evaluator:
     Args:
         data: the data set; nothing but its test split is a reference of reported scores.
         extractor: of the features that all metrics but those of `further` are functions of.
-        samples: the number of images that a model generates; so of `reconstructions`.
+        samples: the number of images that a model generates.
+        reconstructions: the number of test images that it reconstructs.
         cache: a folder where the real images' features are kept, or None.
         further: extractors by which FID is taken too, or what stands for one that failed.
     """
