@@ -26,8 +26,10 @@ WORDS: dict[Purpose, str] = {"train": "training", "validation": "validation", "t
 
 NAMES: dict[str, Purpose] = {
     "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
     "test": "test",
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
 }
 PLACES: dict[str, Place] = {
     name + domain: (domain, split) for name, split in NAMES.items() for domain in ("", "a", "b")
