@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   python -m benchmarks.run --list                     what there is to choose from"""
 
 ENGINES = ("inline", "local", "ray")
+ENGINE = "runs one after another, in local processes, or on a Ray cluster (default: local)"
 PRECISIONS = ("auto", "float32", "bfloat16")
 PRECISION = "of training, on CPUs and GPUs; samples and scores are float32 (auto: bfloat16 on CUDA)"
 REQUIRE_AUDIT = (
@@ -127,7 +128,7 @@ def make_parser() -> Parser:
     add("--compile", action="store_true", help="compile the networks")
     add("--threads", type=whole, metavar="N", help="threads of a run; part of its spec")
     add("--shards", type=whole, metavar="N", help="processes of torchrun that share a batch")
-    add("--engine", default="local", choices=ENGINES, help="see the README")
+    add("--engine", default="local", choices=ENGINES, help=ENGINE)
     add("--jobs", type=whole, metavar="N", help="runs side by side (default: by cores and memory)")
     add("--gpu-share", type=share, default=1.0, metavar="X", help="part of a GPU that a run takes")
     add("--address", metavar="ADDR", help="of a Ray cluster, for --engine ray")

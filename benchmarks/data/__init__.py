@@ -137,7 +137,10 @@ def _read_raw(
     name: str, root: Path, image_size: int | None, channels: int | None, download: bool
 ) -> Raw:
     if not name.startswith(FOLDER):
-        return DATASETS[name].read(root, download)
+        try:
+            return DATASETS[name].read(root, download)
+        except FileNotFoundError as error:
+            raise BadInput(f"data set {name}: there is no file {error.filename}") from error
     try:
         return read_folder(name.removeprefix(FOLDER), image_size, channels)
     except OSError as error:

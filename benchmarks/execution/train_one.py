@@ -233,7 +233,7 @@ def describe_model(model: GenerativeModel) -> ModelTraits:
     reconstructs = type(model).reconstruct is not GenerativeModel.reconstruct
     return ModelTraits(
         uses_source=model.uses_source,
-        code_size=model.code_size,
+        code_size=model.code_size if reconstructs else None,
         reconstruction=model.reconstruction if reconstructs else None,
         tuned=count_tuned(model),
         note=model.caveat,

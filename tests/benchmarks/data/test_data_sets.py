@@ -591,3 +591,16 @@ def test_an_unwritable_data_root_names_the_variable(tmp_path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="variable BENCHMARKS_DATA"):
         load_dataset("mnist", data_root=tmp_path / "file" / "data")
+
+
+def test_a_file_that_a_data_set_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(root: Path, _download: bool) -> Raw:
+        return Raw(Split(np.load(root / "scans.npz"), None))
+
+    monkeypatch.setitem(
+        registry.DATASETS, "scans", replace(registry.DATASETS["digits"], name="scans", read=read)
+    )
+    with pytest.raises(BadInput, match=r"^data set scans: there is no file .*scans\.npz$"):
+        load_dataset("scans", data_root=tmp_path)
