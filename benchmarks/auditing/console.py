@@ -33,7 +33,7 @@ def print_audit(console: Console, audit: "Audit", paths: Iterable[Path]) -> None
 
 def show_audit(audit: "Audit") -> Group:
     """Lay out what is printed of an audit."""
-    first, *_ = lay_out_verdicts(audit, audit.about["extractors"][0]) or lay_out_verdicts(audit)
+    first, *_ = lay_out_verdicts(audit)
     others = len(audit.about["extractors"]) - 1
     dataset = plain(audit.about["dataset"]["name"])
     heading = f"Faults that each score detects on {dataset}, {first.title}"

@@ -1,11 +1,11 @@
 """An audit's verdicts as tables: metrics by extractors in rows, faults by aspects in columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from benchmarks.analysis.audits import Audit
+from benchmarks.analysis.audits import Audit, name_recipe
 from benchmarks.core.text import (
     count,
     escape_markdown,
@@ -16,8 +16,8 @@ from benchmarks.core.text import (
 )
 from benchmarks.reporting.table import Cell, Head, Table, write_markdown_table
 
-LONGEST = 30
-"""Characters of an amount in words."""
+LONGEST, AMOUNT = 36, 30
+"""Characters of a fault's or a metric's name in a heading, and of an amount in words."""
 SIGNS = {"sees": "●", "sees late": "◐", "blind": "○", "misled": "×", "undecided": "?"}
 """The sign of each verdict in a cell, beside its word."""
 MEANINGS = {
@@ -57,7 +57,7 @@ class VerdictCell:
     verdict: str
     promise: str
     kept: bool | None
-    row: Mapping[Any, Any]
+    row: Mapping[Any, Any] = field(default_factory=dict)
 
     @property
     def broken(self) -> bool:
@@ -67,7 +67,7 @@ class VerdictCell:
     @property
     def sign(self) -> str:
         """The verdict's sign, with an exclamation mark where the metric fails its claim."""
-        return SIGNS[self.verdict] + ("!" if self.broken else "")
+        return SIGNS[self.verdict] + "!" * self.broken
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Block:
 
 def lay_out_verdicts(
     audit: Audit,
-    extractors: Sequence[str] | None = None,
-    metrics: Iterable[str] | None = None,
+    extractors: Iterable[str] | None = None,
+    metrics: Collection[str] | None = None,
 ) -> list[Block]:
     """Lay the verdicts out: a block an extractor, in their order, those of pairs last.
 
@@ -99,14 +99,18 @@ def lay_out_verdicts(
         extractors: the only ones, an empty name for pairs of images; None for all.
         metrics: the only ones; None for all.
     """
-    cells = _cells(audit)
-    chosen = None if metrics is None else set(metrics)
+    cells: dict[tuple[str, str], dict[str, VerdictCell]] = {}
+    for row in audit.verdicts.to_dict("records"):
+        kept = row["kept"] if row["kept"] in {True, False} else None
+        cell = VerdictCell(row["verdict"], row["promise"], kept, row)
+        cells.setdefault((row["metric"], row["extractor"]), {})[row["fault"]] = cell
+    faults = [fault["name"] for fault in audit.about["faults"]]
     blocks = []
     for name in [*audit.about["extractors"], ""] if extractors is None else extractors:
         lines = [
-            Line(metric, {f["name"]: found.get(f["name"]) for f in audit.about["faults"]})
+            Line(metric, {fault: found.get(fault) for fault in faults})
             for metric in audit.about["metrics"]
-            if (chosen is None or metric["name"] in chosen)
+            if (metrics is None or metric["name"] in metrics)
             and (found := cells.get((metric["name"], name)))
         ]
         if lines:
@@ -114,23 +118,16 @@ def lay_out_verdicts(
     return blocks
 
 
-def _cells(audit: Audit) -> dict[tuple[str, str], dict[str, VerdictCell]]:
-    """Return the cells by fault, by metric and extractor."""
-    cells: dict[tuple[str, str], dict[str, VerdictCell]] = {}
-    for row in audit.verdicts.to_dict("records"):
-        kept = row["kept"]
-        cell = VerdictCell(
-            row["verdict"], row["promise"], kept if kept in {True, False} else None, row
-        )
-        cells.setdefault((row["metric"], row["extractor"]), {})[row["fault"]] = cell
-    return cells
+def brief(text: str) -> str:
+    """Shorten a fault's or a metric's name for a heading."""
+    return shorten(plain(text), LONGEST)
 
 
 def name_extractor(extractor: str) -> str:
     """Return an extractor in words, without its hash."""
     if not extractor:
         return "image by image"
-    return f"features of {plain(extractor.rpartition('@')[0] or extractor)}"
+    return f"features of {plain(name_recipe(extractor))}"
 
 
 def group_faults(audit: Audit) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -141,8 +138,7 @@ def group_faults(audit: Audit) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def label_levels(fault: Mapping[str, Any]) -> list[str]:
     """Return the amount of a fault at each level in words, that of the undamaged set first."""
-    shown = fault.get("shown") or [f"{amount:.4g} {fault['unit']}" for amount in fault["amounts"]]
-    return ["none", *(shorten(plain(words), LONGEST) for words in shown)]
+    return ["none", *(shorten(plain(words), AMOUNT) for words in fault["shown"])]
 
 
 def describe_verdict(verdict: str, fault: str) -> str:

@@ -3,8 +3,7 @@
 import io
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ from PIL import Image
 from benchmarks.analysis.audits import Audit
 from benchmarks.analysis.columns import COLUMNS
 from benchmarks.analysis.frames import Frames
-from benchmarks.core.text import count, plain, shorten, show_duration, show_number
+from benchmarks.core.text import count, plain, show_duration, show_number
 from benchmarks.records.schema import Environment
 from benchmarks.reporting.audits import (
     ASPECTS,
@@ -22,6 +21,7 @@ from benchmarks.reporting.audits import (
     Block,
     Line,
     VerdictCell,
+    brief,
     describe_verdict,
     group_faults,
     label_levels,
@@ -33,84 +33,10 @@ from benchmarks.reporting.audits import (
 from benchmarks.reporting.page.provenance import Fact, describe_environments
 from benchmarks.reporting.page.templating import EmbeddedImage, embed_data, render_page
 from benchmarks.reporting.page.text import to_sentence
+from benchmarks.reporting.table import Head
 
-LONGEST = 36
-"""Characters of a fault's or a metric's name in a heading."""
 STRIP = 440
 """About how many pixels wide a strip is shown."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A cell of the heat map: its CSS classes, sign, word and tip."""
-
-    classes: str
-    sign: str
-    word: str
-    tip: str
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A fault's column: its name, and all that explains it."""
-
-    title: str
-    tip: str
-
-
-@dataclass(frozen=True)
-class Heat:
-    """The heat map as a table.
-
-    Attributes:
-        aspects: over how many columns each goes, and what it is.
-        heads: of the faults.
-        blocks: an extractor each: its name, and rows of a metric, what it is and cells.
-        legend: sign, word and meaning of each verdict.
-    """
-
-    aspects: list[tuple[str, int, str]]
-    heads: list[Heading]
-    blocks: list[tuple[str, list[tuple[str, str, list[Shown]]]]]
-    legend: list[tuple[str, str, str]]
-
-
-@dataclass(frozen=True)
-class ShownAnswer:
-    """A known answer: whether it was found, in words, and how it is marked."""
-
-    outcome: str
-    style: str
-    question: str
-    expected: str
-    found: str
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """A fault's part of the page; a strip has a label for each of its rows."""
-
-    name: str
-    title: str
-    aspect: str
-    summary: str
-    labels: list[str]
-    strip: EmbeddedImage | None
-    curve: EmbeddedImage | None
-    words: list[str]
-
-
-@dataclass(frozen=True)
-class Section:
-    """The audit on a suite's page; only the command where there is none."""
-
-    command: str
-    heat: Heat | None = None
-    counts: str = ""
-    whole: str = ""
-    advice: Sequence[str] = ()
-    answers: Sequence[ShownAnswer] = ()
-    broken: Sequence[str] = ()
 
 
 def build_audit_page(
@@ -120,51 +46,50 @@ def build_audit_page(
 
     Args:
         audit: what it has found.
-        plots: contents by file name as `plots.audits.render_audit` gives them; of these, each
-            fault's ladder is shown.
+        plots: as `plots.audits.render_audit` returns them; each fault's ladder is shown.
         strips: PNG by file name, such as `blur.png`: a row of images for each level.
 
     Returns:
         HTML in UTF-8, with everything embedded.
     """
-    blocks = lay_out_verdicts(audit)
+    blocks, about = lay_out_verdicts(audit), audit.about
+    environment = about.get("environment")
+    machine = [Environment.model_validate(environment)] if environment else []
     return render_page(
         "audit.html",
-        name=plain(audit.about["dataset"]["name"]),
-        facts=_state_facts(audit),
-        advice=[plain(line) for line in audit.about["advice"]],
+        name=plain(about["dataset"]["name"]),
+        facts=_state_facts(about),
+        advice=[*map(plain, about["advice"])],
         answers=show_answers(audit),
         heat=show_heat(audit, blocks),
         broken=list_broken(blocks, audit),
-        ladders=[_ladder(audit, fault, plots, strips) for fault in audit.about["faults"]],
+        ladders=[_show_ladder(blocks, fault, plots, strips) for fault in about["faults"]],
         floors=_show_floors(audit, blocks),
-        about=audit.about,
-        aspects=ASPECTS,
-        command=plain(audit.about["command"]),
-        provenance=_trace(audit),
-        machine=_machine(audit),
+        about=about,
+        command=plain(about["command"]),
+        provenance=_trace(about),
+        machine=describe_environments(machine) if machine else [],
     )
 
 
-def summarize_audit(frames: Frames) -> Section:
-    """Summarize the audit of the scores of a suite's comparison."""
+def summarize_audit(frames: Frames) -> dict[str, Any]:
+    """Summarize the audit of the scores of a suite's comparison; without one, how to make it."""
     suite = plain(frames.results.index.suite)
-    command = f"python -m benchmarks.audit {shlex.quote(suite)}"
     audit, comparison = frames.audit, frames.comparison
     if audit is None:
-        return Section(command)
+        command = f"python -m benchmarks.audit {shlex.quote(suite)}"
+        return {"command": command, "heat": None, "counts": ""}
     keys = [c.key for c in COLUMNS if c.key in comparison and comparison[c.key].notna().any()]
     extractor = audit.find_extractor(frames.marks.extractor)
     blocks = lay_out_verdicts(audit, [extractor or "", ""], keys)
-    return Section(
-        command,
-        show_heat(audit, blocks) if blocks else None,
-        state_counts(audit),
-        _name_folder(frames, audit),
-        [plain(line) for line in audit.about["advice"]],
-        show_answers(audit),
-        list_broken(blocks, audit),
-    )
+    return {
+        "heat": show_heat(audit, blocks) if blocks else None,
+        "counts": state_counts(audit),
+        "whole": _name_folder(frames, audit),
+        "advice": [*map(plain, audit.about["advice"])],
+        "answers": show_answers(audit),
+        "broken": list_broken(blocks, audit),
+    }
 
 
 def _name_folder(frames: Frames, audit: Audit) -> str:
@@ -174,91 +99,91 @@ def _name_folder(frames: Frames, audit: Audit) -> str:
     return f"It is the published audit of the same data, of the suite {audit.folder.parent.name}."
 
 
-def show_answers(audit: Audit) -> list[ShownAnswer]:
-    """Return the known answers in words."""
+def show_answers(audit: Audit) -> list[dict[str, Any]]:
+    """Return the known answers, each with its outcome in words and how it is marked."""
     styles = {True: "right", False: "wrong", None: "unasked"}
     return [
-        ShownAnswer(
-            state_outcome(answer["passed"]),
-            styles[answer["passed"]],
-            *(plain(answer[key]) for key in ("question", "expected", "found")),
-        )
+        {**answer, "outcome": state_outcome(answer["passed"]), "style": styles[answer["passed"]]}
         for answer in audit.about["answers"]
     ]
 
 
-def show_heat(audit: Audit, blocks: Sequence[Block]) -> Heat:
-    """Build the heat map with the tips of its cells."""
-    faults = {fault["name"]: fault for fault in audit.about["faults"]}
-    return Heat(
-        [
-            (aspect, len(members), to_sentence(ASPECTS.get(aspect, aspect)))
-            for aspect, members in group_faults(audit)
-        ],
-        [
-            Heading(_brief(fault["title"]), f"{plain(fault['title'])}\n{plain(fault['summary'])}")
-            for fault in faults.values()
-        ],
-        [
-            (
-                block.title,
-                [
-                    (
-                        _brief(line.metric["symbol"]),
-                        _explain_metric(line.metric),
-                        [_show(audit, block, line, faults[name]) for name in line.cells],
-                    )
-                    for line in block.lines
-                ],
-            )
-            for block in blocks
-        ],
-        [(SIGNS[verdict], verdict, meaning) for verdict, meaning in MEANINGS.items()],
-    )
-
-
-def _brief(text: str) -> str:
-    return shorten(plain(text), LONGEST)
+def show_heat(audit: Audit, blocks: Sequence[Block]) -> dict[str, Any]:
+    """Build the heat map: its header, blocks of metrics with cells, and the verdicts' meanings."""
+    faults = audit.about["faults"]
+    aspects = [
+        (aspect, len(members), to_sentence(ASPECTS.get(aspect, aspect)))
+        for aspect, members in group_faults(audit)
+    ]
+    heads = [
+        Head(brief(fault["title"]), tip=f"{plain(fault['title'])}\n{plain(fault['summary'])}")
+        for fault in faults
+    ]
+    shown = [
+        (
+            block.title,
+            [
+                (
+                    brief(line.metric["symbol"]),
+                    _explain_metric(line.metric),
+                    [_show_cell(audit, block, line, fault) for fault in faults],
+                )
+                for line in block.lines
+            ],
+        )
+        for block in blocks
+    ]
+    legend = [(SIGNS[verdict], verdict, meaning) for verdict, meaning in MEANINGS.items()]
+    return {"aspects": aspects, "heads": heads, "blocks": shown, "legend": legend}
 
 
 def _explain_metric(metric: Mapping[str, Any]) -> str:
     """Describe what a metric claims."""
-    lines = [plain(metric["symbol"])]
-    for verb, aspects in (
-        ("Claims to see", metric["sees"]),
-        ("Claims to ignore", metric["ignores"]),
-    ):
-        if aspects:
-            lines.append(f"{verb}: {', '.join(ASPECTS.get(a, plain(a)) for a in aspects)}.")
-    return "\n".join(lines)
+    claims = ("Claims to see", metric["sees"]), ("Claims to ignore", metric["ignores"])
+    lines = [
+        f"{verb}: {', '.join(ASPECTS.get(a, plain(a)) for a in aspects)}."
+        for verb, aspects in claims
+        if aspects
+    ]
+    return "\n".join([plain(metric["symbol"]), *lines])
 
 
-def _show(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> Shown:
+def _show_cell(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> dict[str, str]:
+    """Return a cell of the heat map: its CSS classes, sign, word and tip."""
     cell = line.cells[fault["name"]]
     place = f"{plain(line.metric['symbol'])}, {block.title}"
     if cell is None:
-        return Shown("none", "–", "not measured", f"{place}\nNot measured with this fault.")
-    classes = [cell.verdict.replace(" ", "-"), f"promise-{cell.promise or 'none'}"]
-    classes += ["broken"] if cell.broken else []
+        tip = f"{place}\nNot measured with this fault."
+        return {"classes": "none", "sign": "–", "word": "not measured", "tip": tip}
+    classes = f"{cell.verdict.replace(' ', '-')} promise-{cell.promise or 'none'}"
     title = f"{place}: {describe_verdict(cell.verdict, plain(fault['title']))}"
-    lines = [title, *_explain(cell, fault, audit), _state_promise(cell)]
-    return Shown(
-        " ".join(classes), cell.sign, cell.verdict, "\n".join(line for line in lines if line)
-    )
+    lines = [title, *_explain_verdict(cell, fault, audit), _state_promise(cell)]
+    return {
+        "classes": classes + " broken" * cell.broken,
+        "sign": cell.sign,
+        "word": cell.verdict,
+        "tip": "\n".join(filter(None, lines)),
+    }
 
 
-def _explain(cell: VerdictCell, fault: Mapping[str, Any], audit: Audit) -> list[str]:
+def _explain_verdict(cell: VerdictCell, fault: Mapping[str, Any], audit: Audit) -> list[str]:
     """Describe what a verdict rests on, in lines."""
-    row, about = cell.row, audit.about
+    row, quarter = cell.row, f"{audit.about['quarter']:,} images"
+    labels = label_levels(fault)
     lines = []
     if _known(row["tau"]):
         ends = f"{_signed(row['tau_low'])} to {_signed(row['tau_high'])}"
         lines.append(f"Kendall's τ with the damage: {_signed(row['tau'])} (95 %: {ends})")
-    lines.append(_state_threshold(row["threshold"], row["threshold_quarter"], fault, about))
+    first = fewer = "at no level"
+    if _known(level := row["threshold"]):
+        first = f"from level {level:.0f} ({labels[min(int(level), len(labels) - 1)]}) on"
+    if _known(level := row["threshold_quarter"]):
+        fewer = f"from level {level:.0f} on"
+    lines.append(f"Worse than the floor {first}; with {quarter} {fewer}")
     if _known(row["linearity"]):
         lines.append(f"R² of a line in the share of bad images: {row['linearity']:.2f}")
     if _known(row["drift"]):
-        sizes = f"from {about['samples']:,} to {about['quarter']:,} images"
+        sizes = f"from {audit.about['samples']:,} to {quarter}"
         lines.append(f"Drift {sizes}: {row['drift']:.0%} of the ladder's range")
     return [*lines, plain(str(row["note"] or ""))]
 
@@ -271,38 +196,21 @@ def _signed(value: float) -> str:
     return f"{value:.2f}".replace("-", "−") if _known(value) else "not known"
 
 
-def _state_threshold(
-    level: float, quarter: float, fault: Mapping[str, Any], about: Mapping[str, Any]
-) -> str:
-    """State from which level on a score is beyond its floor."""
-    labels = label_levels(fault)
-    first = (
-        f"from level {level:.0f} ({labels[min(int(level), len(labels) - 1)]}) on"
-        if _known(level)
-        else "at no level"
-    )
-    fewer = f"from level {quarter:.0f} on" if _known(quarter) else "at no level"
-    return f"Worse than the floor {first}; with {about['quarter']:,} images {fewer}"
-
-
 def _state_promise(cell: VerdictCell) -> str:
     """State the metric's claim and whether it holds."""
     aspect = ASPECTS.get(cell.row["aspect"], plain(cell.row["aspect"]))
-    outcome = {True: "holds", False: "fails", None: "undecided"}[cell.kept]
     if cell.promise:
         verb = "claims to see" if cell.promise == "sees" else "claims to ignore"
+        outcome = {True: "holds", False: "fails", None: "undecided"}[cell.kept]
         return f"It {verb} {aspect}: {outcome}"
     moved = "; it moves nevertheless" if cell.kept is False else ""
     return f"It claims nothing about {aspect}{moved}"
 
 
-def _state_facts(audit: Audit) -> list[str]:
+def _state_facts(about: Mapping[str, Any]) -> list[str]:
     """List what was audited, in a few words each."""
-    about = audit.about
     facts = [
-        count(len(about["metrics"]), "metric"),
-        count(len(about["extractors"]), "extractor"),
-        count(len(about["faults"]), "fault"),
+        *(count(len(about[f"{kind}s"]), kind) for kind in ("metric", "extractor", "fault")),
         f"{about['samples']:,} images a set",
         f"{about['splits']:,} splits",
         count(about["repetitions"], "repetition"),
@@ -310,33 +218,31 @@ def _state_facts(audit: Audit) -> list[str]:
     return facts + ([show_duration(about["seconds"])] if about.get("seconds") else [])
 
 
-def _ladder(
-    audit: Audit,
+def _show_ladder(
+    blocks: Sequence[Block],
     fault: Mapping[str, Any],
     plots: Mapping[str, bytes],
     strips: Mapping[str, bytes],
-) -> Ladder:
-    name, labels = fault["name"], label_levels(fault)
-    strip, curve = strips.get(f"{name}.png"), plots.get(f"{name}.png")
-    words = _tell(audit, fault)
-    alt = f"Response of each metric to {plain(fault['title'])}. {' '.join(words)}"
-    return Ladder(
-        name,
-        plain(fault["title"]),
-        plain(fault["aspect"]),
-        to_sentence(plain(fault["summary"]).rstrip(".") or plain(fault["title"])),
-        labels,
-        _embed_strip(strip) if strip else None,
-        EmbeddedImage(embed_data(curve, "image/png"), *_measure_png(curve), alt) if curve else None,
-        words,
-    )
+) -> dict[str, Any]:
+    """Return a fault's part of the page; a strip has a label for each of its rows."""
+    title, file = plain(fault["title"]), f"{fault['name']}.png"
+    alt = f"Response of each metric to {title}. {' '.join(_list_verdicts(blocks, fault['name']))}"
+    return {
+        "title": title,
+        "aspect": plain(fault["aspect"]),
+        "summary": to_sentence(plain(fault["summary"]).rstrip(".") or title),
+        "labels": label_levels(fault),
+        "strip": _embed_strip(strips[file]) if file in strips else None,
+        "curve": _embed_plot(plots[file], alt) if file in plots else None,
+    }
 
 
-def _measure_png(picture: bytes) -> tuple[int, int]:
-    """Return the size of a plot, at as many pixels an inch as a page has."""
-    image = Image.open(io.BytesIO(picture))
+def _embed_plot(content: bytes, alt: str) -> EmbeddedImage:
+    """Embed a plot, at as many pixels an inch as a page has."""
+    image = Image.open(io.BytesIO(content))
     scale = 96 / image.info.get("dpi", (96, 96))[0]
-    return round(image.width * scale), round(image.height * scale)
+    size = round(image.width * scale), round(image.height * scale)
+    return EmbeddedImage(embed_data(content, "image/png"), *size, alt)
 
 
 def _embed_strip(content: bytes) -> EmbeddedImage:
@@ -346,17 +252,17 @@ def _embed_strip(content: bytes) -> EmbeddedImage:
     return EmbeddedImage(embed_data(content, "image/png"), width * factor, height * factor)
 
 
-def _tell(audit: Audit, fault: Mapping[str, Any]) -> list[str]:
+def _list_verdicts(blocks: Sequence[Block], fault: str) -> list[str]:
     """List the metrics by their verdicts on a fault, a sentence an extractor."""
     sentences = []
-    for block in lay_out_verdicts(audit):
+    for block in blocks:
         names: dict[str, list[str]] = {}
         for line in block.lines:
-            if cell := line.cells[fault["name"]]:
+            if cell := line.cells[fault]:
                 names.setdefault(cell.verdict, []).append(plain(line.metric["symbol"]))
-        said = [f"{verdict}: {', '.join(names[verdict])}" for verdict in SIGNS if verdict in names]
-        if said:
-            sentences.append(to_sentence(f"{block.title}: {'; '.join(said)}"))
+        if names:
+            listed = [f"{word}: {', '.join(names[word])}" for word in SIGNS if word in names]
+            sentences.append(to_sentence(f"{block.title}: {'; '.join(listed)}"))
     return sentences
 
 
@@ -368,20 +274,15 @@ def _show_floors(audit: Audit, blocks: Sequence[Block]) -> list[tuple[str, list[
         for row in audit.floors.to_dict("records")
         if row["n"] == sizes.get(row["size"])
     }
-    return [
-        (
-            block.title,
-            [
-                [
-                    _brief(line.metric["symbol"]),
-                    *_floor_cells(*(floors.get((*key, size), {}) for size in sizes)),
-                ]
-                for line in block.lines
-                if (*(key := (line.metric["name"], block.extractor)), "full") in floors
-            ],
-        )
-        for block in blocks
-    ]
+    found = []
+    for block in blocks:
+        rows = []
+        for metric in (line.metric for line in block.lines):
+            full, quarter = (floors.get((metric["name"], block.extractor, s)) for s in sizes)
+            if full:
+                rows.append([brief(metric["symbol"]), *_floor_cells(full, quarter or {})])
+        found.append((block.title, rows))
+    return found
 
 
 def _floor_cells(full: Mapping[Any, Any], quarter: Mapping[Any, Any]) -> list[str]:
@@ -399,28 +300,20 @@ def _number(value: float) -> str:
     return show_number(value) if _known(value) else ("∞" if value == math.inf else "–")
 
 
-def _trace(audit: Audit) -> list[Fact]:
+def _trace(about: Mapping[str, Any]) -> list[Fact]:
     """List the sources of the audit's numbers."""
-    about = audit.about
     data = about["dataset"]
+    shape = " × ".join(f"{side:,}" for side in data["shape"])
     found = "found by clustering" if about["clustered"] else "by the data set's labels"
-    return [
-        Fact("Data set", [plain(data["name"]), f"images of {_shape(data['shape'])}"]),
-        Fact("Data fingerprint (SHA-256)", [plain(data["fingerprint"])]),
-        Fact("Extractors, with their hashes", [plain(name) for name in about["extractors"]]),
-        Fact("Held-out images", [f"{about['pool']:,}"]),
-        Fact("Training images that memorisers draw from", [f"{about['training']:,}"]),
-        Fact("Images in a set", [f"{about['samples']:,}, and {about['quarter']:,} at a quarter"]),
-        Fact("Splits, repetitions", [f"{about['splits']:,}, {about['repetitions']:,}"]),
-        Fact("Classes", [f"{about['classes']:,}, {found}"]),
-        Fact("Seed", [f"{about['seed']}"]),
-    ]
-
-
-def _shape(shape: Iterable[int]) -> str:
-    return " × ".join(f"{side:,}" for side in shape)
-
-
-def _machine(audit: Audit) -> list[Fact]:
-    environment = audit.about.get("environment")
-    return describe_environments([Environment.model_validate(environment)]) if environment else []
+    facts = {
+        "Data set": [plain(data["name"]), f"images of {shape}"],
+        "Data fingerprint (SHA-256)": [plain(data["fingerprint"])],
+        "Extractors, with their hashes": [plain(name) for name in about["extractors"]],
+        "Held-out images": [f"{about['pool']:,}"],
+        "Training images that memorisers draw from": [f"{about['training']:,}"],
+        "Images in a set": [f"{about['samples']:,}, and {about['quarter']:,} at a quarter"],
+        "Splits, repetitions": [f"{about['splits']:,}, {about['repetitions']:,}"],
+        "Classes": [f"{about['classes']:,}, {found}"],
+        "Seed": [f"{about['seed']}"],
+    }
+    return [Fact(name, lines) for name, lines in facts.items()]

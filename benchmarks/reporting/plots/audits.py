@@ -13,10 +13,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 
-from benchmarks.core.text import plain, shorten
 from benchmarks.reporting.audits import (
     Block,
     VerdictCell,
+    brief,
     group_faults,
     label_levels,
     lay_out_verdicts,
@@ -47,21 +47,13 @@ HEATMAP = "heatmap"
 HUES, DPI = 48, 120
 """Colours of a ladder's picture, and pixels an inch."""
 FILLS = {
-    "sees": "#0072B2",
-    "sees late": "#8CCBF0",
-    "blind": "#FFFFFF",
-    "misled": "#E8743B",
-    "undecided": "#DDDDDD",
+    "sees": ("#0072B2", "#CFE3F0"),
+    "sees late": ("#8CCBF0", "#E6F3FB"),
+    "blind": ("#FFFFFF", "#FFFFFF"),
+    "misled": ("#E8743B", "#FBE3D8"),
+    "undecided": ("#DDDDDD", "#F4F4F4"),
 }
-"""Colours of cells, which differ in lightness too."""
-PALE = {
-    "sees": "#CFE3F0",
-    "sees late": "#E6F3FB",
-    "blind": "#FFFFFF",
-    "misled": "#FBE3D8",
-    "undecided": "#F4F4F4",
-}
-"""The same where nothing is claimed."""
+"""Colours of cells, which differ in lightness too, and where nothing is claimed."""
 BROKEN = "#FFD9A8"
 """A cell that is blind to what the metric claims to see."""
 INK, FAINT = "#111111", "#BBBBBB"
@@ -69,23 +61,21 @@ CELL = 0.43
 """Inches that a cell is wide on a screen."""
 GAP = 0.3
 """Between groups of rows or columns, in cells."""
-LONGEST = 36
-"""Characters of a metric's or a fault's name."""
 LINEAR = 2.0
 """Floor deviations within which the axis of a ladder is linear: about the floor's 95 %."""
 HIGHEST = 1e6
 """Floor deviations at which the axis of a ladder ends."""
-LEGEND = (
-    ("sees", VerdictCell("sees", "sees", True, {})),
-    ("sees late", VerdictCell("sees late", "sees", True, {})),
-    ("blind", VerdictCell("blind", "", True, {})),
-    ("misled", VerdictCell("misled", "sees", None, {})),
-    ("undecided", VerdictCell("undecided", "sees", None, {})),
-    ("framed: claims to see it", VerdictCell("sees", "sees", True, {})),
-    ("dotted: claims to ignore it", VerdictCell("blind", "ignores", True, {})),
-    ("pale: no claim", VerdictCell("sees", "", False, {})),
-    ("thick, !: fails its claim", VerdictCell("blind", "sees", False, {})),
-)
+LEGEND = {
+    "sees": VerdictCell("sees", "sees", True),
+    "sees late": VerdictCell("sees late", "sees", True),
+    "blind": VerdictCell("blind", "", True),
+    "misled": VerdictCell("misled", "sees", None),
+    "undecided": VerdictCell("undecided", "sees", None),
+    "framed: claims to see it": VerdictCell("sees", "sees", True),
+    "dotted: claims to ignore it": VerdictCell("blind", "ignores", True),
+    "pale: no claim": VerdictCell("sees", "", False),
+    "thick, !: fails its claim": VerdictCell("blind", "sees", False),
+}
 """The key to the heat map."""
 NOTE = (
     "Mean over repetitions in standard deviations of what undamaged sets score, worse upwards;"
@@ -127,12 +117,9 @@ def draw_heatmap(
     does not.
 
     Args:
-        audit: whose verdicts.
+        audit: whose verdicts; None is returned where it has none.
         extractor: the only one; None for all.
         paper: in the size for a page of a paper.
-
-    Returns:
-        None where there are no verdicts.
     """
     blocks = lay_out_verdicts(audit, None if extractor is None else [extractor])
     if not blocks:
@@ -142,9 +129,9 @@ def draw_heatmap(
 
 
 def _draw_heatmap(blocks: Sequence[Block], groups: Groups, *, paper: bool) -> Figure:
-    titles = [_brief(fault["title"]) for _, faults in groups for fault in faults]
-    names = [_brief(line.metric["symbol"]) for block in blocks for line in block.lines]
-    heads = [_brief(block.title) for block in blocks]
+    titles = [brief(fault["title"]) for _, faults in groups for fault in faults]
+    names = [brief(line.metric["symbol"]) for block in blocks for line in block.lines]
+    heads = [brief(block.title) for block in blocks]
     across, (down, above) = _columns(groups), _rows(blocks)
     wide, high = max(across.values()) + 1, max(down.values()) + 0.5
     side = max(widest(names, small()), widest(heads, small()) - 0.3) + 0.2
@@ -174,18 +161,10 @@ def _draw_heatmap(blocks: Sequence[Block], groups: Groups, *, paper: bool) -> Fi
     return figure
 
 
-def _brief(text: str) -> str:
-    """Shorten a name."""
-    return shorten(plain(text), LONGEST)
-
-
 def _columns(groups: Groups) -> dict[str, float]:
     """Return the place of each fault's column, a gap between aspects."""
-    places: dict[str, float] = {}
-    for number, (_, faults) in enumerate(groups):
-        for fault in faults:
-            places[fault["name"]] = len(places) + GAP * number
-    return places
+    faults = [(fault["name"], gaps) for gaps, (_, own) in enumerate(groups) for fault in own]
+    return {name: place + GAP * gaps for place, (name, gaps) in enumerate(faults)}
 
 
 def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[float]]:
@@ -237,7 +216,9 @@ def _draw_cell(axes: Axes, place: tuple[float, float], cell: VerdictCell | None)
         axes.text(*place, "–", color=FAINT, **sign)
         return
     corner = place[0] - 0.44, place[1] - 0.42
-    fill = BROKEN if cell.broken and cell.verdict == "blind" else _shade(cell)
+    fill = FILLS[cell.verdict][not cell.promise]
+    if cell.broken and cell.verdict == "blind":
+        fill = BROKEN
     frame: dict[str, Any] = {"edgecolor": INK if cell.promise else FAINT}
     frame["linewidth"] = 2.2 if cell.broken else 0.9 if cell.promise else 0.5
     frame["linestyle"] = ":" if cell.promise == "ignores" and not cell.broken else "-"
@@ -245,10 +226,6 @@ def _draw_cell(axes: Axes, place: tuple[float, float], cell: VerdictCell | None)
     white = cell.promise and cell.verdict == "sees"
     sign |= {"color": "white" if white else INK}
     axes.text(*place, cell.sign, fontweight="bold" if cell.broken else "normal", **sign)
-
-
-def _shade(cell: VerdictCell) -> str:
-    return (FILLS if cell.promise else PALE)[cell.verdict]
 
 
 def _underline(axes: Axes, aspect: str, first: float, last: float, low: float) -> None:
@@ -261,7 +238,7 @@ def _underline(axes: Axes, aspect: str, first: float, last: float, low: float) -
 def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
     """Return the place of each entry of the key, in cells, in as many lines as a width needs."""
     places, x, y = list[tuple[float, float]](), 0.6, 0.5
-    for words, _ in LEGEND:
+    for words in LEGEND:
         room = 1.5 + widest([words], small()) / cell
         if places and x + room - 0.7 > width:
             x, y = 0.6, y + 1
@@ -279,7 +256,7 @@ def _explain_cells(
     axes.set_position((0, 0, 1, bottom - 0.3 / figure.get_figheight()))
     axes.set(xlim=(0, across), ylim=(high, 0), xticks=[], yticks=[])
     axes.grid(visible=False)
-    for (x, y), (words, shown) in zip(key, LEGEND, strict=True):
+    for (x, y), (words, shown) in zip(key, LEGEND.items(), strict=True):
         _draw_cell(axes, (x, y), shown)
         axes.text(x + 0.6, y, words, va="center", color=GREY, fontsize=small())
 
@@ -290,11 +267,6 @@ def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | 
     Upwards is worse, in standard deviations of the floor, that is of what sets of undamaged images
     score; the ring is where a metric is beyond the floor for good. Metrics of pairs, whose floor
     has no spread, are drawn from their best to their worst value on the ladder.
-
-    Args:
-        audit: whose curves, at full size.
-        fault: its name.
-        paper: in the size for a page of a paper.
 
     Returns:
         None where nothing was measured of it.
@@ -332,7 +304,7 @@ def _spread(values: pd.Series, direction: str) -> pd.Series:
 def _draw_ladder(
     audit: "Audit", fault: Mapping[str, Any], courses: Mapping[str, Courses], *, paper: bool
 ) -> Figure:
-    names = {metric["name"]: _brief(metric["symbol"]) for metric in audit.about["metrics"]}
+    names = {metric["name"]: brief(metric["symbol"]) for metric in audit.about["metrics"]}
     seen = {name: look(place) for place, name in enumerate(names)}
     labels = label_levels(fault)
     columns = min(len(courses), 2)
