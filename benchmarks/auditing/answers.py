@@ -86,14 +86,13 @@ class Question(NamedTuple):
 
 QUESTIONS: dict[str, Question] = {}
 """Every question by its name, in the order in which they are asked."""
+Ask = Callable[[Session], Outcome]
 
 
-def question(
-    *, name: str, question: str, expected: str
-) -> Callable[[Callable[[Session], Outcome]], Callable[[Session], Outcome]]:
+def question(*, name: str, question: str, expected: str) -> Callable[[Ask], Ask]:
     """Register a function in `QUESTIONS`."""
 
-    def enter(function: Callable[[Session], Outcome]) -> Callable[[Session], Outcome]:
+    def enter(function: Ask) -> Ask:
         QUESTIONS[name] = Question(question, expected, function)
         return function
 
@@ -163,9 +162,9 @@ def expect_scores(count: int) -> dict[str, float]:
 def leave_out(values: Sequence[float]) -> float:
     """Return the share of values that are within the floor of the others."""
     array = np.array(values)
-    others = [np.delete(array, place) for place in range(len(array))]
-    half = np.array([reach(len(rest)) * rest.std(ddof=1) for rest in others])
-    shift = np.abs(array - np.array([rest.mean() for rest in others]))
+    others = np.array([np.delete(array, place) for place in range(len(array))])
+    half = reach(others.shape[1]) * others.std(axis=1, ddof=1)
+    shift = np.abs(array - others.mean(axis=1))
     return float((shift <= half + ROUNDING * np.abs(array)).mean())
 
 
@@ -216,13 +215,13 @@ def score_by_training(
     session: Session, extractor: str, draws: Sequence[Tensor]
 ) -> tuple[list[float], list[float]]:
     """Compute FID from the training images: of sets of these, and of fresh images of each split."""
-    train, fid = session.training[extractor], METRICS["fid"]
+
+    def score(rows: Tensor) -> float:
+        features = session.bank.see(extractor, rows).features
+        return float(METRICS["fid"](session.training[extractor], features))
+
     fresh = [rows[: len(draws[0])] for rows in session.order]
-    copied, real = (
-        [float(fid(train, session.bank.see(extractor, rows).features)) for rows in sets]
-        for sets in (draws, fresh)
-    )
-    return copied, real
+    return list(map(score, draws)), list(map(score, fresh))
 
 
 @question(

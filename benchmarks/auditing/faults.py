@@ -46,14 +46,10 @@ class Fault:
     """A way to damage images, a set of images or their features.
 
     Attributes:
-        name: what it is called on the command line.
         title: a noun phrase that reads well after "blind to".
-        aspect: what it damages.
         kind: what its function takes; see this module.
         amounts: how much of it at levels 1..L, ascending; the last is total.
         unit: what an amount counts, in words.
-        summary: what is done, in one line.
-        function: does it.
         share: whether an amount is a share of bad images.
         words: an amount in words, as a format of `amount` and of what is `left` of `whole`.
         whole: the amount of which nothing is left.
@@ -456,15 +452,11 @@ def make_cosines(n: int) -> Tensor:
 
 
 def smooth(images: Tensor, deviation: float) -> Tensor:
-    """Blur float images [n, C, S, S] by a Gaussian, edges mirrored.
+    """Blur float images [n, C, S, S] by a Gaussian, deviation a share of the side, edges mirrored.
 
     It is the discrete analogue of the Gaussian (Lindeberg 1990, "Scale-space for discrete
     signals"), whose weights are positive however narrow it is. Mirrored at the edges it is diagonal
     in the basis of the cosine transform, and keeps the image's mean.
-
-    Args:
-        images: what to blur.
-        deviation: of the Gaussian, as a share of the side.
     """
     side = images.shape[-1]
     cosines = make_cosines(side)

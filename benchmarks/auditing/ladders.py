@@ -117,18 +117,16 @@ def arrange(
             by ten times the range of these, so that means and deviations exist.
     """
     frame = measurements[(measurements["size"] == size) & measurements["metric"].isin([*signs])]
-    frame = frame.assign(
-        value=frame["value"].astype(float) * frame["metric"].map(signs).astype(float)
-    )
+    signed = frame["value"].astype(float) * frame["metric"].map(signs).astype(float)
+    frame = frame.assign(value=signed)
     if finite:
         frame = frame.assign(value=_bound(frame))
     real, ladder = frame[frame["fault"] == ""], frame[frame["fault"].isin([*steps])]
     cells = _order_cells(ladder[CELL].drop_duplicates(), list(signs), list(steps))
     depth = max(steps.values(), default=0)
+    repetitions = int(ladder["repetition"].max() + 1) if len(cells) else 1
     counts = np.full((len(cells), depth), np.nan)
-    values = np.full(
-        (len(cells), int(ladder["repetition"].max() + 1) if len(cells) else 1, depth), np.nan
-    )
+    values = np.full((len(cells), repetitions, depth), np.nan)
     at, level = cells.get_indexer(pd.MultiIndex.from_frame(ladder[CELL])), ladder["level"] - 1
     values[at, ladder["repetition"], level] = ladder["value"]
     counts[at, level] = ladder["n"]
@@ -263,13 +261,10 @@ def _bound(frame: pd.DataFrame) -> pd.Series:
 def _order_cells(cells: pd.DataFrame, metrics: list[str], faults: list[str]) -> pd.MultiIndex:
     """Return cells in the order of metrics, extractors as they first came, and faults."""
     extractors = list(dict.fromkeys(cells["extractor"]))
+    orders = metrics, extractors, faults
     rows = sorted(
         cells.itertuples(index=False, name=None),
-        key=lambda cell: (
-            metrics.index(cell[0]),
-            extractors.index(cell[1]),
-            faults.index(cell[2]),
-        ),
+        key=lambda cell: [order.index(name) for order, name in zip(orders, cell, strict=True)],
     )
     return pd.MultiIndex.from_tuples(rows, names=CELL) if rows else pd.MultiIndex.from_frame(cells)
 
@@ -282,9 +277,8 @@ def _floors(
     splits = int(real["repetition"].max() + 1) if len(real) else 1
     table = np.full((len(real) + 1, splits), np.nan)  # its last row stays NaN
     table[keys, real["repetition"]] = real["value"]
-    place = dict(
-        zip(zip(real["metric"], real["extractor"], real["n"], strict=True), keys, strict=True)
-    )
+    floors = zip(real["metric"], real["extractor"], real["n"], strict=True)
+    place = dict(zip(floors, keys, strict=True))
     most = real.groupby(["metric", "extractor"])["n"].max().to_dict()
     rows = [
         [place.get((metric, extractor, n), -1) for n in (most.get((metric, extractor)), *own)]

@@ -182,28 +182,22 @@ def describe_verdicts(checks: Iterable[Check], found: pd.DataFrame) -> str:
 def write_table(results: Mapping[str, pd.DataFrame]) -> str:
     """Write claims, their sources and what audits found as a table in Markdown.
 
+    Below it stand the meaning of *, where it occurs, and links to the papers.
+
     Args:
         results: `compare_claims` of each audit, by the name of its data set.
-
-    Returns:
-        The table; below it what * stands for, where it occurs, and links to the papers.
     """
     frames = list(results.values())
     lines = [join_cells(["claim", "source", *map(escape_markdown, results)])]
     lines.append(join_cells(["---"] * (2 + len(frames))))
-    for place, claim in enumerate(frames[0].itertuples() if frames else ()):
-        cells = [_answer(frame.iloc[place]) for frame in frames]
-        lines.append(
-            join_cells(escape_markdown(str(c)) for c in (claim.statement, claim.source, *cells))
-        )
+    for rows in zip(*(frame.to_dict("records") for frame in frames), strict=True):
+        found = [f"{ANSWERS[row['agrees']]}: {row['found']}" for row in rows]
+        cells = rows[0]["statement"], rows[0]["source"], *found
+        lines.append(join_cells(map(escape_markdown, cells)))
     if any(" \\* |" in line for line in lines):
         lines += ["", r"\* The paper was not at hand: its place is cited from knowledge of it."]
     links = (f"[{escape_markdown(p)}](https://arxiv.org/abs/{n})" for p, n in PAPERS.items())
     return "\n".join([*lines, "", f"The papers: {', '.join(links)}."]) + "\n"
-
-
-def _answer(row: pd.Series) -> str:
-    return f"{ANSWERS[row['agrees']]}: {row['found']}"
 
 
 def _select(check: Check, found: pd.DataFrame) -> pd.DataFrame:

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
+from benchmarks.auditing.store import MEASURED
 from benchmarks.core.errors import BadInput, one_line
 from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import quantize, to_float
 from metrics import METRICS, Extractor, Features, NotApplicable
 
-MEASURED = ("metric", "extractor", "fault", "level", "repetition", "size", "n", "value")
 SIZES = {"full": 1, "quarter": 4}
 """The two sizes of sets, and what part of all images each has."""
 AGAIN = 4
@@ -33,7 +33,7 @@ SHRUNKEN = 20
 
 
 class Measurement(NamedTuple):
-    """One value of a metric; see `MEASURED`. NaN where the metric is not defined."""
+    """One value of a metric, with the columns `MEASURED`; NaN where it is not defined."""
 
     metric: str
     extractor: str
@@ -50,12 +50,9 @@ class Design:
     """The design of an audit.
 
     Attributes:
-        samples: images in a set, N.
+        samples: images in a set.
         splits: pairs of held-out sets of which the floor is made.
         repetitions: how many of the splits are damaged.
-        seed: of all its randomness.
-        faults: the names of those that are laid on.
-        metrics: the names of those that are asked.
     """
 
     samples: int
@@ -89,8 +86,12 @@ class Bank:
 
     def see(self, extractor: str, rows: Tensor) -> Features:
         """Return an extractor's features of some images."""
-        features, logits = self.features[extractor]
-        return Features(features[rows], None if logits is None else logits[rows])
+        return pick(self.features[extractor], rows)
+
+
+def pick(seen: Features, rows: Tensor) -> Features:
+    """Return the features and logits of some rows."""
+    return Features(seen.features[rows], None if seen.logits is None else seen.logits[rows])
 
 
 @dataclass(frozen=True)
@@ -192,23 +193,18 @@ def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measure
     sets = {(r, s): session.held_out(r, s) for s in SIZES for r in session.repetitions(s)}
     rows = torch.cat(list(sets.values())).unique()
     images = session.bank.images[rows]
-    damaged = damage(fault, fault.amounts[level - 1], images, session.rng(fault, 0))
+    amount, rng = fault.amounts[level - 1], session.rng(fault, 0)
+    damaged = quantize(fault.function(to_float(images), amount, rng))
     places = torch.full((len(session.bank.images),), -1)
     places[rows] = torch.arange(len(rows))
     seen = {name: extractor(damaged) for name, extractor in session.extractors.items()}
     pairs = dict(compare_pairs(session.design.metrics, images, damaged))
     for (r, size), chosen in sets.items():
         label, own = Label(fault.name, level, r, size), places[chosen]
-        for e, (features, logits) in seen.items():
-            fake = Features(features[own], None if logits is None else logits[own])
-            yield from measure_set(session, e, fake, label)
+        for e, features in seen.items():
+            yield from measure_set(session, e, pick(features, own), label)
         for metric, values in pairs.items():
             yield Measurement(metric, "", *label, len(own), values[own].double().mean().item())
-
-
-def damage(fault: Fault, amount: float, images: Tensor, rng: torch.Generator) -> Tensor:
-    """Damage uint8 images [n, C, S, S]."""
-    return quantize(fault.function(to_float(images), amount, rng))
 
 
 def measure_floor(
@@ -273,10 +269,7 @@ def choose_arguments(
 def ask(name: str, arguments: tuple[Tensor, ...], known: dict[Callable[..., Any], Any]) -> float:
     """Compute a metric, NaN where it is not defined for such sets.
 
-    Args:
-        name: of the metric.
-        arguments: what it is a function of.
-        known: what functions have given that several metrics share.
+    Functions that several metrics share are called once; `known` has what they returned.
 
     Raises:
         BadInput: a metric of the user's fails, or gives no number.

@@ -74,21 +74,16 @@ class Request:
 
     Attributes:
         folder: the results folder.
-        suite: whose data and number of samples.
         extractors: names, or references of the user's; the first is the main one.
         metrics: names of shipped metrics.
         own: references of the user's metrics.
-        faults: names.
         samples: images in a set; None for as many as a suite scores, up to `most`.
-        most: see `samples`.
         splits: pairs of held-out sets of which the floor is made.
         repetitions: how many of these are damaged.
-        seed: of all randomness.
         device: where extractors run.
         jobs: worker processes; None for one a core. One alone where a GPU is used.
-        data_root, weights, cache: paths of data sets, of Inception's weights and of trained
-            extractors.
-        command: the command line.
+        weights: those of Inception.
+        cache: of trained extractors.
     """
 
     folder: Path
@@ -141,9 +136,8 @@ def run_audit(
             about["seconds"] = time.perf_counter() - started
             # Half of an audit is none, so what is being written is finished first.
             with console.status("judging and drawing"), uninterruptible():
-                return judge_and_write(
-                    request.folder, about, to_frame(found), draw_all_strips(session)
-                )
+                strips = draw_all_strips(session)
+                return judge_and_write(request.folder, about, to_frame(found), strips)
 
 
 def rejudge(folder: Path) -> tuple[Audit, list[Path]]:
@@ -191,10 +185,7 @@ def load_images(request: Request) -> Dataset:
 def prepare_session(
     data: Dataset, request: Request, source: Source
 ) -> tuple[Session, Stock, Source]:
-    """Draw the images, and extract the features of every one of them once.
-
-    Returns:
-        The session, the images it is of, and the source with the user's metrics.
+    """Draw the images, extract the features of each once, and add the user's metrics.
 
     Raises:
         BadInput: there are too few images, or an extractor cannot be built, or a metric or an
@@ -287,20 +278,13 @@ def describe_audit(
     design, gpu = session.design, request.device.startswith("cuda")
     environment = read_environment(torch.cuda.get_device_name(request.device) if gpu else None)
     return {
-        "dataset": {
-            "name": data.name,
-            "shape": list(data.shape),
-            "fingerprint": data.fingerprint,
-        },
+        "dataset": {key: getattr(data, key) for key in ("name", "shape", "fingerprint")},
         "extractors": list(session.extractors),
-        "samples": design.samples,
+        **{key: getattr(design, key) for key in ("samples", "splits", "repetitions", "seed")},
         "quarter": session.count("quarter"),
+        "quarter_repetitions": len(session.repetitions("quarter")),
         "training": len(stock.train),
         "pool": len(stock.pool),
-        "splits": design.splits,
-        "repetitions": design.repetitions,
-        "quarter_repetitions": len(session.repetitions("quarter")),
-        "seed": design.seed,
         "clustered": stock.clustered,
         "classes": int(stock.pool_classes.max()) + 1,
         "faults": [FAULTS[name].describe() for name in design.faults],
@@ -360,10 +344,8 @@ def read_runs(folder: Path, fingerprint: str) -> pd.DataFrame | None:
 def draw_all_strips(session: Session) -> dict[str, bytes]:
     """Draw images at all levels of each fault; none of faults of features."""
     bank = session.bank
+    of = bank.images, bank.classes, bank.places
     drawn = {
-        f"{n}.png": draw_strips(
-            bank.images, bank.classes, bank.places, FAULTS[n], make_rng("strip", n)
-        )
-        for n in session.design.faults
+        f"{n}.png": draw_strips(*of, FAULTS[n], make_rng("strip", n)) for n in session.design.faults
     }
     return {name: picture for name, picture in drawn.items() if picture is not None}

@@ -1,6 +1,7 @@
 """The images of an audit: real ones, and those that replace some of them."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -73,13 +74,8 @@ def list_held_out(data: Dataset) -> list[Split]:
 def gather_stock(data: Dataset, samples: int, rng: Generator) -> Stock:
     """Choose the images of an audit, and cluster them if they have no classes.
 
-    Args:
-        data: a data set of images.
-        samples: how many images a set has; two such sets are drawn from the pool.
-        rng: chooses them, should there be more than are needed.
-
     Raises:
-        BadInput: there are too few held-out images.
+        BadInput: there are too few held-out images for two sets of so many `samples`.
     """
     check_pool(data, samples)
     pool = choose_images(list_held_out(data), POOL * samples, rng)
@@ -90,7 +86,7 @@ def gather_stock(data: Dataset, samples: int, rng: Generator) -> Stock:
         names = tuple(f"cluster {k + 1}" for k in range(int(train_classes.max()) + 1))
         return Stock(images, pool_classes, fakes, train_classes, names, True, samples)
     highest = int(max(pool.labels.max(), train.labels.max()))
-    names = data.class_names or tuple(str(k) for k in range(highest + 1))
+    names = data.class_names or tuple(map(str, range(highest + 1)))
     pool_classes, train_classes = torch.from_numpy(pool.labels), torch.from_numpy(train.labels)
     return Stock(images, pool_classes, fakes, train_classes, names, False, samples)
 
@@ -159,13 +155,7 @@ def shrink(images: Tensor) -> np.ndarray:
 
 
 def build_bank(stock: Stock, rng: Generator) -> tuple[Tensor, Tensor, dict[str, range]]:
-    """Concatenate all images of an audit, those made for it among them.
-
-    There are as many jittered, foreign and static images as a set has.
-
-    Args:
-        stock: the real ones.
-        rng: of those that are made.
+    """Concatenate all images of an audit, as many jittered, foreign and static ones as a set has.
 
     Returns:
         The images, uint8 [bank, C, S, S]; their classes, int64 [bank], -1 where they have none; and
@@ -182,10 +172,11 @@ def build_bank(stock: Stock, rng: Generator) -> tuple[Tensor, Tensor, dict[str, 
     }
     none = torch.full((n,), -1)
     classes = [stock.pool_classes, stock.train_classes, stock.train_classes[models], none, none]
-    places, start = {}, 0
-    for name, part in parts.items():
-        places[name] = range(start, start + len(part))
-        start += len(part)
+    ends = accumulate(map(len, parts.values()))
+    places = {
+        name: range(end - len(part), end)
+        for (name, part), end in zip(parts.items(), ends, strict=True)
+    }
     return torch.cat(list(parts.values())), torch.cat(classes), places
 
 
@@ -222,9 +213,7 @@ def _to_picture(pixels: np.ndarray) -> np.ndarray:
 def draw_strips(
     images: Tensor, classes: Tensor, places: dict[str, range], fault: Fault, rng: Generator
 ) -> bytes | None:
-    """Draw what becomes of ten images from level 0, where nothing is, down to the last.
-
-    The first three arguments are what `build_bank` gives.
+    """Draw what becomes of ten images of a bank from level 0, undamaged, down to the last.
 
     Returns:
         A PNG with a line of tiles for each level. None for features, which cannot be seen.
@@ -242,13 +231,9 @@ def draw_strips(
 
 def damage_images(rows: Rows, fault: Fault, rng: Generator) -> list[Tensor]:
     """Damage ten images of as many classes as there are, by all levels of a fault of images."""
-    originals = rows.images[spread(rows.chosen[rows.classes[rows.chosen].argsort(stable=True)])]
-    state = rng.get_state()
-    lines = [originals]
-    for amount in fault.amounts:
-        rng.set_state(state)
-        lines.append(quantize(fault.function(to_float(originals), amount, rng)))
-    return lines
+    originals = rows.images[spread(sort_by_class(rows, rows.chosen))]
+    damaged = repeat_fault(fault, to_float(originals), rng)
+    return [originals, *map(quantize, damaged)]
 
 
 def damage_set(rows: Rows, fault: Fault, rng: Generator) -> list[Tensor]:
@@ -257,16 +242,23 @@ def damage_set(rows: Rows, fault: Fault, rng: Generator) -> list[Tensor]:
     Where a set keeps its size, they are the same ten, ordered by when they are replaced. Where it
     shrinks, they are of what is left, ordered by class.
     """
-    state = rng.get_state()
-    sets = [rows.chosen]
-    for amount in fault.amounts:
-        rng.set_state(state)
-        sets.append(fault.function(rows, amount, rng))
+    sets = [rows.chosen, *repeat_fault(fault, rows, rng)]
     if len({len(s) for s in sets}) > 1:
-        return [rows.images[spread(s[rows.classes[s].argsort(stable=True)])] for s in sets]
+        return [rows.images[spread(sort_by_class(rows, s))] for s in sets]
     unharmed = (torch.stack(sets) == rows.chosen).sum(0)
     columns = spread(unharmed.argsort(stable=True))
     return [rows.images[s[columns]] for s in sets]
+
+
+def repeat_fault(fault: Fault, subject: Tensor | Rows, rng: Generator) -> list[Tensor]:
+    """Lay a fault on in all its amounts, each with the same randomness."""
+    state = rng.get_state()
+    return [fault.function(subject, a, rng.set_state(state)) for a in fault.amounts]
+
+
+def sort_by_class(rows: Rows, chosen: Tensor) -> Tensor:
+    """Sort images of the bank by their classes."""
+    return chosen[rows.classes[chosen].argsort(stable=True)]
 
 
 def spread(rows: Tensor) -> Tensor:

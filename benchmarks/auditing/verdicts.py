@@ -92,19 +92,14 @@ def judge(
         for fault, level in zip(info, frame["threshold"], strict=True)
     ]
     frame["linearity"] = [
-        straightness([0.0, *fault.amounts], shifts[: len(fault.amounts) + 1])
-        if fault.share
-        else math.nan
+        straightness([0.0, *fault.amounts], shifts) if fault.share else math.nan
         for fault, shifts in zip(info, average(full.shifts, 1), strict=True)
     ]
     frame["drift"] = _drifts(full, quarter)
-    promises = {
-        (metric.name, fault.aspect): promise_of(metric, fault.aspect)
-        for metric in metrics
-        for fault in faults
-    }
+    asked = {metric.name: metric for metric in metrics}
     frame["promise"] = [
-        promises[pair] for pair in zip(frame["metric"], frame["aspect"], strict=True)
+        promise_of(asked[metric], aspect)
+        for metric, aspect in zip(frame["metric"], frame["aspect"], strict=True)
     ]
     kept = map(is_kept, frame["verdict"], frame["promise"])
     frame["kept"] = pd.Series(list(kept), dtype=object)
@@ -143,9 +138,8 @@ def floors(measurements: pd.DataFrame, metrics: Sequence[MetricInfo]) -> pd.Data
     frame = pd.DataFrame(rows, columns=[*FLOOR_COLUMNS[:-1]])
     frame["bias"] = _biases(frame)
     frame["metric"] = pd.Categorical(frame["metric"], categories=names)
-    frame = frame.sort_values(
-        ["metric", "extractor", "size", "n"], ascending=[True, True, True, False]
-    )
+    order = {"metric": True, "extractor": True, "size": True, "n": False}
+    frame = frame.sort_values([*order], ascending=[*order.values()])
     return frame.astype({"metric": object}).reset_index(drop=True)
 
 
@@ -206,6 +200,7 @@ def correlate(shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def straightness(amounts: Sequence[float], values: np.ndarray) -> float:
     """Return R² of a straight line through the values at each amount, NaN where nothing varies."""
+    values = values[: len(amounts)]
     known = np.isfinite(values)
     if known.sum() < 3 or np.ptp(values[known]) <= 1e-9 * np.abs(values[known]).max():
         return math.nan
@@ -239,9 +234,8 @@ def _decide(ladders: Ladders, seed: int) -> tuple[list[str], list[str]]:
 def _split(shares: np.ndarray) -> str:
     """State the share of resamples with each verdict."""
     order = [verdict for verdict in np.argsort(-shares, kind="stable") if shares[verdict] > 0]
-    return ", ".join(f"{DECIDED[verdict]} in {shares[verdict]:.0%}" for verdict in order) + (
-        " of resamples"
-    )
+    parts = [f"{DECIDED[verdict]} in {shares[verdict]:.0%}" for verdict in order]
+    return f"{', '.join(parts)} of resamples"
 
 
 def _mislead(states: np.ndarray) -> str:
@@ -278,9 +272,8 @@ def _sum_up(values: np.ndarray) -> tuple[float, float, float, float, int]:
 
 def _biases(frame: pd.DataFrame) -> pd.Series:
     """Return the shift of the mean from whole to quarter sets, in deviations of whole sets."""
-    whole = frame[
-        frame["n"] == frame.groupby(["metric", "extractor", "size"])["n"].transform("max")
-    ]
+    most = frame.groupby(["metric", "extractor", "size"])["n"].transform("max")
+    whole = frame[frame["n"] == most]
     full = whole[whole["size"] == "full"].set_index(["metric", "extractor"])
     small = whole[whole["size"] == "quarter"]
     means, deviations = (

@@ -90,11 +90,7 @@ def start_workers(
 ) -> Iterator[Compute]:
     """Start the worker processes, or compute in this one if there is to be one alone.
 
-    Args:
-        session: the audit.
-        source: of its extractors.
-        jobs: the number of processes.
-        advance: called after each part.
+    `advance` is called after each part.
     """
 
     def compute_here(parts: Sequence[Part]) -> list[Any]:
@@ -130,8 +126,8 @@ def share_bank(bank: Bank, material: Material, folder: Path) -> None:
     if material.labels is not None:
         tensors["labels"] = material.labels
     for name, seen in bank.features.items():
-        parts = {part: tensor for part, tensor in seen._asdict().items() if tensor is not None}
-        tensors |= {f"{part} {name}": tensor for part, tensor in parts.items()}
+        parts = seen._asdict().items()
+        tensors |= {f"{part} {name}": tensor for part, tensor in parts if tensor is not None}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / BANK)
 
 
