@@ -75,13 +75,10 @@ class FaultInfo(_Audited):
     """A fault that images, sets or features were damaged by.
 
     Attributes:
-        name: what it is called on the command line.
         title: a noun phrase that reads well after "blind to".
-        aspect: what it damages.
         amounts: how much of it at levels 1..L, the last being total.
         share: whether an amount is a share of bad images.
         unit: what an amount counts, in words.
-        summary: what is done, in one line.
         shown: the amounts in words.
     """
 
@@ -102,15 +99,7 @@ class FaultInfo(_Audited):
 
 
 class MetricInfo(_Audited):
-    """A metric that was audited.
-
-    Attributes:
-        name: what it is called on the command line.
-        symbol: its heading in a table.
-        direction: whichever is better.
-        sees: aspects it claims to see.
-        ignores: aspects by which it claims not to be moved.
-    """
+    """A metric that was audited, with the aspects that it claims to see and to ignore."""
 
     name: str
     symbol: str

@@ -36,7 +36,6 @@ class Audit:
     """An audit read back.
 
     Attributes:
-        folder: where it is.
         about: the content of `audit.json`, see `AuditAbout`.
         verdicts: a row a metric, extractor and fault, with `VERDICT_COLUMNS`.
         floors: a row a metric, extractor, size and count, with `FLOOR_COLUMNS`.
@@ -158,12 +157,11 @@ def demand_audit_of(
 ) -> Audit:
     """Find the audit of the scores that a comparison with these options writes into a folder."""
     warnings = list[str]()
-    audit = find_audit_of(folder, fingerprints, warnings)
-    if audit is None:
-        why = warnings[0] if warnings else f"no audit covers the scores in {folder}"
-        command = suggest_audit(options, dataset, folder)
-        raise BadInput(f"--require-audit: {why}; make one by {command}")
-    return audit
+    if audit := find_audit_of(folder, fingerprints, warnings):
+        return audit
+    why = warnings[0] if warnings else f"no audit covers the scores in {folder}"
+    command = suggest_audit(options, dataset, folder)
+    raise BadInput(f"--require-audit: {why}; make one by {command}")
 
 
 def recall_options(command: str) -> list[str]:

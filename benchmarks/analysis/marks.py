@@ -83,12 +83,8 @@ class Marks:
         audited = self.audit.find_extractor(self.extractor) if self.audit else None
         if audited in {None, self.extractor}:
             return []
-        return [
-            plain(
-                f"The audit is of {audited}, the scores are by {self.extractor}: two trainings of"
-                " one recipe."
-            )
-        ]
+        trainings = f"The audit is of {audited}, the scores are by {self.extractor}"
+        return [plain(f"{trainings}: two trainings of one recipe.")]
 
     def _under(self, metric: str) -> str:
         """Return by whose features a score is, to follow its name."""

@@ -43,13 +43,12 @@ SCORE = ["metric", "extractor"]
 def advise(audit: Audit, runs: pd.DataFrame | None = None) -> list[str]:
     """Write in plain sentences what the audit means for comparisons on its data set.
 
+    These are: what to trust for overall quality and for each aspect, which extractor, what not to
+    trust and for what, how many images and how many seeds tell two models apart.
+
     Args:
         audit: what was measured.
         runs: `frames.Frames.runs` of the suite, for the spread over seeds.
-
-    Returns:
-        What to trust for overall quality and for each aspect, which extractor, what not to trust
-        and for what, how many images and how many seeds tell two models apart.
     """
     table = rate(audit)
     if table.empty:
@@ -60,11 +59,9 @@ def advise(audit: Audit, runs: pd.DataFrame | None = None) -> list[str]:
         lines.append(_recommend(audit, chosen, "overall quality", OVERALL))
     for aspect, use in USES.items():
         best = choose_score(table, (aspect,))
-        if best is not None and best == chosen and aspect in OVERALL:
-            continue
-        if best is not None:
+        if best is not None and not (best == chosen and aspect in OVERALL):
             lines.append(_recommend(audit, best, use, (aspect,)))
-        elif (audit.verdicts["aspect"] == aspect).any():
+        elif best is None and (audit.verdicts["aspect"] == aspect).any():
             lines.append(f"No score that was audited sees {ASPECTS[aspect]}.")
     lines += [*_compare_extractors(audit), *_warn(audit)]
     return lines if chosen is None else [*lines, *_plan(audit, chosen, runs)]
@@ -106,7 +103,7 @@ def choose_score(table: pd.DataFrame, aspects: Sequence[str]) -> tuple[str, str]
 
 def _recommend(audit: Audit, chosen: tuple[str, str], use: str, aspects: Sequence[str]) -> str:
     """Recommend a score for a use, with the faults that it sees and that it does not."""
-    rows = _select_rows(audit, chosen)
+    rows = _select(audit.verdicts, chosen)
     rows = rows[rows["aspect"].isin(aspects)]
     seen = rows["verdict"].isin(["sees", "sees late"])
     late = int((rows["verdict"] == "sees late").sum())
@@ -126,9 +123,9 @@ def _part(seen: int, total: int) -> str:
     return f"{seen} of {total} faults that were tried"
 
 
-def _select_rows(audit: Audit, chosen: tuple[str, str]) -> pd.DataFrame:
-    verdicts = audit.verdicts
-    return verdicts[(verdicts["metric"] == chosen[0]) & (verdicts["extractor"] == chosen[1])]
+def _select(table: pd.DataFrame, score: tuple[str, str]) -> pd.DataFrame:
+    """Select the rows of a table of the audit that are about a score."""
+    return table[(table["metric"] == score[0]) & (table["extractor"] == score[1])]
 
 
 def _list(audit: Audit, rows: pd.DataFrame) -> str:
@@ -155,50 +152,40 @@ def _short(extractor: str) -> str:
 
 def _compare_extractors(audit: Audit) -> list[str]:
     """Compare the extractors by how many of the faults that metrics claim to see are seen."""
-    sets = audit.verdicts[
-        (audit.verdicts["extractor"] != "") & (audit.verdicts["promise"] == "sees")
-    ]
+    sets = audit.verdicts.query("extractor != '' and promise == 'sees'")
     common = sets.groupby(["metric", "fault"])["extractor"].transform("nunique")
     sets = sets[common == sets["extractor"].nunique()]
     if sets["extractor"].nunique() < 2:
         return []
     kept = (sets["kept"] == True).groupby(sets["extractor"], sort=False).sum()  # noqa: E712
     total = len(sets) // len(kept)
-    best = kept[kept == kept.max()]
     shares = [f"{n} under {_short(str(e))}" for e, n in kept.sort_values(ascending=False).items()]
-    if kept.max() - kept.min() <= ALIKE * total:
-        return [
-            f"The extractors do about equally well: of {total} faults that metrics claim to see,"
-            f" {join_words(shares)} are seen."
-        ]
-    names = join_words([_short(str(name)) for name in best.index], MOST_FAULTS)
-    return [
-        f"Of the extractors prefer {names}: of {total} faults that metrics claim to see,"
-        f" {join_words(shares)} are seen."
-    ]
+    best = join_words([_short(str(e)) for e in kept.index[kept == kept.max()]], MOST_FAULTS)
+    alike = kept.max() - kept.min() <= ALIKE * total
+    found = "The extractors do about equally well" if alike else f"Of the extractors prefer {best}"
+    return [f"{found}: of {total} faults that metrics claim to see, {join_words(shares)} are seen."]
 
 
 def _warn(audit: Audit) -> list[str]:
     """List the scores that fail for faults they claim to see, the most failures first."""
     verdicts = audit.verdicts
     failed = verdicts[(verdicts["promise"] == "sees") & (verdicts["kept"] == False)]  # noqa: E712
-    alike: dict[tuple[str, str, str], list[str]] = {}
-    sizes = dict[tuple[str, str, str], int]()
+    alike: dict[tuple[str, str, str, int], list[str]] = {}
     for (metric, extractor), rows in failed.groupby(SCORE, sort=False):
-        uses = join_words([USES[aspect] for aspect in dict.fromkeys(rows["aspect"])], MOST_FAULTS)
-        key = (str(metric), uses, _list(audit, rows))
+        uses = join_words([USES[aspect] for aspect in rows["aspect"].unique()], MOST_FAULTS)
+        key = str(metric), uses, _list(audit, rows), len(rows)
         alike.setdefault(key, []).append(str(extractor))
-        sizes[key] = len(rows)
-    keys = sorted(alike, key=lambda key: -sizes[key] * len(alike[key]))
+    keys = sorted(alike, key=lambda key: -key[-1] * len(alike[key]))
     lines = [
-        f"Do not trust {_name_all(audit, key[0], alike[key])} alone for {key[1]}: {key[2]}."
+        f"Do not trust {_name_all(audit, metric, alike[key])} alone for {uses}: {found}."
         for key in keys[:MOST_WARNINGS]
+        for metric, uses, found, _ in [key]
     ]
-    if left := sum(len(alike[key]) for key in keys[MOST_WARNINGS:]):
-        fail = (
-            "fails for a fault that it claims" if left == 1 else "fail for faults that they claim"
-        )
-        lines.append(f"{count(left, 'further score')} {fail} to see.")
+    left = sum(len(alike[key]) for key in keys[MOST_WARNINGS:])
+    if left == 1:
+        lines.append("1 further score fails for a fault that it claims to see.")
+    elif left:
+        lines.append(f"{left:,} further scores fail for faults that they claim to see.")
     return lines
 
 
@@ -212,12 +199,12 @@ def _name_all(audit: Audit, metric: str, extractors: Sequence[str]) -> str:
 def _plan(audit: Audit, chosen: tuple[str, str], runs: pd.DataFrame | None) -> list[str]:
     """State how many images and seeds it takes to distinguish two models by a score."""
     spread = relative_spread(audit, chosen, "full")
+    name, samples = _name(audit, chosen), audit.about["samples"]
     if not spread > 0:
         return [
-            f"How many images {_name(audit, chosen)} takes to tell two models apart is not known:"
-            " no level was far enough beyond its floor."
+            f"How many images {name} takes to tell two models apart is not known: no level was far"
+            " enough beyond its floor."
         ]
-    name, samples = _name(audit, chosen), audit.about["samples"]
     return [
         f"At {samples:,} images {name} of damaged sets varies by {_percent(spread)} from set to set"
         f"{_check_rule(audit, chosen, spread)}. {_needs(audit, spread)}",
@@ -255,15 +242,9 @@ def relative_spread(audit: Audit, score: tuple[str, str], size: str) -> float:
     repetitions = whole if size == "full" else about.get("quarter_repetitions") or whole
     if repetitions < FEWEST_SEEDS:
         return math.nan
-    curves = audit.curves
-    rows = curves[
-        (curves["metric"] == score[0])
-        & (curves["extractor"] == score[1])
-        & (curves["size"] == size)
-        & (curves["level"] > 0)
-        & (curves["excess"] > BEYOND)
-        & (curves["mean"] != 0)
-    ]
+    rows = _select(audit.curves, score)
+    well_beyond = (rows["level"] > 0) & (rows["excess"] > BEYOND) & (rows["mean"] != 0)
+    rows = rows[well_beyond & (rows["size"] == size)]
     rows = rows.loc[np.isfinite(rows[["mean", "low", "high"]].to_numpy(dtype=float)).all(axis=1)]
     if rows.empty:
         return math.nan
@@ -304,13 +285,8 @@ def _check_rule(audit: Audit, chosen: tuple[str, str], spread: float) -> str:
 
 def _limit(audit: Audit, chosen: tuple[str, str]) -> list[str]:
     """State below which scores no difference is significant, whatever the number of seeds."""
-    floors, samples = audit.floors, audit.about["samples"]
-    rows = floors[
-        (floors["metric"] == chosen[0])
-        & (floors["extractor"] == chosen[1])
-        & (floors["size"] == "full")
-        & (floors["n"] == samples)
-    ]
+    rows, samples = _select(audit.floors, chosen), audit.about["samples"]
+    rows = rows[(rows["size"] == "full") & (rows["n"] == samples)]
     if rows.empty:
         return []
     floor = rows.iloc[0]
@@ -326,16 +302,16 @@ def _state_seeds(
 ) -> str:
     """State how many seeds it takes, by what is known of the spread over seeds."""
     deviation, contenders = seed_spread(chosen, runs)
-    known = deviation > 0
-    taken = deviation if known else spread
-    texts = []
-    for x in DIFFERENCES:
-        seeds = seeds_for(math.log1p(x) / taken)
-        number = f"over {MOST_SEEDS:,}" if seeds is None else f"{_round(seeds):,}"
-        texts.append(f"{number} for {_percent(x)}")
-    numbers = join_words(texts)
+    taken = deviation if deviation > 0 else spread
+    needed = {x: seeds_for(math.log1p(x) / taken) for x in DIFFERENCES}
+    numbers = join_words(
+        [
+            f"{f'{_round(n):,}' if n is not None else f'over {MOST_SEEDS:,}'} for {_percent(x)}"
+            for x, n in needed.items()
+        ]
+    )
     name = _name(audit, chosen)
-    if known:
+    if deviation > 0:
         return (
             f"Over seeds of one model {name} varies by {_percent(math.expm1(deviation))} in this"
             f" suite ({count(contenders, 'contender')} with several seeds): two models that differ"
@@ -356,11 +332,11 @@ def seed_spread(score: tuple[str, str], runs: pd.DataFrame | None) -> tuple[floa
     metric, extractor = score
     if runs is None or runs.empty:
         return math.nan, 0
+    runs = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
     named = "extractor" in runs and (runs["extractor"] == extractor)
-    own = runs[named & ~runs["family"].isin((CALIBRATION, EXTERNAL)) & runs["status"].isin(SCORED)]
-    column = metric
+    column, own = metric, runs[named & runs["status"].isin(SCORED)]
     if own.empty and metric == "fid":
-        column, own = f"fid@{extractor}", runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
+        column, own = f"fid@{extractor}", runs
     if column not in own:
         return math.nan, 0
     values = own[column].astype(float)

@@ -38,7 +38,6 @@ SUREST = 20
 """The part of the images that the sharpener keeps: one in so many."""
 FEWEST_KEPT = 10
 """Images that a mode dropper makes at least."""
-
 CODES = (10, 50)
 """The lengths of the codes of the two VAEs, as in Wu et al. (2017)."""
 
@@ -48,7 +47,6 @@ class Answer:
     """The outcome of a question whose answer is known.
 
     Attributes:
-        name: of the question.
         question: what was done, and what is asked.
         expected: the answer that is known.
         found: what was found, or why it could not be asked.

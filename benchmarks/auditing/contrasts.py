@@ -28,8 +28,6 @@ class Contrast:
     """Scores of sets beside those of as many undamaged images.
 
     Attributes:
-        metric: the metric's name.
-        extractor: under which it was asked.
         scores: of the sets, one a repetition.
         floor: of the undamaged images, one a split.
     """

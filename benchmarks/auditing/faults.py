@@ -30,13 +30,10 @@ Kind = Literal["images", "rows", "features"]
 
 SMOOTHNESS = 1 / 7
 """Of a warp, as a share of the side: σ = 4 on the 29 pixels of Simard et al. (2003)."""
-
 BLOCK = 512
 """Rows of features that are mixed with each other; a block's cost grows with its cube."""
-
 CHUNK = 1024
 """Images handled at a time where all at once would take too much memory."""
-
 TALLEST = 2**14
 """Pixels of a column of images that are compressed together; JPEG allows four times as many."""
 
@@ -103,7 +100,6 @@ class Rows:
 
 FAULTS: dict[str, Fault] = {}
 """Every fault by its name, filled when this module is imported."""
-
 F = TypeVar("F", bound=Callable[..., Tensor])
 
 

@@ -18,22 +18,16 @@ from benchmarks.evaluation.pictures import encode_tiles
 
 FEWEST = 40
 """Images that a set of an audit has at least."""
-
 POOL, TRAIN = 4, 3
 """Held-out images and training images of an audit, in times the images of a set."""
-
 CLUSTERS, MEMBERS = 10, 20
 """Clusters that stand for classes; fewer, lest they have fewer members than these on average."""
-
 THUMBNAIL, FITTED = 16, 5_000
 """The side of images that are clustered, and how many of them the clusters are found from."""
-
 MOVED, NOISE = 1 / 32, 0.02
 """The largest shift of a jittered copy, of the side, and the deviation of its noise."""
-
 COLUMNS = 10
 """Images in a line of a strip."""
-
 GAP, BETWEEN = 1, 170
 """Pixels between two of them, and their grey."""
 
