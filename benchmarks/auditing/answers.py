@@ -1,6 +1,6 @@
 """Sanity checks of the metrics on the audit's own images: questions whose answers are known."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,11 +97,6 @@ def question(*, name: str, question: str, expected: str) -> Callable[[Ask], Ask]
     return enter
 
 
-def answer_all(session: Session, names: Iterable[str] | None = None) -> list[Answer]:
-    """Ask the questions called `names`, by default all."""
-    return [answer(session, name) for name in (QUESTIONS if names is None else names)]
-
-
 def answer(session: Session, name: str) -> Answer:
     """Ask one question; the answer is a function of the session alone, its seed included."""
     question, expected, function = QUESTIONS[name]
@@ -186,7 +181,7 @@ def catch_memoriser(session: Session) -> Outcome:
         found = contrast_sets(session, ("fid", "near_copies", "authenticity"), extractor, sets)
         caught.append(found["near_copies"].worse and found["authenticity"].worse)
         passing.append(not found["fid"].worse)
-        values |= merge_values(one.values() for one in found.values())
+        values |= merge_values(found.values())
     of = len(session.extractors)
     return Outcome(
         f"it beats fresh real images on training FID under {sum(beaten)} of {of} extractors, and "
@@ -244,7 +239,7 @@ def catch_dropper(session: Session) -> Outcome:
         f"caught by {caught}{'; missed by ' if missed else ''}{', '.join(missed)}; to precision "
         f"it is {'as good as real' if fooled else 'worse than real'}",
         not missed and fooled,
-        merge_values(one.values() for one in found.values()),
+        merge_values(found.values()),
     )
 
 
@@ -276,7 +271,7 @@ def catch_sharpener(session: Session) -> Outcome:
         f"{describe_contrast(found['inception_score'], fooled)}; "
         f"{describe_contrast(found['fid'], seen)}",
         fooled and seen,
-        merge_values(one.values() for one in found.values()),
+        merge_values(found.values()),
     )
 
 

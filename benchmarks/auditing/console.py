@@ -34,11 +34,10 @@ def print_audit(console: Console, audit: "Audit", paths: Iterable[Path]) -> None
 def show_audit(audit: "Audit") -> Group:
     """Lay out what is printed of an audit."""
     first, *_ = lay_out_verdicts(audit)
-    others = len(audit.about["extractors"]) - 1
     dataset = plain(audit.about["dataset"]["name"])
     heading = f"Faults that each score detects on {dataset}, {first.title}"
-    more = count(others, "further extractor")
-    notes = [f"{more}: see audit.html"] if others else []
+    others = len(audit.about["extractors"]) - 1
+    notes = [f"{count(others, 'further extractor')}: see audit.html"] if others else []
     return Group(
         Text(heading, style="bold"),
         tabulate_verdicts(first),

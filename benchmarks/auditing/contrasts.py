@@ -6,15 +6,14 @@ on the other side. That is a mean against the range of single sets, so that luck
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from benchmarks.analysis.audits import name_recipe
-from benchmarks.auditing.measurements import Session, ask, choose_arguments
+from benchmarks.auditing.measurements import Session, ask_all
 from metrics import METRICS, Features, student_quantile
 
 SPLITS = 20
@@ -87,13 +86,8 @@ def score_set(
     session: Session, names: Iterable[str], extractor: str, split: int, fake: Features
 ) -> dict[str, float]:
     """Score a set by those of some metrics that can be asked about it, against a split's A."""
-    real, known = session.reference(split, "full", extractor), dict[Callable[..., Any], Any]()
-    found = {}
-    for name in names:
-        arguments = choose_arguments(name, real, fake, session.training[extractor])
-        if arguments is not None:
-            found[name] = ask(name, arguments, known)
-    return found
+    real = session.reference(split, "full", extractor)
+    return dict(ask_all(names, real, fake, session.training[extractor]))
 
 
 def score_real(
@@ -124,6 +118,6 @@ def contrast_sets(
     }
 
 
-def merge_values(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Merge values."""
-    return {what: value for part in values for what, value in part.items()}
+def merge_values(contrasts: Iterable[Contrast]) -> dict[str, float]:
+    """Return the numbers of several contrasts, named."""
+    return {what: value for one in contrasts for what, value in one.values().items()}

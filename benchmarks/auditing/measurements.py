@@ -244,12 +244,19 @@ def measure_set(
 ) -> Iterator[Measurement]:
     """Compute every metric that applies to a set of images."""
     real = session.reference(label.repetition, label.size, extractor)
+    for name, value in ask_all(session.design.metrics, real, fake, session.training[extractor]):
+        yield Measurement(name, extractor, *label, len(fake.features), value)
+
+
+def ask_all(
+    names: Iterable[str], real: Features, fake: Features, training: Tensor
+) -> Iterator[tuple[str, float]]:
+    """Compute those of some metrics that apply; see `ask`."""
     known = dict[Callable[..., Any], Any]()
-    for name in session.design.metrics:
-        arguments = choose_arguments(name, real, fake, session.training[extractor])
+    for name in names:
+        arguments = choose_arguments(name, real, fake, training)
         if arguments is not None:
-            value = ask(name, arguments, known)
-            yield Measurement(name, extractor, *label, len(fake.features), value)
+            yield name, ask(name, arguments, known)
 
 
 def choose_arguments(
@@ -304,10 +311,8 @@ def smoke_step(session: Session) -> None:
     """
     rows = session.held_out(0, "quarter")
     for extractor in session.extractors:
-        for _ in measure_set(session, extractor, session.bank.see(extractor, rows), FIRST):
-            pass
-    for _ in compare_pairs(session.design.metrics, *2 * [session.bank.images[rows]]):
-        pass
+        list(measure_set(session, extractor, session.bank.see(extractor, rows), FIRST))
+    list(compare_pairs(session.design.metrics, *2 * [session.bank.images[rows]]))
 
 
 def compare_pairs(

@@ -38,19 +38,17 @@ class Stock:
 
     Attributes:
         pool: held-out images, uint8 [P, C, S, S].
-        pool_classes: int64 [P].
         train: training images, uint8 [T, C, S, S].
         train_classes: int64 [T].
-        class_names: one name a class.
+        pool_classes: int64 [P].
         clustered: whether the classes are clusters, since the images came without labels.
         samples: images in a set.
     """
 
     pool: Tensor
-    pool_classes: Tensor
     train: Tensor
     train_classes: Tensor
-    class_names: tuple[str, ...]
+    pool_classes: Tensor
     clustered: bool
     samples: int
 
@@ -76,13 +74,9 @@ def gather_stock(data: Dataset, samples: int, rng: Generator) -> Stock:
     train = choose_images([data.train], TRAIN * samples, rng)
     images, fakes = torch.from_numpy(pool.images), torch.from_numpy(train.images)
     if pool.labels is None or train.labels is None or len(np.unique(train.labels)) < 2:
-        train_classes, pool_classes = cluster(fakes, images)
-        names = tuple(f"cluster {k + 1}" for k in range(int(train_classes.max()) + 1))
-        return Stock(images, pool_classes, fakes, train_classes, names, True, samples)
-    highest = int(max(pool.labels.max(), train.labels.max()))
-    names = data.class_names or tuple(map(str, range(highest + 1)))
-    pool_classes, train_classes = torch.from_numpy(pool.labels), torch.from_numpy(train.labels)
-    return Stock(images, pool_classes, fakes, train_classes, names, False, samples)
+        return Stock(images, fakes, *cluster(fakes, images), clustered=True, samples=samples)
+    classes = torch.from_numpy(train.labels), torch.from_numpy(pool.labels)
+    return Stock(images, fakes, *classes, clustered=False, samples=samples)
 
 
 def check_pool(data: Dataset, samples: int) -> None:

@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -42,7 +42,7 @@ def write_audit(
     dataset = str(audit.about["dataset"]["name"])
     tables = (audit.verdicts.assign(dataset=dataset), audit.floors, audit.curves)
     contents = {
-        name: write_csv(table[_order(table, columns)])
+        name: write_csv(table[[*columns, *table.columns.difference([*columns], sort=False)]])
         for (name, columns), table in zip(TABLES.items(), tables, strict=True)
     }
     measured = write_csv(measurements)
@@ -74,11 +74,6 @@ def read_measurements(folder: Path) -> pd.DataFrame:
         return parse_table(content, MEASURED)
     except (ValueError, OverflowError, MemoryError, OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path} is no readable table: {one_line(error)}") from error
-
-
-def _order(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Return the columns that there must be, then all others."""
-    return [*columns, *(str(name) for name in table if name not in columns)]
 
 
 def _compress(content: bytes) -> bytes:
