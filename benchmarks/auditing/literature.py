@@ -39,8 +39,7 @@ ANSWERS = {True: "agrees", False: "differs", None: "open"}
 class Check:
     """The verdicts for which a claim holds.
 
-    Args:
-        metric: what the claim is about.
+    Attributes:
         faults: faults by name, or `SIZE`.
         expected: a key of `EXPECTED`.
         extractors: whether all have to agree on every fault, or any one on any fault does, or
@@ -57,7 +56,7 @@ class Check:
 class Claim:
     """A finding of the literature.
 
-    Args:
+    Attributes:
         statement: the finding in one clause.
         source: the papers, and the places in them.
         looked_up: whether these places were read for this table (in the paper, its authors'
@@ -88,7 +87,7 @@ def compare_claims(verdicts: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame
     """Compare every claim with an audit.
 
     Args:
-        verdicts: of `verdicts.judge`; the order of its rows says which extractor is the main one.
+        verdicts: of `verdicts.judge`; its first rows are those of the main extractor.
         floors: of `verdicts.floors`.
 
     Returns:
