@@ -109,11 +109,7 @@ def read_audit(folder: Path) -> Audit:
 def find_audit(results: Results, warnings: list[str] | None = None) -> Audit | None:
     """Find the audit that covers a suite's scores: its own, else the published one of its data.
 
-    An audit of other data covers nothing.
-
-    Args:
-        results: the suite.
-        warnings: gets a line where the audit is damaged or of other data.
+    `warnings` gets a line where the audit is damaged or of other data, which covers nothing.
     """
     return find_audit_of(results.folder, find_fingerprints(results), warnings)
 

@@ -23,14 +23,7 @@ from benchmarks.auditing import store
 from benchmarks.auditing.advice import advise
 from benchmarks.auditing.answers import QUESTIONS
 from benchmarks.auditing.faults import FAULTS
-from benchmarks.auditing.measurements import (
-    Bank,
-    Design,
-    Session,
-    make_rng,
-    smoke_step,
-    to_frame,
-)
+from benchmarks.auditing.measurements import Bank, Design, Session, make_rng, smoke_step, to_frame
 from benchmarks.auditing.own import enter_metric
 from benchmarks.auditing.stock import (
     FEWEST,
@@ -307,7 +300,7 @@ def judge_and_write(
     measurements: pd.DataFrame,
     strips: Mapping[str, bytes],
 ) -> tuple[Audit, list[Path]]:
-    """Judge what was measured, and write the audit with its plots and its page.
+    """Judge what was measured, and write the audit into a results folder, with plots and page.
 
     Args:
         folder: the results folder.
@@ -317,13 +310,13 @@ def judge_and_write(
     """
     model = AuditAbout.model_validate({"digests": {}, **about})
     faults, metrics = model.faults, model.metrics
-    audit = Audit(
-        folder=folder / FOLDER,
-        about=dict(about),
-        verdicts=judge(measurements, faults, metrics, derive_seed("verdicts", about["seed"])),
-        floors=floors(measurements, metrics),
-        curves=curves(measurements, faults, metrics),
+    seed = derive_seed("verdicts", about["seed"])
+    tables = (
+        judge(measurements, faults, metrics, seed),
+        floors(measurements, metrics),
+        curves(measurements, faults, metrics),
     )
+    audit = Audit(folder / FOLDER, dict(about), *tables)
     audit.about["advice"] = advise(audit, read_runs(folder, about["dataset"]["fingerprint"]))
     drawn = render_audit(audit)
     files = {f"plots/{name}": content for name, content in drawn.items()}

@@ -92,12 +92,9 @@ def lay_out_verdicts(
     extractors: Iterable[str] | None = None,
     metrics: Collection[str] | None = None,
 ) -> list[Block]:
-    """Lay the verdicts out: a block an extractor, in their order, those of pairs last.
+    """Lay out the verdicts of some extractors and metrics, by default all, those of pairs last.
 
-    Args:
-        audit: whose verdicts.
-        extractors: the only ones, an empty name for pairs of images; None for all.
-        metrics: the only ones; None for all.
+    The extractor of metrics of pairs of images has an empty name.
     """
     cells: dict[tuple[str, str], dict[str, VerdictCell]] = {}
     for row in audit.verdicts.to_dict("records"):
@@ -125,9 +122,7 @@ def brief(text: str) -> str:
 
 def name_extractor(extractor: str) -> str:
     """Return an extractor in words, without its hash."""
-    if not extractor:
-        return "image by image"
-    return f"features of {plain(name_recipe(extractor))}"
+    return f"features of {plain(name_recipe(extractor))}" if extractor else "image by image"
 
 
 def group_faults(audit: Audit) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -160,15 +155,13 @@ def list_broken(blocks: Sequence[Block], audit: Audit) -> list[str]:
 def _complain(line: Line, titles: Mapping[str, str]) -> list[str]:
     """Return what a metric is blind to, misled or moved by against its claim, a clause each."""
     broken = [(name, cell) for name, cell in line.cells.items() if cell and cell.broken]
-    clauses = {
-        verdict: [titles[n] for n, c in broken if c.promise == "sees" and c.verdict == verdict]
-        for verdict in SIGNS
-    }
-    listed = [
-        describe_verdict(verdict, join_words(names)) for verdict, names in clauses.items() if names
-    ]
+    clauses = []
+    for verdict in SIGNS:
+        names = [titles[n] for n, c in broken if c.promise == "sees" and c.verdict == verdict]
+        if names:
+            clauses.append(describe_verdict(verdict, join_words(names)))
     moved = [titles[name] for name, cell in broken if cell.promise == "ignores"]
-    return listed + ([f"moved by {join_words(moved)}, which it claims to ignore"] if moved else [])
+    return clauses + ([f"moved by {join_words(moved)}, which it claims to ignore"] if moved else [])
 
 
 def state_counts(audit: Audit) -> str:
@@ -186,11 +179,7 @@ def state_counts(audit: Audit) -> str:
 
 
 def write_verdict_markdown(audit: Audit) -> bytes:
-    """Write `verdict.md`: recommendations, a table an extractor, failed claims, known answers.
-
-    Returns:
-        Markdown in UTF-8; texts from files are escaped.
-    """
+    """Write `verdict.md`: recommendations, a table an extractor, failed claims, known answers."""
     blocks = lay_out_verdicts(audit)
     broken = list_broken(blocks, audit) or ["None: every metric does what it claims."]
     sections = [
@@ -222,8 +211,8 @@ def _write_block(block: Block, audit: Audit) -> list[str]:
         for line in block.lines
     ]
     title = escape_markdown(block.title)
-    table = write_markdown_table(Table("", header, [rows]))
-    return [f"## {title[:1].upper()}{title[1:]}", table]
+    heading = f"## {title[:1].upper()}{title[1:]}"
+    return [heading, write_markdown_table(Table("", header, [rows]))]
 
 
 def _show_cell(cell: VerdictCell | None) -> Cell:

@@ -42,15 +42,12 @@ STRIP = 440
 def build_audit_page(
     audit: Audit, plots: Mapping[str, bytes], strips: Mapping[str, bytes]
 ) -> bytes:
-    """Build the page of an audit.
+    """Build the page of an audit: HTML in UTF-8, with everything embedded.
 
     Args:
         audit: what it has found.
         plots: as `plots.audits.render_audit` returns them; each fault's ladder is shown.
         strips: PNG by file name, such as `blur.png`: a row of images for each level.
-
-    Returns:
-        HTML in UTF-8, with everything embedded.
     """
     blocks, about = lay_out_verdicts(audit), audit.about
     environment = about.get("environment")
@@ -119,20 +116,14 @@ def show_heat(audit: Audit, blocks: Sequence[Block]) -> dict[str, Any]:
         Head(brief(fault["title"]), tip=f"{plain(fault['title'])}\n{plain(fault['summary'])}")
         for fault in faults
     ]
-    shown = [
-        (
-            block.title,
-            [
-                (
-                    brief(line.metric["symbol"]),
-                    _explain_metric(line.metric),
-                    [_show_cell(audit, block, line, fault) for fault in faults],
-                )
-                for line in block.lines
-            ],
-        )
-        for block in blocks
-    ]
+    shown = []
+    for block in blocks:
+        lines = [
+            (line.metric, [_show_cell(audit, block, line, fault) for fault in faults])
+            for line in block.lines
+        ]
+        rows = [(brief(m["symbol"]), _explain_metric(m), cells) for m, cells in lines]
+        shown.append((block.title, rows))
     legend = [(SIGNS[verdict], verdict, meaning) for verdict, meaning in MEANINGS.items()]
     return {"aspects": aspects, "heads": heads, "blocks": shown, "legend": legend}
 

@@ -197,16 +197,9 @@ def _write(
     axes: Axes, at: tuple[float, float], offset: tuple[float, float], text: str, **how: Any
 ) -> None:
     """Write grey words some points from a place in cells; `at[0]` 0 is the left edge."""
-    where = "axes fraction" if not at[0] else "data"
-    axes.annotate(
-        *(text, at),
-        xytext=offset,
-        xycoords=(where, "data"),
-        textcoords="offset points",
-        color=GREY,
-        fontsize=small(),
-        **how,
-    )
+    where = ("data" if at[0] else "axes fraction"), "data"
+    how |= {"color": GREY, "fontsize": small()}
+    axes.annotate(text, at, xytext=offset, xycoords=where, textcoords="offset points", **how)
 
 
 def _draw_cell(axes: Axes, place: tuple[float, float], cell: VerdictCell | None) -> None:
@@ -262,14 +255,11 @@ def _explain_cells(
 
 
 def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | None:
-    """Draw each metric against the level of a fault, a panel an extractor.
+    """Draw each metric against the level of a fault, a panel an extractor; None without values.
 
     Upwards is worse, in standard deviations of the floor, that is of what sets of undamaged images
     score; the ring is where a metric is beyond the floor for good. Metrics of pairs, whose floor
     has no spread, are drawn from their best to their worst value on the ladder.
-
-    Returns:
-        None where nothing was measured of it.
     """
     (about,) = (known for known in audit.about["faults"] if known["name"] == fault)
     curves = audit.curves[(audit.curves["fault"] == fault) & (audit.curves["size"] == "full")]
@@ -369,13 +359,8 @@ def _thresholds(audit: "Audit", fault: str) -> dict[tuple[str, str], float]:
 def _draw_course(axes: Axes, course: pd.Series, seen: Look, threshold: float) -> None:
     """Draw a metric's line over the levels, ringed where it is beyond the floor for good."""
     values = course.clip(*axes.get_ylim())
-    axes.plot(
-        *(values.index, values, seen.line),
-        color=seen.colour,
-        marker=seen.marker,
-        ms=3,
-        clip_on=False,
-    )
+    marks: dict[str, Any] = {"color": seen.colour, "marker": seen.marker, "ms": 3}
+    axes.plot(values.index, values, seen.line, clip_on=False, **marks)
     if threshold in values.index:
         ring: dict[str, Any] = {"ms": 9, "mfc": "none", "mew": 1.4, "clip_on": False}
         axes.plot([threshold], [values[threshold]], "o", color=seen.colour, **ring)
