@@ -133,7 +133,8 @@ def group_faults(audit: Audit) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def label_levels(fault: Mapping[str, Any]) -> list[str]:
     """Return the amount of a fault at each level in words, that of the undamaged set first."""
-    return ["none", *(shorten(plain(words), AMOUNT) for words in fault["shown"])]
+    shown = fault.get("shown") or [f"{amount:.4g} {fault['unit']}" for amount in fault["amounts"]]
+    return ["none", *(shorten(plain(words), AMOUNT) for words in shown)]
 
 
 def describe_verdict(verdict: str, fault: str) -> str:
