@@ -39,7 +39,7 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
     """
     from benchmarks.analysis import frames
 
-    return frames.load(folder, what)
+    return frames.load_frame(folder, what)
 
 
 def make_parser() -> Parser:
@@ -115,22 +115,14 @@ def act(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def check_out(place: Path) -> None:
-    """Refuse a folder for a comparison of suites that is a suite's own or cannot be written.
-
-    Raises:
-        BadInput: it is, or cannot.
-    """
+    """Raise BadInput where a folder for a comparison is a suite's own or cannot be written."""
     if (place / "suite.json").exists():
         raise BadInput(f"{place} is a suite's own folder: name another one by --out")
     check_folder(place)
 
 
 def check_writable(folder: Path, paper: str) -> None:
-    """Refuse a suite's folder that cannot be written, before anything is read.
-
-    Raises:
-        BadInput: it cannot.
-    """
+    """Raise BadInput where a suite's folder cannot be written, before anything is read."""
     for place in (folder, folder / "plots", folder / paper):
         if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
             raise BadInput(

@@ -12,9 +12,10 @@ sharp. Pairing halves the degrees of freedom, and below five seeds that costs mo
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,13 @@ from benchmarks.analysis.lookup import (
     runs_by_contender,
     shown_extractor,
 )
-from benchmarks.config.registry import list_metrics
+from benchmarks.analysis.marks import find_metric
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.errors import BadInput
 from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.records.store import Results
 from benchmarks.statistics.differences import ALPHA, holm, paired, welch
-from benchmarks.statistics.intervals import LOG_SCALE, SAME_RANGE
+from benchmarks.statistics.intervals import LOG_SCALE
 
 SAME, BETTER, WORSE = "same", "better", "worse"
 UNCHANGED = "no change beyond noise"
@@ -56,11 +57,9 @@ NAMED = 12
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed between two results.
+    """What changed between the results in two folders.
 
     Attributes:
-        old: the folder of the older results.
-        new: that of the newer ones.
         frame: a row a contender and score, cost or count of runs, with `COLUMNS`: `change` says
             whether `estimate` is a `ratio` new / old or a `difference` new - old.
         differences: a row a setting, version or part of the hardware that differs, with the
@@ -85,11 +84,13 @@ class Measured:
     """
 
     by_seed: dict[int | None, float] = field(default_factory=dict)
-    conditions: dict[str, set[Any]] = field(default_factory=dict)
+    conditions: dict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
 
 
 Key = tuple[str, str]
 """A metric, and the name of its extractor where that is not the one that is shown."""
+Measurements = dict[Key, Measured]
+Row = dict[str, Any]
 
 
 def compare_results(old: Results, new: Results) -> Changes:
@@ -104,23 +105,24 @@ def compare_results(old: Results, new: Results) -> Changes:
     shared = _shared_names(old, new)
     before, after = (runs_by_contender(results.records) for results in (old, new))
     scores = list(_score_rows(shared, _collect_values(old), _collect_values(new)))
-    _adjust([row for row in scores if row["name"] in HEADLINES and not row["view"]])
-    _adjust([row for row in scores if row["name"] not in HEADLINES or row["view"]])
+    for headline in (True, False):
+        _adjust([row for row in scores if is_headline(row) == headline])
     statuses = [_statuses(results) for results in (old, new)]
-    rows = [*scores]
+    rows = scores[:]
     for name in shared:
         rows.append(_status_row(name, *(part.get(name, {}) for part in statuses)))
         rows += _cost_rows(name, before.get(name, []), after.get(name, []))
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     texts = dict.fromkeys(("view", "test", "reason"), "")
     frame = frame.astype(dict.fromkeys(texts, object)).fillna(texts)
-    return Changes(
-        str(old.folder),
-        str(new.folder),
-        frame.astype({"seeds_old": "Int64", "seeds_new": "Int64"}),
-        _differences(shared, before, after),
-        _list_one_sided(old, new),
-    )
+    frame = frame.astype({"seeds_old": "Int64", "seeds_new": "Int64"})
+    differences = _differences(shared, before, after)
+    return Changes(str(old.folder), str(new.folder), frame, differences, _list_one_sided(old, new))
+
+
+def is_headline(row: Row) -> bool:
+    """Return whether a row of `Changes.frame` is of a headline score."""
+    return row["name"] in HEADLINES and not row["view"]
 
 
 def is_worse(changes: Changes) -> bool:
@@ -146,10 +148,10 @@ def _shared_names(old: Results, new: Results) -> list[str]:
     return shared
 
 
-def _collect_values(results: Results) -> dict[str, dict[Key, Measured]]:
+def _collect_values(results: Results) -> dict[str, Measurements]:
     """Collect all values by contender and score of the runs whose scores count."""
     shown = shown_extractor(results.records)
-    measured: dict[str, dict[Key, Measured]] = {}
+    measured: dict[str, Measurements] = {}
     for record in results.records:
         if record.status not in SCORED or record.family == CALIBRATION:
             continue
@@ -159,7 +161,7 @@ def _collect_values(results: Results) -> dict[str, dict[Key, Measured]]:
             if score.value is not None:
                 entry.by_seed.setdefault(record.seed, score.value)
             for name, value in _conditions(record, score):
-                entry.conditions.setdefault(name, set()).add(value)
+                entry.conditions[name].add(value)
     return measured
 
 
@@ -171,13 +173,12 @@ def _view(extractor: str | None, shown: str | None) -> str:
 
 def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
     """Yield what a score depends on beside the model; a translator, on its sources as well."""
-    data = record.spec.get("data")
-    data = data if isinstance(data, dict) else {}
-    yield "data set", record.dataset
-    yield "data fingerprint", _brief(data.get("fingerprint"))
+    data = found if isinstance(found := record.spec.get("data"), dict) else {}
     traits = read_traits(record)
+    yield "data set", record.dataset
+    yield "data fingerprint", str(data.get("fingerprint"))[:8]
     if traits.uses_source:
-        yield "source fingerprint", _brief(data.get("source_fingerprint"))
+        yield "source fingerprint", str(data.get("source_fingerprint"))[:8]
     yield "version of the protocol", json.dumps(record.spec.get("protocol"))
     yield "extractor", score.extractor
     yield "samples", score.n
@@ -189,62 +190,56 @@ def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
     yield "checkpoint", score.checkpoint
 
 
-def _brief(fingerprint: Any) -> str:
-    return str(fingerprint)[:8]
-
-
 def _score_rows(
-    names: Iterable[str],
-    old: dict[str, dict[Key, Measured]],
-    new: dict[str, dict[Key, Measured]],
-) -> Iterator[dict[str, Any]]:
+    names: Iterable[str], old: dict[str, Measurements], new: dict[str, Measurements]
+) -> Iterator[Row]:
     """Yield a row a contender and score that both have, the headline scores first."""
     for name in names:
         before, after = old.get(name, {}), new.get(name, {})
-        keys = [key for key in after if key in before and direction(key[0])]
-        for key in sorted(keys, key=_place):
-            if before[key].by_seed or after[key].by_seed:
-                row = {"kind": "score", "contender": name, "name": key[0], "view": key[1]}
-                yield row | _compare(key[0], before[key], after[key])
+        rows = [
+            {"kind": "score", "contender": name, "name": metric, "view": view}
+            | _compare(metric, before[metric, view], after[metric, view])
+            for metric, view in sorted(before.keys() & after.keys())
+            if direction(metric) and (before[metric, view].by_seed or after[metric, view].by_seed)
+        ]
+        yield from sorted(rows, key=_place)
 
 
-def _place(key: Key) -> tuple[int, str, str]:
-    metric, view = key
-    place = HEADLINES.index(metric) if metric in HEADLINES and not view else len(HEADLINES)
-    return place, metric, view
+def _place(row: Row) -> int:
+    return HEADLINES.index(row["name"]) if is_headline(row) else len(HEADLINES)
 
 
 def direction(metric: str) -> str | None:
     """Return whether `lower` or `higher` values of a metric are better; None for no metric."""
-    entry = list_metrics().get(SAME_RANGE.get(metric, metric))
+    entry = find_metric(metric)
     return entry.about["direction"] if entry else None
 
 
-def _compare(metric: str, old: Measured, new: Measured) -> dict[str, Any]:
+def _compare(metric: str, old: Measured, new: Measured) -> Row:
     """Compare a score: values, change, test and verdict, before Holm's correction."""
     values = [np.array(list(part.by_seed.values())) for part in (old, new)]
     log = metric in LOG_SCALE and all((part > 0).all() for part in values)
-    cells: dict[str, Any] = {
+    cells: Row = {
         "old": _centre(values[0], log),
         "new": _centre(values[1], log),
         "change": "ratio" if log else "difference",
         "seeds_old": len(values[0]),
         "seeds_new": len(values[1]),
     }
-    if reason := _contrast(old.conditions, new.conditions):
+    reason = _contrast(old.conditions, new.conditions)
+    if not reason and not (old.by_seed and new.by_seed):
+        reason = f"no finite value in the {'new' if old.by_seed else 'old'} results"
+    if reason:
         return cells | {"verdict": INCOMPARABLE, "reason": reason}
-    if not len(values[0]) or not len(values[1]):
-        side = "new" if len(values[0]) else "old"
-        return cells | {"verdict": INCOMPARABLE, "reason": f"no finite value in the {side} results"}
-    shared = [seed for seed in new.by_seed if seed in old.by_seed]
+    shared = old.by_seed.keys() & new.by_seed.keys()
     if shared and all(old.by_seed[seed] == new.by_seed[seed] for seed in shared):
-        return cells | _same(cells, len(shared), log=log)
-    if min(len(part) for part in values) < 2:
-        cells["estimate"] = cells["new"] / cells["old"] if log else cells["new"] - cells["old"]
-        return cells | {
-            "verdict": UNJUDGED,
-            "reason": "one seed alone has no spread to test against",
-        }
+        fewer = max(map(len, values)) > len(shared)
+        reason = f"in the {len(shared)} seeds that both have" if fewer else ""
+        return cells | {"verdict": SAME, "reason": reason, "estimate": 1.0 if log else 0.0}
+    if min(map(len, values)) < 2:
+        estimate = cells["new"] / cells["old"] if log else cells["new"] - cells["old"]
+        reason = "one seed alone has no spread to test against"
+        return cells | {"verdict": UNJUDGED, "reason": reason, "estimate": estimate}
     return cells | _test(old, new, log=log)
 
 
@@ -269,29 +264,20 @@ def _join(values: Iterable[Any]) -> str:
     return " or ".join(words) or "none"
 
 
-def _same(cells: dict[str, Any], shared: int, *, log: bool) -> dict[str, Any]:
-    """Return the verdict on values that are the same bit for bit, in all seeds that both have."""
-    fewer = max(cells["seeds_old"], cells["seeds_new"]) > shared
-    reason = f"in the {shared} seeds that both have" if fewer else ""
-    estimate = 1.0 if log else 0.0
-    return {"verdict": SAME, "reason": reason, "estimate": estimate}
-
-
-def _test(old: Measured, new: Measured, *, log: bool) -> dict[str, Any]:
+def _test(old: Measured, new: Measured, *, log: bool) -> Row:
     """Test the change, the difference new - old or the ratio new / old: its interval and p."""
     same_seeds = old.by_seed.keys() == new.by_seed.keys() and len(new.by_seed) >= FEWEST_PAIRS
     before = [old.by_seed[seed] for seed in (new.by_seed if same_seeds else old.by_seed)]
-    after = list(new.by_seed.values())
-    test = (paired if same_seeds else welch)(after, before, log=log)
-    name = "paired t" if same_seeds else "Welch's t"
+    test = (paired if same_seeds else welch)(list(new.by_seed.values()), before, log=log)
     cells = {"estimate": test.estimate, "low": test.low, "high": test.high, "p": test.p}
     if math.isnan(test.p):
         reason = "scores that do not vary over seeds have no spread to test against"
         return cells | {"verdict": UNJUDGED, "reason": reason}
-    return cells | {"test": name, "verdict": UNCHANGED, "reason": ""}
+    name = "paired t" if same_seeds else "Welch's t"
+    return cells | {"test": name, "verdict": UNCHANGED}
 
 
-def _adjust(rows: Sequence[dict[str, Any]]) -> None:
+def _adjust(rows: Sequence[Row]) -> None:
     """Correct the p-values of a family of tests by Holm's method, and set their verdicts."""
     tested = [row for row in rows if not math.isnan(row.get("p", math.nan))]
     for row, p in zip(tested, holm([row["p"] for row in tested]), strict=True):
@@ -314,9 +300,7 @@ def _statuses(results: Results) -> dict[str, dict[int | None, str]]:
     return statuses
 
 
-def _status_row(
-    name: str, old: dict[int | None, str], new: dict[int | None, str]
-) -> dict[str, Any]:
+def _status_row(name: str, old: dict[int | None, str], new: dict[int | None, str]) -> Row:
     """Count the runs that are not ok: of the seeds that both have, or of all where none are shared.
 
     A run without a readable record counts as not ok. The verdict states what was counted; the p of
@@ -325,14 +309,15 @@ def _status_row(
     from scipy.stats import fisher_exact
 
     shared = (old.keys() & new.keys()) or (old.keys() | new.keys())
-    parts = [[status for seed, status in part.items() if seed in shared] for part in (old, new)]
-    bad = [sum(status != "ok" for status in part) for part in parts]
-    well = [len(part) - count for part, count in zip(parts, bad, strict=True)]
-    shares = [count / max(1, len(part)) for part, count in zip(parts, bad, strict=True)]
-    tallies = [_tally(part) for part in parts]
-    verdict = (
-        SAME if shares[0] == shares[1] else FAILS_MORE if shares[1] > shares[0] else FAILS_LESS
-    )
+    parts = [Counter(part[seed] for seed in shared & part.keys()) for part in (old, new)]
+    well = [part["ok"] for part in parts]
+    bad = [part.total() - part["ok"] for part in parts]
+    shares = [count / max(1, part.total()) for part, count in zip(parts, bad, strict=True)]
+    tallies = [
+        ", ".join(f"{n} {status}" for status, n in sorted(part.items())) or "no run"
+        for part in parts
+    ]
+    change = shares[1] - shares[0]
     return {
         "kind": "runs",
         "contender": name,
@@ -340,25 +325,23 @@ def _status_row(
         "old": bad[0],
         "new": bad[1],
         "change": "difference",
-        "estimate": shares[1] - shares[0],
+        "estimate": change,
         "p": float(fisher_exact([bad, well]).pvalue) if any(bad) else math.nan,
         "test": "Fisher's exact" if any(bad) else "",
-        "seeds_old": len(parts[0]),
-        "seeds_new": len(parts[1]),
-        "verdict": verdict,
+        "seeds_old": parts[0].total(),
+        "seeds_new": parts[1].total(),
+        "verdict": SAME if not change else FAILS_MORE if change > 0 else FAILS_LESS,
         "reason": f"{tallies[0]} → {tallies[1]}" if len(set(tallies)) > 1 else "",
     }
 
 
-def _tally(statuses: Iterable[str]) -> str:
-    counts = sorted(Counter(statuses).items())
-    return ", ".join(f"{n} {status}" for status, n in counts) or "no run"
-
-
-def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Iterator[dict[str, Any]]:
+def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Iterator[Row]:
     """Yield a row a cost: exact ones are the same, more or less; others depend on the machine."""
     for cost in COSTS:
-        before, after = (_costs(part, cost) for part in (old, new))
+        costs = (
+            [getattr(r.costs, cost) for r in part if r.status in SCORED] for part in (old, new)
+        )
+        before, after = ([value for value in part if value is not None] for part in costs)
         if before and after:
             means = sum(before) / len(before), sum(after) / len(after)
             verdict = SAME if means[0] == means[1] else "more" if means[1] > means[0] else "less"
@@ -376,26 +359,21 @@ def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Itera
             }
 
 
-def _costs(records: Iterable[Record], cost: str) -> list[float]:
-    values = (getattr(r.costs, cost) for r in records if r.status in SCORED)
-    return [value for value in values if value is not None]
-
-
 def _differences(
     names: Sequence[str], old: dict[str, list[Record]], new: dict[str, list[Record]]
 ) -> pd.DataFrame:
     """Build a row for each key of specs and environments that differs, with its contenders."""
-    found: dict[tuple[str, str, str, str], list[str]] = {}
+    found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for name in names:
         parts = [part.get(name, []) for part in (old, new)]
         if not all(parts):
             continue
         for kind, read in (("setting", _settings), ("environment", _surroundings)):
-            before, after = (_gather(map(read, part)) for part in parts)
+            before, after = (_gather(chain.from_iterable(map(read, part))) for part in parts)
             for key in dict.fromkeys((*before, *after)):
-                values = (_join(before.get(key, ())), _join(after.get(key, ())))
+                values = _join(before[key]), _join(after[key])
                 if values[0] != values[1]:
-                    found.setdefault((kind, key, *values), []).append(name)
+                    found[kind, key, *values].append(name)
     rows = [
         (kind, "all" if len(who) == len(names) else ", ".join(who), key, *values)
         for (kind, key, *values), who in found.items()
@@ -404,25 +382,23 @@ def _differences(
     return pd.DataFrame(rows, columns=["kind", "contender", "name", "old", "new"])
 
 
-def _gather(tables: Iterable[dict[str, str]]) -> dict[str, set[str]]:
+def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
     """Collect all values that occur of each key."""
-    gathered: dict[str, set[str]] = {}
-    for table in tables:
-        for key, value in table.items():
-            gathered.setdefault(key, set()).add(value)
+    gathered = defaultdict[str, set[str]](set)
+    for key, value in pairs:
+        gathered[key].add(value)
     return gathered
 
 
-def _settings(record: Record) -> dict[str, str]:
+def _settings(record: Record) -> Iterator[tuple[str, str]]:
     """Return a run's spec but for its seed, nested keys joined by dots."""
-    spec = {key: value for key, value in record.spec.items() if key not in {"seed", "contender"}}
-    return dict(_flatten(spec))
+    return _flatten({k: v for k, v in record.spec.items() if k not in {"seed", "contender"}})
 
 
-def _surroundings(record: Record) -> dict[str, str]:
+def _surroundings(record: Record) -> Iterator[tuple[str, str]]:
     """Return versions and hardware of a run's scoring, by default those of its training."""
     environment = record.scored or record.environment
-    return dict(_flatten(environment.model_dump())) if environment else {}
+    return _flatten(environment.model_dump() if environment else {})
 
 
 def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -436,23 +412,14 @@ def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _list_one_sided(old: Results, new: Results) -> list[str]:
     """List contenders and scores of one side alone, changed calibration, and what was not read."""
-    names = [[entry.name for entry in results.index.contenders] for results in (old, new)]
+    sides = (old, new)
+    names = [[entry.name for entry in results.index.contenders] for results in sides]
+    metrics = [sorted({s.metric for r in results.records for s in r.scores}) for results in sides]
     notes = [
-        f"only the {side} results have {', '.join(extra)}"
-        for side, own, other in (("old", *names), ("new", *names[::-1]))
+        f"only the {side} results have {kind}{', '.join(extra)}"
+        for kind, parts in (("", names), ("scores by ", metrics))
+        for side, own, other in (("old", *parts), ("new", *parts[::-1]))
         if (extra := [name for name in own if name not in set(other)])
-    ]
-    metrics = [
-        {score.metric for record in results.records for score in record.scores}
-        for results in (old, new)
-    ]
-    notes += [
-        f"only the {side} results have scores by {', '.join(extra)}"
-        for side, extra in (
-            ("old", sorted(metrics[0] - metrics[1])),
-            ("new", sorted(metrics[1] - metrics[0])),
-        )
-        if extra
     ]
     notes += _calibration_notes(old, new)
     for side, results in (("old", old), ("new", new)):

@@ -26,17 +26,13 @@ class Column:
 
     Attributes:
         key: its name in `table.csv` and in data frames.
-        heading: what stands above its values.
         meaning: what it is, in words.
         panel: the part of the tables that it stands in; empty where it stands in none.
         show: writes a value for people.
-        better: which values are better, if either are.
         name: what it is called where there is more room than above a column, with its unit.
-        unit: of its values, if they have one.
         cost: of a field of `records.schema.Costs`, whether it is counted exactly, so that it is the
             same on every machine, or measured.
         source: of a metric, where it was published.
-        whole: whether its values are whole numbers.
         interval: whether tables show the interval of a value.
         prose: whether its values are words, which may wrap.
         optional: whether it is left out where no contender has a value.
@@ -337,11 +333,7 @@ AGREEING = (
     *("modes", "high_quality"),
 )
 """Metrics whose ranks are compared with those of FID, beside FID by further extractors."""
-STATUSES = {
-    "diverged": {"diverged"},
-    "failed": {"failed"},
-    "collapsed": {"collapsed"},
-}
+STATUSES = {"diverged": {"diverged"}, "failed": {"failed"}, "collapsed": {"collapsed"}}
 """The columns that count runs which did not go well, each with the statuses that it counts."""
 _PLACES = (
     *("contender", "family", "seeds", "fid", "fid_low", "fid_high"),

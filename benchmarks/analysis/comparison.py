@@ -7,14 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.analysis.columns import (
-    COMPARISON_COLUMNS,
-    COSTS,
-    FIRST,
-    FURTHER,
-    STATUSES,
-    WHOLE,
-)
+from benchmarks.analysis.columns import COMPARISON_COLUMNS, COSTS, FIRST, FURTHER, STATUSES, WHOLE
 from benchmarks.analysis.lookup import (
     find_route,
     name_training,
@@ -33,6 +26,9 @@ from benchmarks.statistics.intervals import (
     last_over_best,
 )
 
+PROVENANCE = {"samples": "n", "reference": "reference", "extractor": "extractor"}
+"""Columns by the fields of the FID that they are taken from."""
+
 
 def comparison_frame(results: Results) -> pd.DataFrame:
     """Build a row a contender in the suite's order, then calibration, with `COMPARISON_COLUMNS`.
@@ -43,20 +39,19 @@ def comparison_frame(results: Results) -> pd.DataFrame:
     the scores of `shown_extractor` are used. `training` names the contender that a row by one of
     its samplers shares its training with.
     """
-    calibration = [r.contender for r in results.records if r.family == CALIBRATION]
-    names = [entry.name for entry in results.index.contenders] + calibration
-    families = {entry.name: entry.family for entry in results.index.contenders}
+    entries = [(entry.name, entry.family) for entry in results.index.contenders]
+    entries += [(r.contender, CALIBRATION) for r in results.records if r.family == CALIBRATION]
     extractor = shown_extractor(results.records)
     runs = runs_by_contender(results.records)
     rows = [
         {
             "contender": name,
-            "family": families.get(name, CALIBRATION),
+            "family": family,
             "dataset": results.index.dataset,
             "training": name,
             **_contender_cells(runs.get(name, []), extractor),
         }
-        for name in names
+        for name, family in entries
     ]
     further = ["collapsed"] if any(r.status == "collapsed" for r in results.records) else []
     frame = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *further])
@@ -86,12 +81,8 @@ def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterv
 
 
 def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
-    fid = _first(run.get("fid") for run in runs)
-    return {
-        "samples": fid.n if fid else None,
-        "reference": fid.reference if fid else None,
-        "extractor": fid.extractor if fid else None,
-    }
+    fid = next((run["fid"] for run in runs if "fid" in run), None)
+    return {key: getattr(fid, name, None) for key, name in PROVENANCE.items()}
 
 
 def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
@@ -110,28 +101,18 @@ def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
 def _cost_cells(scored: Sequence[Record]) -> dict[str, Any]:
     """Average the costs and the training's length over runs."""
     trained = [r.training for r in scored if r.training]
-    cells: dict[str, Any] = {}
-    for cost in COSTS:
-        mean = _mean([getattr(r.costs, cost) for r in scored])
-        cells[cost] = _whole(mean) if cost in WHOLE else mean
-    steps = _mean([t.steps for t in trained])
-    per_step = cells["training_flops_per_step"]
-    return cells | {
-        "steps": _whole(steps),
-        "best_step": _whole(_mean([t.best_step for t in trained])),
-        "training_images": _whole(_mean([t.images for t in trained])),
-        "training_flops": None if steps is None or per_step is None else steps * per_step,
+    means = {cost: _mean(getattr(r.costs, cost) for r in scored) for cost in COSTS}
+    means["steps"] = steps = _mean(t.steps for t in trained)
+    means["best_step"] = _mean(t.best_step for t in trained)
+    means["training_images"] = _mean(t.images for t in trained)
+    per_step = means["training_flops_per_step"]
+    total = None if steps is None or per_step is None else steps * per_step
+    whole = {
+        name: round(mean) for name, mean in means.items() if name in WHOLE and mean is not None
     }
-
-
-def _first(scores: Iterable[Score | None]) -> Score | None:
-    return next((score for score in scores if score), None)
+    return means | whole | {"training_flops": total}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else round(value)

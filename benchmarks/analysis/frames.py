@@ -20,7 +20,9 @@ from benchmarks.analysis.comparison import comparison_frame
 from benchmarks.analysis.lookup import (
     categorize,
     find_route,
+    list_extractors,
     name_training,
+    read_or_warn,
     read_traits,
     runs_by_contender,
     scores_of,
@@ -29,12 +31,15 @@ from benchmarks.analysis.lookup import (
 from benchmarks.analysis.marks import Marks
 from benchmarks.analysis.pictures import ARRAYS, pictures_frame
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.records.schema import SCORED, Record, Score
+from benchmarks.records.schema import SCORED, Record
 from benchmarks.records.store import Results, read_history, read_suite
 from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
 
 CURVES, ALL_CURVES = 100, 1_000
 """Seeds of a contender, and runs in all, whose histories are read."""
+RUN_COLUMNS = ("suite", "dataset", "contender", "family", "seed", "status")
+SCORE_COLUMNS = ("metric", "value", "low", "high", "n", "reference", "extractor")
+TIDY_COLUMNS = (*RUN_COLUMNS, *SCORE_COLUMNS)
 EXTRACTORS = 8
 """Extractors beside the shown one whose FID has a column of its own."""
 IDENTITY = ("contender", "family", "seed", "status", "reason", "run", "extractor")
@@ -47,13 +52,12 @@ class Frames:
     """A suite as data frames.
 
     Attributes:
-        results: what they are of.
         runs: a row a run, see `runs_frame`.
         comparison: a row a contender, see `comparison.comparison_frame`.
         history: a row a logged step of the runs that are drawn, see `gather`.
         pictures: a row a picture that is drawn, see `gather`.
         warnings: a line for each history, picture or audit that could not be read.
-        audit: the one that covers the scores, None where there is none.
+        audit: the one that covers the scores.
         require_audit: whether no contender is ranked by scores that have not passed it.
     """
 
@@ -89,13 +93,13 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
     runs = runs_by_contender(results.records)
     limit = count_drawn_seeds(len(categorize(results, []).categories))
     drawn = [record for records in runs.values() for record in records[:limit]]
-    logs = [(r, log) for r in drawn if (log := _log(results, r, warnings)) is not None]
+    logs = [read_or_warn(read_history, results.run_folder(r), warnings=warnings) for r in drawn]
     comparison = comparison_frame(results)
     return Frames(
         results=results,
         runs=runs_frame(results),
         comparison=comparison,
-        history=_history(results, logs),
+        history=_history(results, drawn, logs),
         pictures=pictures_frame(results, comparison, warnings),
         warnings=warnings,
         audit=find_audit(results, warnings),
@@ -119,7 +123,8 @@ def runs_frame(results: Results) -> pd.DataFrame:
     samplers share one); uses_source, route and code_size, as `traits` has them of the model.
     """
     extractor = shown_extractor(results.records)
-    others = _other_extractors(results.records, extractor)
+    used = dict.fromkeys(list_extractors(results.records))
+    others = [name for name in used if name != extractor][:EXTRACTORS]
     frame = pd.DataFrame([_run_cells(r, extractor, others) for r in results.records])
     found = [name for name in (*FIRST, *FURTHER) if name in frame and frame[name].notna().any()]
     scores = [f"{name}{end}" for name in found for end in ("", "_low", "_high")]
@@ -161,15 +166,18 @@ def _run_cells(record: Record, extractor: str | None, others: Sequence[str]) -> 
         cells |= {f"fid@{other}": further.get(other) for other in others}
     fid, training = scores.get("fid"), record.training
     per_step, traits = record.costs.training_flops_per_step, read_traits(record)
+    if training:
+        cells |= {
+            "steps": training.steps,
+            "training_images": training.images,
+            "best_step": training.best_step,
+            "training_flops": training.steps * per_step if per_step else None,
+        }
     return cells | {
         **{name: getattr(record, name) for name in IDENTITY if name != "extractor"},
         **{cost: getattr(record.costs, cost) for cost in COSTS},
         "extractor": extractor,
         "samples": fid.n if fid else None,
-        "steps": training.steps if training else None,
-        "training_images": training.images if training else None,
-        "best_step": training.best_step if training else None,
-        "training_flops": training.steps * per_step if training and per_step else None,
         "training": name_training(record),
         "uses_source": traits.uses_source,
         "route": find_route(record),
@@ -177,57 +185,30 @@ def _run_cells(record: Record, extractor: str | None, others: Sequence[str]) -> 
     }
 
 
-def _other_extractors(records: Iterable[Record], shown: str | None) -> list[str]:
-    """List the extractors of further FIDs, in the order of their first."""
-    used = (s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor)
-    return [name for name in dict.fromkeys(used) if name != shown][:EXTRACTORS]
-
-
-def _log(results: Results, record: Record, warnings: list[str]) -> pd.DataFrame | None:
-    try:
-        return read_history(results.run_folder(record))
-    except BadInput as error:
-        warnings.append(str(error))
-        return None
-
-
-def _history(results: Results, logs: Sequence[tuple[Record, pd.DataFrame]]) -> pd.DataFrame:
+def _history(
+    results: Results, records: Sequence[Record], logs: Sequence[pd.DataFrame | None]
+) -> pd.DataFrame:
     """Join the runs' logs, one below the other."""
     counts = Counter(record.contender for record in results.records)
     known = ["step", "images", "seconds", "validation_fid"]
-    parts = [log[[c for c in log if c in known or str(c).startswith("loss_")]] for _, log in logs]
+    read = [(r, log) for r, log in zip(records, logs, strict=True) if log is not None]
+    parts = [log[[c for c in log if c in known or str(c).startswith("loss_")]] for _, log in read]
     frame = pd.concat([pd.DataFrame(columns=known, dtype=float), *parts], ignore_index=True)
+    rows = [(r.contender, r.seed, r.run, r.status, counts[r.contender]) for r, _ in read]
+    runs = pd.DataFrame(rows, columns=["contender", "seed", "run", "status", "runs"])
+    runs["contender"] = categorize(results, runs["contender"])
     lengths = [len(part) for part in parts]
-    records = [record for record, _ in logs]
-    runs = pd.DataFrame(
-        {
-            "contender": categorize(results, [record.contender for record in records]),
-            "seed": pd.array([record.seed for record in records], dtype="Int64"),
-            "run": [record.run for record in records],
-            "status": [record.status for record in records],
-            "runs": [counts[record.contender] for record in records],
-        }
-    )
     repeated = runs.loc[runs.index.repeat(lengths)].reset_index(drop=True)
-    return pd.concat([repeated, frame], axis="columns")
+    return pd.concat([repeated.astype({"seed": "Int64"}), frame], axis="columns")
 
 
-def load(folder: Path | str, what: str = "scores") -> pd.DataFrame:
-    """Read a suite's folder as a data frame.
-
-    Args:
-        folder: `results/<suite>`, with its `suite.json`.
-        what: `scores` or `costs`, a row each, tidy; `comparison`, a row a contender; `runs`, a row
-            a run; `history`, a row a logged step; `pictures`, a row a picture.
-
-    Raises:
-        BadInput: the folder holds no readable suite, or there is no such frame.
-    """
+def load_frame(folder: Path | str, what: str) -> pd.DataFrame:
+    """Read a suite's folder as a data frame; see `benchmarks.report.load`."""
     frames: dict[str, Callable[[Results], pd.DataFrame]] = {
         "scores": lambda results: scores_frame(results.records),
         "costs": lambda results: costs_frame(results.records),
         "comparison": comparison_frame,
-        "runs": lambda results: gather(results).runs,
+        "runs": runs_frame,
         "history": lambda results: gather(results).history,
         "pictures": lambda results: gather(results).pictures,
     }
@@ -245,7 +226,11 @@ def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
     Where a training has rows by several samplers, a column `training` names its contender.
     """
     rows = [(record, score) for record in records for score in (record.scores or (None,))]
-    frame = _tidy((*_identity(record), *_score_cells(score)) for record, score in rows)
+    frame = _tidy(
+        tuple(getattr(record, name) for name in RUN_COLUMNS)
+        + tuple(getattr(score, name, None) for name in SCORE_COLUMNS)
+        for record, score in rows
+    )
     trainings = [name_training(record) for record, _ in rows]
     return frame if trainings == list(frame["contender"]) else frame.assign(training=trainings)
 
@@ -253,30 +238,14 @@ def scores_frame(records: Iterable[Record]) -> pd.DataFrame:
 def costs_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Build a row a cost, with `TIDY_COLUMNS`; costs vary from machine to machine."""
     return _tidy(
-        (*_identity(record), cost, value, None, None, None, None, None)
+        (*(getattr(record, name) for name in RUN_COLUMNS), cost, value, *[None] * 5)
         for record in records
         for cost in COSTS
         if (value := getattr(record.costs, cost)) is not None
     )
 
 
-def _identity(r: Record) -> tuple[Any, ...]:
-    return r.suite, r.dataset, r.contender, r.family, r.seed, r.status
-
-
-def _score_cells(s: Score | None) -> tuple[Any, ...]:
-    if s is None:
-        return (None,) * 7
-    return s.metric, s.value, s.low, s.high, s.n, s.reference, s.extractor
-
-
 def _tidy(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(TIDY_COLUMNS))
     numbers = dict.fromkeys(("value", "low", "high"), "float64")
     return frame.astype({"seed": "Int64", "n": "Int64", **numbers})
-
-
-TIDY_COLUMNS = (
-    *("suite", "dataset", "contender", "family", "seed", "status"),
-    *("metric", "value", "low", "high", "n", "reference", "extractor"),
-)

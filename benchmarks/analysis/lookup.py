@@ -4,19 +4,19 @@ Reconstructions compare only by the same route, from codes of the same size.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from benchmarks.analysis.columns import (
-    PAIRS,
-)
+from benchmarks.analysis.columns import PAIRS
 from benchmarks.config.spec import CALIBRATION
+from benchmarks.core.errors import BadInput
 from benchmarks.core.text import count
 from benchmarks.records.schema import EXTERNAL, SCORED, ModelTraits, Record, Score
 from benchmarks.records.store import Results
 
+T = TypeVar("T")
 NO_ROUTE = "none"
 """The route of a model that does not reconstruct."""
 VERBS = {
@@ -25,11 +25,7 @@ VERBS = {
     "cycle": "translate to the source domain and back",
 }
 """Verbs for models that reconstruct by a route."""
-UPGRADES = {
-    "encode, decode": "encoder",
-    "posterior mean": "encoder",
-    "inversion": "search",
-}
+UPGRADES = {"encode, decode": "encoder", "posterior mean": "encoder", "inversion": "search"}
 """The routes of reconstructions by their protocols in old records."""
 DENSITIES = {"normal": "from its prior", "mixture": "from a mixture fitted to codes"}
 """Protocols of autoencoders of version 1 by their `density`; `normal` was N(0, I)."""
@@ -62,8 +58,8 @@ def read_traits(record: Record) -> ModelTraits:
 
 def find_route(record: Record) -> str | None:
     """Find the route of a run's reconstructions: `none` of a model without, None if unknown."""
-    made = (score.protocol for score in record.scores if score.metric in PAIRS)
-    words = next(filter(None, made), None)
+    protocols = (score.protocol for score in record.scores if score.metric in PAIRS)
+    words = next(filter(None, protocols), None)
     if words is None and record.model:
         words = NO_ROUTE if record.status in SCORED else record.model.reconstruction or NO_ROUTE
     return UPGRADES.get(words, words) if words else None
@@ -122,9 +118,13 @@ def shown_extractor(records: Iterable[Record]) -> str | None:
 
     Numbers of different extractors never share a column.
     """
-    used = (s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor)
-    counts = Counter(used)
+    counts = Counter(list_extractors(records))
     return max(counts, key=lambda name: counts[name], default=None)
+
+
+def list_extractors(records: Iterable[Record]) -> list[str]:
+    """List the extractor of each FID, in the order of the records."""
+    return [s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor]
 
 
 def score_of(record: Record, metric: str, extractor: str | None) -> Score | None:
@@ -144,3 +144,12 @@ def categorize(results: Results, names: Iterable[str]) -> "pd.Categorical[Any]":
     entries = [entry.name for entry in results.index.contenders]
     further = [record.contender for record in results.records]
     return pd.Categorical(list(names), categories=list(dict.fromkeys(entries + further)))
+
+
+def read_or_warn(read: Callable[..., T], *args: Any, warnings: list[str]) -> T | None:
+    """Return `read(*args)`, or None where it cannot be read, and add a line on why."""
+    try:
+        return read(*args)
+    except BadInput as error:
+        warnings.append(str(error))
+        return None

@@ -1,7 +1,7 @@
 """What is to be known beside the numbers of a suite, in sentences: caption, doubts and notes."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,11 +10,7 @@ import pandas as pd
 from benchmarks.analysis.lookup import name_training, read_traits, score_of, shown_extractor
 from benchmarks.config.registry import SAME_CODE, hash_model, list_models
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import (
-    join_words,
-    plain,
-    show_number,
-)
+from benchmarks.core.text import join_words, plain, show_number
 from benchmarks.evaluation.extractors import doubt_extractor
 from benchmarks.records.schema import Record
 from benchmarks.records.store import Results
@@ -28,17 +24,17 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
 
     Args:
         results: what it is of.
-        intervals: where they stand in the table.
-        brief: whether only the headline scores stand there.
+        intervals: where the table has them.
+        brief: whether it has only the headline scores.
     """
-    translators = dict.fromkeys(r.contender for r in results.records if read_traits(r).uses_source)
-    calibrated = any(record.family == CALIBRATION for record in results.records)
+    records = results.records
+    translators = dict.fromkeys(plain(r.contender) for r in records if read_traits(r).uses_source)
     sentences = [
         f"Data set {results.index.dataset}; {_provenance(results)}.",
         "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1], and"
         " reconstructions compare by one route from codes of one size alone.",
         f"{intervals}: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about"
-        f" the geometric mean); with one seed, over samples{_sample_interval(results.records)}.",
+        f" the geometric mean); with one seed, over samples{_sample_interval(records)}.",
     ]
     if not brief:
         sentences += [
@@ -46,38 +42,38 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
             " best by validation; last/best: how many times worse the last one is.",
             "Diverged and failed runs are counted, not averaged.",
         ]
-    if not brief and any(record.status == "collapsed" for record in results.records):
-        sentences.append("Collapsed runs are counted, and averaged by their scores.")
+        if any(record.status == "collapsed" for record in records):
+            sentences.append("Collapsed runs are counted, and averaged by their scores.")
     if len(_sample_counts(results)) > 1:
         sentences.append("Sample counts differ, and FID falls as they grow: compare with care.")
     if translators:
         starts = "starts" if len(translators) == 1 else "start"
-        names = join_words([plain(name) for name in translators], NAMED)
+        names = join_words(list(translators), NAMED)
         sentences.append(
             f"{names} {starts} from held-out real source images, the others from noise."
         )
-    sentences += _shared_trainings(results.records)
-    if calibrated:
+    sentences += _shared_trainings(records)
+    if any(record.family == CALIBRATION for record in records):
         sentences.append(
             "real (training images) is the floor at this sample size, noise the ceiling."
         )
-    if note := note_other_code(results.records):
+    if note := note_other_code(records):
         sentences.append(f"{note}.")
     return " ".join(sentences)
 
 
 def _shared_trainings(records: Sequence[Record]) -> list[str]:
     """Return a sentence for each training with several rows, and how it was validated."""
-    rows: dict[str, dict[str, bool]] = {}
+    rows: dict[str, dict[str, bool]] = defaultdict(dict)
     for record in records:
         if isinstance(sampler := record.spec.get("sampler"), dict):
             fields = (sampler.get("validation"), record.spec.get("settings"))
             validation, settings = (f if isinstance(f, dict) else {} for f in fields)
-            own = rows.setdefault(name_training(record), {})
-            own[record.contender] = validation.items() <= settings.items()
+            first = validation.items() <= settings.items()
+            rows[name_training(record)][plain(record.contender)] = first
     return [
-        f"{join_words([plain(name) for name in names], NAMED)} are rows of one training; validation"
-        f" samples as {join_words([plain(name) for name, first in names.items() if first])} does."
+        f"{join_words([*names], NAMED)} are rows of one training; validation samples as"
+        f" {join_words([name for name, first in names.items() if first])} does."
         for names in rows.values()
     ]
 
@@ -124,8 +120,7 @@ def find_accuracy(records: Sequence[Record]) -> float | None:
 def doubt_features(records: Sequence[Record]) -> list[str]:
     """Return a line on why the extractor that is shown is a weak judge of the images, if it is.
 
-    Of records without the shape of their images, made before it was kept, a classifier alone is
-    doubted.
+    Of old records, without the shape of their images, a classifier alone is doubted.
     """
     shape = next((record.shape for record in records if record.shape), (1, 1, 1))
     return doubt_extractor(shown_extractor(records) or "", shape, find_accuracy(records))
@@ -160,10 +155,10 @@ def remarks(results: Results, frame: pd.DataFrame) -> list[str]:
 
 def model_notes(records: Iterable[Record]) -> list[str]:
     """Return a line for each note on a model, with all contenders that it concerns."""
-    concerned: dict[str, dict[str, None]] = {}
+    concerned: dict[str, dict[str, None]] = defaultdict(dict)
     for record in records:
         if note := read_traits(record).note:
-            concerned.setdefault(note, {})[record.contender] = None
+            concerned[note][record.contender] = None
     return [f"{', '.join(names)}: {note}" for note, names in concerned.items()]
 
 
@@ -174,16 +169,13 @@ def score_notes(records: Sequence[Record]) -> list[str]:
     all runs, of how many it is.
     """
     extractor, runs = shown_extractor(records), Counter(r.contender for r in records if r.scores)
-    concerned: dict[tuple[str, str], Counter[str]] = {}
-    for record in records:
-        for score in record.scores:
-            own = score.checkpoint == "last" and score.extractor in {None, extractor}
-            if not own and not score.failed:
-                continue
+    concerned: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for run, score in ((record, score) for record in records for score in record.scores):
+        own = score.checkpoint == "last" and score.extractor in {None, extractor}
+        if score.note and (own or score.failed):
             metric = score.metric if own else f"{score.metric} by {score.extractor}"
-            notes = [score.note] if score.failed else (score.note or "").split("; ")
-            for note in filter(None, notes):
-                concerned.setdefault((metric, note), Counter())[record.contender] += 1
+            for note in [score.note] if score.failed else score.note.split("; "):
+                concerned[metric, note][run.contender] += 1
     return [
         f"{metric} of {', '.join(_of_all(n, count, runs[n]) for n, count in found.items())}: {note}"
         for (metric, note), found in concerned.items()
@@ -201,19 +193,18 @@ def compare_published(results: Results, frame: pd.DataFrame) -> list[str]:
         return []
     rows = {row["contender"]: row for row in frame.to_dict("records")}
     return [
-        f"{contender}: {metric}: {_beside(rows[contender], metric)}; {published.source} has "
-        f"{show_number(value)}"
+        f"{contender}: {metric}: here {_show_own(rows[contender], metric)}; {published.source} has"
+        f" {show_number(value)}"
         for contender, scores in published.scores.items()
         for metric, value in scores.items()
         if contender in rows and metric in rows[contender]
     ]
 
 
-def _beside(row: dict[Any, Any], metric: str) -> str:
-    value, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
-    if math.isnan(value):
-        return "here none"
-    return f"here {show_number(value)} [{show_number(low)}, {show_number(high)}]"
+def _show_own(row: dict[Any, Any], metric: str) -> str:
+    numbers = [row[f"{metric}{end}"] for end in ("", "_low", "_high")]
+    value, low, high = map(show_number, numbers)
+    return "none" if math.isnan(numbers[0]) else f"{value} [{low}, {high}]"
 
 
 def _sample_interval(records: Iterable[Record]) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.lookup import (
@@ -11,13 +10,13 @@ from benchmarks.analysis.lookup import (
     categorize,
     find_protocol,
     find_route,
+    read_or_warn,
     runs_by_contender,
     score_of,
     shown_extractor,
 )
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.errors import BadInput
-from benchmarks.records.schema import EXTERNAL, SCORED, Record, Score
+from benchmarks.records.schema import EXTERNAL, SCORED, Record
 from benchmarks.records.store import Results, read_picture
 
 KINDS = {
@@ -29,18 +28,12 @@ KINDS = {
     "evolution": "fid",
 }
 """Kinds of pictures, each with the metric whose score stands beside it."""
-
-
 PICTURE_COLUMNS = (
     *("contender", "family", "seed", "run", "status", "reason", "kind", "tiles", "images"),
     *("metric", "value", "protocol", "mean_fid"),
 )
-
-
 EXPECTED = ("samples", "reconstructions")
 """Kinds of pictures whose lack is shown."""
-
-
 ARRAYS = frozenset(("tiles", "images"))
 """Columns of pictures whose cells are arrays and lists."""
 
@@ -56,7 +49,10 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
         record = pick(runs.get(name, []))
         identity = _picture_identity(name, families.get(name), runs.get(name, []), record)
         for kind in _kinds(record, families.get(name)):
-            tiles = _tiles(results, record, kind, warnings)
+            tiles = None
+            if record and kind in record.pictures:
+                folder, picture = results.run_folder(record), record.pictures[kind]
+                tiles = read_or_warn(read_picture, folder, picture, warnings=warnings)
             if tiles is None and kind not in EXPECTED:
                 continue
             cells = {"kind": kind, "tiles": tiles, "images": None, "mean_fid": fids.get(name)}
@@ -75,10 +71,10 @@ def pick(records: Sequence[Record]) -> Record | None:
 
     If none is, the first that was scored nevertheless, or that came far enough for samples.
     """
+    well = [record for record in records if record.status == "ok"]
     scored = [record for record in records if record.status in SCORED]
-    came_far = (record for record in records if "samples" in record.pictures)
-    well = (record for record in scored if record.status == "ok")
-    return next(well, None) or next(iter(scored), None) or next(came_far, None)
+    came_far = [record for record in records if "samples" in record.pictures]
+    return next(iter([*well, *scored, *came_far]), None)
 
 
 def _picture_identity(
@@ -92,33 +88,18 @@ def _picture_identity(
 
 def _kinds(record: Record | None, family: str | None) -> list[str]:
     """List the kinds of pictures that a run has or should have."""
-    trained = family not in {None, EXTERNAL}
-    expected = EXPECTED if trained else EXPECTED[:1]
-    if record and find_route(record) == NO_ROUTE:
-        expected = EXPECTED[:1]
+    codeless = record is not None and find_route(record) == NO_ROUTE
+    expected = EXPECTED[:1] if codeless or family in {None, EXTERNAL} else EXPECTED
     had = record.pictures if record else {}
     if record and record.status not in SCORED:
         had = {kind: had[kind] for kind in ("samples", "evolution") if kind in had}
     return [kind for kind in KINDS if kind in had or kind in expected]
 
 
-def _tiles(
-    results: Results, record: Record | None, kind: str, warnings: list[str]
-) -> np.ndarray | None:
-    """Read a run's picture; None where it has none or it cannot be read."""
-    if record is None or kind not in record.pictures:
-        return None
-    try:
-        return read_picture(results.run_folder(record), record.pictures[kind])
-    except BadInput as error:
-        warnings.append(str(error))
-        return None
-
-
 def _shown_score(
     record: Record | None, metric: str | None, extractor: str | None
 ) -> dict[str, Any]:
-    score: Score | None = None
+    score = None
     if record and metric and record.status in SCORED:
         score = score_of(record, metric, extractor)
     return {

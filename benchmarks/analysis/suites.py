@@ -6,6 +6,7 @@ but count as one data set: they say nothing about others.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +79,7 @@ class Aggregate:
 def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> Aggregate:
     """Read several suites and rank their contenders.
 
-    Args:
-        folders: of the suites.
-        require_audit: whether to rank by no score that has not passed every suite's audit.
+    With `require_audit`, by no score that has not passed every suite's audit.
 
     Raises:
         BadInput: a folder holds no readable suite, or they are fewer than two, or have no score, or
@@ -105,10 +104,11 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
         names = ", ".join(str(suite.folder) for suite in suites)
         raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
     warnings = list[str]()
-    audits = dict(
-        zip(_labels(suites), _collect_marks(suites, warnings, require_audit), strict=True)
-    )
-    refusals = _refuse(audits, values)
+    audits = [
+        Marks(find_audit(suite, warnings), shown_extractor(suite.records), require_audit)
+        for suite in suites
+    ]
+    failed, refusals = _find_faults(dict(zip(_labels(suites), audits, strict=True)), values)
     parts, ranks, tests = [], [], {}
     left_out: dict[str, list[str]] = {}
     for metric, rows in ((str(name), rows) for name, rows in values.groupby("metric", sort=False)):
@@ -119,39 +119,25 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
         if ranked["rank"].notna().any():
             summary, tests[metric] = _summarise(metric, ranked)
             ranks.append(summary)
-    failed = _list_failures(audits, values)
     notes = [f"{MARK} {_symbol(metric)}: {'; '.join(found)}" for metric, found in failed.items()]
     notes += [*_list_caveats(suites, values), *warnings]
     notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
-    empty = pd.DataFrame(columns=list(RANK_COLUMNS))
-    summaries = pd.concat(ranks) if ranks else empty
+    summaries = pd.concat(ranks) if ranks else pd.DataFrame(columns=list(RANK_COLUMNS))
     return Aggregate(pd.concat(parts), summaries, tests, notes, [*failed], refusals)
 
 
-def _collect_marks(suites: Sequence[Results], warnings: list[str], required: bool) -> list[Marks]:
-    """Find what the audit of each suite found."""
-    return [
-        Marks(find_audit(suite, warnings), shown_extractor(suite.records), required)
-        for suite in suites
-    ]
-
-
-def _list_failures(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, list[str]]:
-    """Return for what the audits of each score failed, by score: a clause a suite."""
-    found: dict[str, list[str]] = {}
+def _find_faults(
+    audits: Mapping[str, Marks], values: pd.DataFrame
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return by score what its audits failed for, a clause a suite, and why it ranks nobody."""
+    failed: dict[str, list[str]] = {}
+    refusals: dict[str, str] = {}
     for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
         if state := audits[suite].state(metric, f"on {suite}"):
-            found.setdefault(metric, []).append(state)
-    return found
-
-
-def _refuse(audits: Mapping[str, Marks], values: pd.DataFrame) -> dict[str, str]:
-    """Return why no model is ranked by a score, where the audit of every suite is required."""
-    found: dict[str, str] = {}
-    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
+            failed.setdefault(metric, []).append(state)
         if reason := audits[suite].refuse(metric, _symbol(metric)):
-            found.setdefault(metric, f"On {suite}: {reason}")
-    return found
+            refusals.setdefault(metric, f"On {suite}: {reason}")
+    return failed, refusals
 
 
 def _values(suites: Sequence[Results]) -> pd.DataFrame:
@@ -193,15 +179,12 @@ def _data_sets(suites: Sequence[Results]) -> list[str]:
 
 def _labels(suites: Sequence[Results]) -> list[str]:
     """Name each row: its data set, with the suite or folder where that is not enough."""
-    kinds = [
-        [suite.index.dataset for suite in suites],
-        *([further.format(suite) for suite in suites] for further in FURTHER),
-    ]
-    names = kinds[0]
-    for kind in kinds[1:]:
+    names = [suite.index.dataset for suite in suites]
+    for further in FURTHER:
+        counts = Counter(names)
         names = [
-            name if names.count(name) == 1 else further
-            for name, further in zip(names, kind, strict=True)
+            name if counts[name] == 1 else further.format(suite)
+            for name, suite in zip(names, suites, strict=True)
         ]
     return names
 
@@ -223,20 +206,17 @@ def _rank(metric: str, rows: pd.DataFrame, refusal: str | None) -> tuple[pd.Data
     if len(table) < 2 or complete.shape[1] < 2:
         return rows, [*notes, "any contender, since no two have this score on every data set"]
     notes += _left_out(table)
+    among = rows["contender"].isin(complete) & rows["suite"].isin(table.index)
     if metric in PAIRS:
-        alike = _most_alike(
-            rows[rows["contender"].isin(complete) & rows["suite"].isin(table.index)]
-        )
+        alike = _most_alike(rows[among])
         if len(alike) < 2:
             why = "any contender, since no two reconstruct by one route from codes of one size"
             return rows, [*notes, why]
         if others := [str(name) for name in complete if name not in alike]:
             notes.append(f"{', '.join(others)}, by another route or from codes of another size")
-        complete = complete[alike]
-    among = rows["contender"].isin(complete.columns) & rows["suite"].isin(complete.index)
-    lower = is_lower_better(metric)
+        among &= rows["contender"].isin(alike)
     scores = rows[among].groupby("suite")["value"]
-    rows.loc[among, "rank"] = scores.rank(ascending=lower)
+    rows.loc[among, "rank"] = scores.rank(ascending=is_lower_better(metric))
     if metric in LOG_SCALE and (rows.loc[among, "value"] > 0).all():
         rows.loc[among, "ratio"] = rows.loc[among, "value"] / scores.transform("min")
     return rows, notes
@@ -254,17 +234,16 @@ def _most_alike(rows: pd.DataFrame) -> list[str]:
 def _alone(table: pd.DataFrame) -> list[str]:
     """Find suites that share fewer than two contenders with the others, which leaves no ranks."""
     known = table.notna()
-    shared = known & (known.sum() > 1)
-    few = shared.sum(axis="columns") < 2
+    few = (known & (known.sum() > 1)).sum(axis="columns") < 2
     return [] if few.all() else list(map(str, table.index[few]))
 
 
 def _left_out(table: pd.DataFrame) -> list[str]:
     """Name the contenders that lack a score somewhere, by where they lack it."""
     missing: dict[str, list[str]] = {}
-    for name, column in table.items():
-        if column.isna().any():
-            missing.setdefault(", ".join(table.index[column.isna()]), []).append(str(name))
+    for name, lacking in table.isna().items():
+        if lacking.any():
+            missing.setdefault(", ".join(table.index[lacking]), []).append(str(name))
     return [f"{', '.join(who)}, without a score on {where}" for where, who in missing.items()]
 
 
@@ -278,10 +257,12 @@ def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]
     logs = ranked.assign(log=np.log(ranked["ratio"]))
     ratio = np.exp(logs.groupby(["dataset", "contender"])["log"].mean().groupby("contender").mean())
     summary = test.ranks.assign(
-        metric=metric, data_sets=len(ranks), suites=ranked["suite"].nunique()
+        metric=metric,
+        data_sets=len(ranks),
+        suites=ranked["suite"].nunique(),
+        wins=test.ranks["contender"].map(wins),
+        ratio=test.ranks["contender"].map(ratio),
     )
-    summary["wins"] = summary["contender"].map(wins)
-    summary["ratio"] = summary["contender"].map(ratio)
     return summary[list(RANK_COLUMNS)], test
 
 
@@ -294,14 +275,13 @@ def _list_caveats(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
         if len(suite.warnings) > 3
     ]
     notes += [f"{s.index.suite}: {line}" for s in suites for line in doubt_features(s.records)]
-    rows = values[["suite", "dataset"]].drop_duplicates()
-    for data_set, names in rows.groupby("dataset", sort=False)["suite"]:
-        if len(names) > 1:
-            notes.append(
-                f"One data set, {data_set}, in rows of their own that count once in mean ranks:"
-                f" {', '.join(names)}"
-            )
-    return notes
+    rows = values[["suite", "dataset"]].drop_duplicates().groupby("dataset", sort=False)["suite"]
+    return notes + [
+        f"One data set, {data_set}, in rows of their own that count once in mean ranks:"
+        f" {', '.join(names)}"
+        for data_set, names in rows
+        if len(names) > 1
+    ]
 
 
 def explain_ranks(result: Aggregate, metric: str) -> str:
@@ -320,8 +300,7 @@ def explain_ranks(result: Aggregate, metric: str) -> str:
         ranked += f" that {name_route(rows['route'].iloc[0])}"
     lead = f"Of {ranked} ranked on {have}, {' and '.join(leaders)} {verb} the best mean rank"
     if math.isnan(test.p):
-        missing = FEWEST_DATA_SETS - test.data_sets
-        needed = f"{FEWEST_DATA_SETS} data sets or more: {missing} to go"
+        needed = f"{FEWEST_DATA_SETS} data sets or more: {FEWEST_DATA_SETS - test.data_sets} to go"
         return f"{lead}. A test of the ranks takes {needed}."
     differ = "differ" if test.p <= ALPHA else "do not differ"
     words = f"{lead}; the ranks {differ} significantly (Friedman test, {state_p(test.p)})."
@@ -332,12 +311,10 @@ def _separated(test: Friedman) -> str:
     """State which contenders are further apart than the critical difference."""
     ranks = dict(zip(test.ranks["contender"], test.ranks["rank"], strict=True))
     apart = {a: [b for b in ranks if ranks[b] - ranks[a] >= test.cd] for a in ranks}
-    leads = [
+    leads = "; ".join(
         f"{a} is significantly better than {', '.join(behind)}"
         for a, behind in apart.items()
         if behind
-    ]
-    critical = f"By the Nemenyi test (critical difference {test.cd:.2f})"
-    return (
-        f"{critical}, {'; '.join(leads)}." if leads else f"{critical}, no two differ significantly."
     )
+    critical = f"By the Nemenyi test (critical difference {test.cd:.2f})"
+    return f"{critical}, {leads or 'no two differ significantly'}."

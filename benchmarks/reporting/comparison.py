@@ -1,8 +1,12 @@
-"""The comparison of a suite in print: Markdown, LaTeX and text, the best of each column marked."""
+"""The comparison of a suite in print: Markdown, LaTeX and text, the best of each column marked.
+
+The writers take the results, their `comparison_frame` where it has been made already, and the marks
+of their audit.
+"""
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,24 +50,19 @@ def mark_columns(columns: Iterable[Column], frame: pd.DataFrame, marks: Marks) -
     ]
 
 
-def explain_marks(columns: Iterable[Column], marks: Marks) -> list[str]:
+def explain_marks(panels: Mapping[str, Sequence[Column]], marks: Marks) -> list[str]:
     """Return a line for each column that is marked, and one on what no model is ranked by."""
-    return marks.explain((column.key, column.heading) for column in columns)
+    return marks.explain((c.key, c.heading) for columns in panels.values() for c in columns)
 
 
 def build_table(
     title: str, frame: pd.DataFrame, columns: Sequence[Column], *, whole: bool = False
 ) -> Table:
-    """Build a table of some columns of a comparison, the calibration rows apart.
+    """Build a table of some columns of a `comparison_frame`, the calibration rows apart.
 
-    Args:
-        title: what stands above.
-        frame: from `comparison_frame`.
-        columns: that are shown.
-        whole: whether to keep the calibration rows that have no score in these columns.
+    Of these, those without a score in the columns are left out, unless the table is `whole`.
     """
-    header = [Head("contender", left=True)]
-    header += [Head(c.label, c.better or "", prose=c.prose) for c in columns]
+    heads = (Head(c.label, c.better or "", prose=c.prose) for c in columns)
     shown = zip(*(build_cells(frame, column) for column in columns), strict=True)
     groups: tuple[list[list[Cell]], list[list[Cell]]] = ([], [])
     for name, family, cells in zip(frame["contender"], frame["family"], shown, strict=True):
@@ -71,7 +70,7 @@ def build_table(
         scored = any(c.text for c, column in zip(cells, columns, strict=True) if column.better)
         if whole or scored or not calibration:
             groups[calibration].append([Cell(name), *cells])
-    return Table(title, header, groups)
+    return Table(title, [Head("contender", left=True), *heads], groups)
 
 
 def build_cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
@@ -81,11 +80,9 @@ def build_cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
     share a place are marked; a single value has nothing to be the best of, and the worse of two is
     no second.
     """
-    marks = _find_marks(frame, column)
+    marks, unknown = _find_marks(frame, column), [math.nan] * len(frame)
     ends = (f"{column.key}_low", f"{column.key}_high")
-    lows, highs = (
-        frame[end] if column.interval and end in frame else [math.nan] * len(frame) for end in ends
-    )
+    lows, highs = (frame.get(end, unknown) if column.interval else unknown for end in ends)
     return [
         _build_cell(column, value, low, high, places.get(value, ""))
         for value, low, high, places in zip(frame[column.key], lows, highs, marks, strict=True)
@@ -122,17 +119,12 @@ def _build_cell(column: Column, value: Any, low: float, high: float, mark: Mark)
 def write_markdown(
     results: Results, frame: pd.DataFrame | None = None, marks: Marks = UNMARKED
 ) -> bytes:
-    """Write a Markdown table of all columns, the best values in bold, with its caption under it.
-
-    Args:
-        results: what it is of.
-        frame: their `comparison_frame`, where it has been made already.
-        marks: what their audit found.
-    """
+    """Write a Markdown table of all columns, the best values in bold, with its caption under it."""
     frame = comparison_frame(results) if frame is None else frame
-    columns = [column for panel in find_panels(frame, marks).values() for column in panel]
+    panels = find_panels(frame, marks)
+    columns = [column for panel in panels.values() for column in panel]
     table = write_markdown_table(build_table("", frame, columns, whole=True))
-    notes = [caption(results), *explain_marks(columns, marks), *remarks(results, frame)]
+    notes = [caption(results), *explain_marks(panels, marks), *remarks(results, frame)]
     return "\n".join([table, *(f"\n{_write_paragraph(note)}" for note in notes), ""]).encode()
 
 
@@ -148,15 +140,9 @@ def write_latex(
     *,
     paper: bool = False,
 ) -> bytes:
-    """Write tabulars in LaTeX, one a panel, the best values in bold, the second underlined.
+    """Write tabulars in LaTeX, one a panel, or with `paper` one of the headline scores alone.
 
-    The file compiles as it is, and within a paper.
-
-    Args:
-        results: what it is of.
-        frame: their `comparison_frame`, where it has been made already.
-        marks: what their audit found.
-        paper: whether to write the table of the headline scores alone.
+    The best values are in bold, the second underlined. The file compiles as it is, and in a paper.
     """
     frame = comparison_frame(results) if frame is None else frame
     panels = find_panels(frame, marks)
@@ -165,8 +151,7 @@ def write_latex(
     parts = [
         write_latex_table(build_table(title, frame, columns)) for title, columns in panels.items()
     ]
-    columns = [column for panel in panels.values() for column in panel]
-    parts += [f"{escape_latex(line)}\\par\n" for line in explain_marks(columns, marks)]
+    parts += [f"{escape_latex(line)}\\par\n" for line in explain_marks(panels, marks)]
     what = "± (or the distances above and below, where they differ)"
     notes = f"{caption(results, what, brief=paper)} Best in bold, second best underlined."
     return set_marks(latex.document(parts, notes)).encode()
@@ -175,14 +160,7 @@ def write_latex(
 def show_comparison(
     results: Results, width: int, frame: pd.DataFrame | None = None, marks: Marks = UNMARKED
 ) -> Group:
-    """Lay out the table for a terminal of `width` characters: panels, the best values starred.
-
-    Args:
-        results: what it is of.
-        width: of the terminal.
-        frame: their `comparison_frame`, where it has been made already.
-        marks: what their audit found.
-    """
+    """Lay out the table for a terminal of `width` characters: panels, the best values starred."""
     frame = comparison_frame(results) if frame is None else frame
     panels = find_panels(frame, marks)
     tables = [
@@ -190,6 +168,5 @@ def show_comparison(
         for title, columns in panels.items()
         for table in show_parts(build_table(title, frame, columns), width)
     ]
-    found = explain_marks((column for panel in panels.values() for column in panel), marks)
-    notes = (BEST, *found, caption(results), *remarks(results, frame))
+    notes = (BEST, *explain_marks(panels, marks), caption(results), *remarks(results, frame))
     return Group(*tables, *(Text(plain(note), style="dim") for note in notes))

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
 from benchmarks.core.text import escape_latex
@@ -64,14 +66,10 @@ def tabulars(
 ) -> str:
     """Write rows under a header, groups of rows apart; several tabulars where they are many.
 
-    Args:
-        title: stands above, where it is not empty.
-        alignment: of each column, l or r.
-        header: of the columns.
-        groups: rows of cells, all of it LaTeX.
+    All texts are LaTeX; the alignment has an l or r for each column.
     """
     rows = [(place, row) for place, group in enumerate(groups) for row in group]
-    chunks = [rows[i : i + ROWS] for i in range(0, len(rows), ROWS)]
+    chunks = (rows[i : i + ROWS] for i in range(0, len(rows), ROWS))
     heading = f"\\textbf{{{title}}}\\par\\nopagebreak\\smallskip\n" if title else ""
     return heading + "".join(_tabular(alignment, header, chunk) for chunk in chunks)
 
@@ -79,16 +77,10 @@ def tabulars(
 def _tabular(
     alignment: str, header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]
 ) -> str:
-    lines = [
-        r"\setbox0\hbox{%",
-        rf"\begin{{tabular}}{{{alignment}}}",
-        *(r"\toprule", _ampersands(header)),
-    ]
-    last = None
-    for place, row in rows:
-        lines += [r"\midrule"] if place != last else []
-        lines.append(_ampersands(row))
-        last = place
+    lines = [r"\setbox0\hbox{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+    lines.append(_ampersands(header))
+    for _, group in groupby(rows, key=itemgetter(0)):
+        lines += [r"\midrule", *(_ampersands(row) for _, row in group)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}\fit", ""])
 
 

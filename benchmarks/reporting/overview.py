@@ -46,8 +46,7 @@ LATEX = "Best in bold, second best underlined; ± or the distances above and bel
 class Board:
     """A score's table, a row a suite and a column a contender, and what may be concluded from it.
 
-    The contenders with the best ranks come first; mean ranks, wins and ratios are rows of their own
-    below the suites'.
+    The contenders with the best ranks come first; mean ranks, wins and ratios are the last rows.
     """
 
     metric: str
@@ -66,14 +65,14 @@ def write_aggregate(result: Aggregate) -> dict[str, bytes]:
     Returns:
         Contents by name; those of plots begin with `plots/`.
     """
-    plots = draw_rank_plots(result)
+    plots, boards = draw_rank_plots(result), build_boards(result)
     return {
         "aggregate.csv": write_csv(result.scores),
         "ranks.csv": write_csv(result.ranks),
-        "aggregate.md": _write_boards_markdown(result),
-        "aggregate.tex": _write_boards_latex(result),
+        "aggregate.md": _write_boards_markdown(boards, result.notes),
+        "aggregate.tex": _write_boards_latex(boards, result.notes),
         **{f"plots/{name}": content for name, content in plots.items()},
-        "report.html": _write_boards_page(result, plots),
+        "report.html": _write_boards_page(boards, result, plots),
     }
 
 
@@ -114,11 +113,10 @@ def _build_table(result: Aggregate, metric: str) -> Table:
         competing = part[part["rank"].notna()] if metric in PAIRS else part
         order = sorted(set(competing["value"]), reverse=not lower) if ranked else []
         best = dict.fromkeys(competing["contender"], order)
-        cells = {
-            row["contender"]: _build_score_cell(row, best.get(row["contender"], []))
-            for row in part.to_dict("records")
-        }
-        rows.append([Cell(str(suite)), *(cells.get(name, Cell()) for name in names)])
+        cells = dict.fromkeys(names, Cell())
+        for row in part.to_dict("records"):
+            cells[row["contender"]] = _build_score_cell(row, best.get(row["contender"], []))
+        rows.append([Cell(str(suite)), *cells.values()])
     symbol = list_metrics()[metric].about["symbol"]
     title = symbol + MARK * (metric in result.marked) + ARROWS["lower" if lower else "higher"]
     header = [Head("data set", left=True), *map(Head, names)]
@@ -128,15 +126,12 @@ def _build_table(result: Aggregate, metric: str) -> Table:
 def _build_score_cell(row: dict[Any, Any], order: Sequence[float]) -> Cell:
     """Build a score's cell, in the row of which values are in this order, the best first."""
     value, ends = row["value"], (row["low"], row["high"])
-    bounded = all(map(math.isfinite, ends))
-    return Cell(
-        show_number(value),
-        value,
-        ends if bounded else None,
-        f"[{', '.join(map(show_number, ends))}]" if bounded else "",
-        "best" if value in order[:1] else "second" if value in order[1:2] else "",
-        "" if math.isnan(row["rank"]) else f"({row['rank']:g})",
-    )
+    mark: latex.Mark = "best" if value in order[:1] else "second" if value in order[1:2] else ""
+    note = "" if math.isnan(row["rank"]) else f"({row['rank']:g})"
+    if not all(map(math.isfinite, ends)):
+        return Cell(show_number(value), value, mark=mark, note=note)
+    bounds = f"[{', '.join(map(show_number, ends))}]"
+    return Cell(show_number(value), value, ends, bounds, mark, note)
 
 
 def _summarise_ranks(ranks: pd.DataFrame, names: list[str]) -> list[list[Cell]]:
@@ -157,25 +152,25 @@ def _mark_best(column: "pd.Series[float]", lower: bool) -> list[Cell]:
     ]
 
 
-def _write_boards_markdown(result: Aggregate) -> bytes:
+def _write_boards_markdown(boards: Sequence[Board], notes: Sequence[str]) -> bytes:
     sections = ["# Contenders over data sets"]
-    for board in build_boards(result):
+    for board in boards:
         sections += [f"## {board.title}", escape_markdown(board.answer)]
         sections.append(write_markdown_table(board.table))
-    notes = "\n".join(f"- {escape_markdown(note)}" for note in result.notes)
-    return ("\n\n".join(filter(None, [*sections, CAPTION, notes])) + "\n").encode()
+    listed = "\n".join(f"- {escape_markdown(note)}" for note in notes)
+    return ("\n\n".join(filter(None, [*sections, CAPTION, listed])) + "\n").encode()
 
 
-def _write_boards_latex(result: Aggregate) -> bytes:
-    boards = build_boards(result)
+def _write_boards_latex(boards: Sequence[Board], notes: Sequence[str]) -> bytes:
     answers = [f"{board.title}: {board.answer}" for board in boards]
-    notes = " ".join([*answers, CAPTION, LATEX, *(f"{note}." for note in result.notes)])
+    text = " ".join([*answers, CAPTION, LATEX, *(f"{note}." for note in notes)])
     parts = [write_latex_table(board.table) for board in boards]
-    return set_marks(latex.document(parts, notes)).encode()
+    return set_marks(latex.document(parts, text)).encode()
 
 
-def _write_boards_page(result: Aggregate, plots: dict[str, bytes]) -> bytes:
-    boards = build_boards(result)
+def _write_boards_page(
+    boards: Sequence[Board], result: Aggregate, plots: dict[str, bytes]
+) -> bytes:
     rows = result.scores[["suite", "dataset", "folder"]].drop_duplicates()
     return render_page(
         "aggregate.html",

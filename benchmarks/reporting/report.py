@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAMED = 10
 """Files that are named one by one where many cannot be read, or are not there yet."""
+FORMATS = ("png", "svg", "pdf")
 PAPER = "paper"
 """The folder of what is made for a paper, in a suite's folder."""
 
@@ -26,14 +27,10 @@ PAPER = "paper"
 def write_reports(folder: Path, *, quiet: bool = False, require_audit: bool = False) -> None:
     """Rebuild tables, plots and page of a suite, and print its table and the paths written.
 
-    Args:
-        folder: of the suite.
-        quiet: whether to print no table.
-        require_audit: whether to rank by no score that has not passed an audit.
+    With `quiet`, print no table; with `require_audit`, rank by no score that has passed no audit.
 
     Raises:
-        BadInput: the folder holds no readable suite, or there is no audit that is required;
-            nothing is written then.
+        BadInput: as `read_frames` and `write_report` have it; nothing is written then.
     """
     with collection_paused():
         frames = read_frames(folder, require_audit=require_audit)
@@ -63,7 +60,7 @@ def write_plots(
 
     with collection_paused():
         frames = read_frames(folder, require_audit=require_audit)
-        formats = ("png", "svg", "pdf") if paper else ("png", "svg")
+        formats = FORMATS if paper else FORMATS[:2]
         place = PAPER if paper else "plots"
         drawn = plots.render(frames, chosen, paper=paper, formats=formats)
         files = {f"{place}/{name}": content for name, content in drawn.items()}
@@ -151,7 +148,7 @@ def read_frames(folder: Path, *, require_audit: bool = False) -> "Frames":
     """Read a suite, and print to the standard error what could not be read.
 
     Raises:
-        BadInput: the folder holds no readable suite, or there is no audit that is required.
+        BadInput: the folder holds no readable suite, or no audit though one is required.
     """
     from benchmarks.analysis.audits import demand_audit
     from benchmarks.analysis.frames import gather
@@ -172,18 +169,17 @@ def list_gaps(frames: "Frames") -> list[str]:
     """
     folder, index = frames.results.folder, frames.results.index
     read = {record.run for record in frames.results.records}
-    runs = [run for run in index.runs + index.calibration if run not in read]
-    paths = {run: folder / "runs" / run / "record.json" for run in runs}
-    absent = {run: path for run, path in paths.items() if not path.exists()}
-    known = {f"{path} is missing" for path in absent.values()}
+    runs = index.runs + index.calibration
+    paths = {run: folder / "runs" / run / "record.json" for run in runs if run not in read}
+    absent = [run for run, path in paths.items() if not path.exists()]
+    known = {f"{paths[run]} is missing" for run in absent}
     damaged = [w for w in frames.results.warnings + frames.warnings if w not in known]
     lines = [f"warning: {plain(warning)}" for warning in damaged[:NAMED]]
     if len(damaged) > NAMED:
         lines.append(f"warning: and {len(damaged) - NAMED:,} more")
     if absent:
-        named = ", ".join([*list(absent)[:NAMED], *(["…"] if len(absent) > NAMED else [])])
-        total = len(index.runs + index.calibration)
-        lines.append(plain(f"{len(absent):,} of {total:,} runs have no record yet: {named}"))
+        named = ", ".join(absent[:NAMED] + ["…"] * (len(absent) > NAMED))
+        lines.append(plain(f"{len(absent):,} of {len(runs):,} runs have no record yet: {named}"))
     return lines
 
 
@@ -203,27 +199,26 @@ def write_report(frames: "Frames") -> list[Path]:
     from benchmarks.reporting.page import build_page
 
     results, frame = frames.results, frames.comparison
-    scores = scores_frame(results.records)
     files = {
         "table.csv": write_csv(frame),
         "table.md": comparison.write_markdown(results, frame, frames.marks),
         "table.tex": comparison.write_latex(results, frame, frames.marks),
-        "scores.csv": write_csv(scores[list(TIDY_COLUMNS)]),
+        "scores.csv": write_csv(scores_frame(results.records)[list(TIDY_COLUMNS)]),
         "costs.csv": write_csv(costs_frame(results.records)),
     }
     drawn = plots.render(frames)
     files |= {f"plots/{name}": content for name, content in drawn.items()}
     findings = collect_findings(frames.runs, frames.marks)
-    page = build_page(frames, findings, drawn, list_gaps(frames))
+    files["report.html"] = build_page(frames, findings, drawn, list_gaps(frames))
     check_links(results.folder)
-    paths = write_files(results.folder, files | {"report.html": page})
+    paths = write_files(results.folder, files)
     remove_stale(results.folder, (f"plots/{name}" for name in plots.PLOTS), files)
     return paths
 
 
 def remove_stale(folder: Path, names: Iterable[str], files: Mapping[str, bytes]) -> None:
     """Remove the plots of these names, without their ending, that are not among the new files."""
-    for file in (f"{name}.{kind}" for name in names for kind in ("png", "svg", "pdf")):
+    for file in (f"{name}.{kind}" for name in names for kind in FORMATS):
         if file not in files:
             (folder / file).unlink(missing_ok=True)
 
@@ -244,7 +239,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 
 def make_console() -> "Console":
-    """Make a console that takes names as they are, whatever they hold."""
+    """Make a console that prints names as they are, whatever they hold."""
     from rich.console import Console
 
     return Console(markup=False, highlight=False)

@@ -3,7 +3,7 @@
 The writer for HTML is the macro `numbers` of `page/templates/macros.html`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ STYLES = {
     "worse": "bold red",
     "": "",
 }
+PLAIN = "not bold not underline"
 PROSE = 18
 """Characters before a terminal's cell of words wraps."""
 NAME = 16
@@ -39,8 +40,7 @@ class Cell:
     Attributes:
         text: the value as it is shown; empty where there is none.
         value: the value itself, by which the page sorts.
-        interval: the ends of its interval.
-        bounds: these as they are shown, `[1.2, 3.4]`.
+        bounds: its interval as it is shown, `[1.2, 3.4]`.
         mark: how it stands among those that it competes with.
         note: words behind it, such as its rank.
         tip: all that the page explains of it.
@@ -65,7 +65,6 @@ class Head:
     """The heading of a column.
 
     Attributes:
-        text: its name.
         better: `lower` or `higher`, where either is better.
         left: whether its cells are aligned to the left.
         prose: whether its cells are words, which may wrap in a terminal.
@@ -91,13 +90,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header; the first cell of a row is its name.
-
-    Attributes:
-        title: what stands above, if anything does.
-        header: of the columns, that of the names first.
-        groups: rows of cells, a rule between groups.
-    """
+    """Groups of rows under a header, a rule between groups; the first cell of a row is its name."""
 
     title: str
     header: Sequence[Head]
@@ -164,18 +157,9 @@ def _write_latex_cell(cell: Cell) -> str:
 
 
 def show_table(table: Table, *, stacked: bool = False) -> RichTable:
-    """Lay out a table for a terminal, whatever its width.
-
-    Args:
-        table: that is shown.
-        stacked: whether intervals stand below values instead of behind them.
-    """
-    shown = RichTable(
-        title=plain(table.title) or None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
+    """Lay out a table for a terminal, whatever its width; `stacked`, intervals below values."""
+    title = plain(table.title) or None
+    shown = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in table.header:
         shown.add_column(Text(plain(head.text)), justify=head.align)
     for group in filter(None, table.groups):
@@ -200,10 +184,9 @@ def show_parts(table: Table, width: int, *, stacked: bool = False) -> Iterator[R
             table = _drop_intervals(table, place)
             widths[-1] = _measure_column(table, place, stacked=stacked)
     for number, places in enumerate(_split_columns(widths, room)):
-        taken = sum(widths[place - 1] + 2 for place in places)
+        names = max(8, width - 4 - sum(widths[place - 1] + 2 for place in places))
         title = f"{table.title} (continued)" if number else table.title
-        names = max(8, width - 4 - taken)
-        part = shorten_names(replace(table.select(places), title=title), names, LONGEST)
+        part = _shorten_names(replace(table.select(places), title=title), names)
         shown = show_table(part, stacked=stacked)
         for column, place in zip(shown.columns[1:], places, strict=True):
             column.width = widths[place - 1]
@@ -233,40 +216,30 @@ def _split_columns(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _drop_intervals(table: Table, place: int) -> Table:
+    return _change_column(table, place, lambda cell: replace(cell, bounds=""))
+
+
+def _shorten_names(table: Table, width: int) -> Table:
+    """Shorten the names of rows to a width, and all headings, in one line each."""
+    header = [replace(h, text=shorten(plain(h.text), LONGEST)) for h in table.header]
+    table = replace(table, header=header)
+    return _change_column(
+        table, 0, lambda name: replace(name, text=shorten(plain(name.text), width))
+    )
+
+
+def _change_column(table: Table, place: int, change: Callable[[Cell], Cell]) -> Table:
     groups = [
-        [
-            [replace(cell, bounds="") if i == place else cell for i, cell in enumerate(row)]
-            for row in group
-        ]
+        [[*row[:place], change(row[place]), *row[place + 1 :]] for row in group]
         for group in table.groups
     ]
     return replace(table, groups=groups)
 
 
-def shorten_names(table: Table, width: int, heading: int | None = None) -> Table:
-    """Shorten the names of rows, and all headings, in one line each.
-
-    Args:
-        table: that has them.
-        width: of a row's name at most.
-        heading: of a heading at most, where that is not the same.
-    """
-    header = [replace(h, text=shorten(plain(h.text), heading or width)) for h in table.header]
-    groups = [
-        [[replace(row[0], text=shorten(plain(row[0].text), width)), *row[1:]] for row in group]
-        for group in table.groups
-    ]
-    return replace(table, header=header, groups=groups)
-
-
 def show_cell(cell: Cell, *, stacked: bool = False) -> Text:
     """Return a cell for a terminal, the best starred."""
     text = Text(plain(cell.text) + "*" * cell.best, style=STYLES[cell.mark])
-    if cell.note and stacked:
-        text.append(f" {cell.note}", style="not bold not underline default")
-    if cell.bounds:
-        separator = "\n" if stacked else " "
-        text.append(f"{separator}{cell.bounds}", style="not bold not underline dim default")
-    if cell.note and not stacked:
-        text.append(f" {cell.note}", style="not bold not underline default")
-    return text
+    note = (f" {cell.note}" if cell.note else "", f"{PLAIN} default")
+    separator = "\n" if stacked else " "
+    bounds = (f"{separator}{cell.bounds}" if cell.bounds else "", f"{PLAIN} dim default")
+    return text.append_tokens([note, bounds] if stacked else [bounds, note])

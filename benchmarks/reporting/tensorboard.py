@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from benchmarks.analysis.lookup import scores_of, shown_extractor
+from benchmarks.analysis.lookup import read_or_warn, scores_of, shown_extractor
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
 from benchmarks.core.text import plain
-from benchmarks.records.schema import Picture, Record
+from benchmarks.records.schema import Record
 from benchmarks.records.store import Results, read_history, read_picture
 
 if TYPE_CHECKING:
@@ -40,14 +39,12 @@ SMALLEST = 32
 """Pixels that a tile is enlarged to, by a whole factor; beyond, it stays as it is."""
 GAP = 2
 """Pixels between tiles."""
+Row = dict[Any, Any]
+"""A row of a history."""
 
 
 def check_installed() -> None:
-    """Check that TensorBoard is installed.
-
-    Raises:
-        BadInput: it is not installed.
-    """
+    """Raise BadInput unless TensorBoard is installed."""
     if find_spec("tensorboard") is None:
         raise BadInput(
             'event files need the package tensorboard: pip install -e ".[tensorboard]" adds it'
@@ -66,15 +63,10 @@ def write_events(results: Results) -> tuple[list[Path], list[str]]:
     """
     check_installed()
     check_links(results.folder)
-    extractor = shown_extractor(results.records)
-    folders, warnings = [], []
-    names = name_runs(results.records)
-    for record, name in zip(results.records, names, strict=True):
-        folder = results.folder / FOLDER / name
-        events, left_out = build_events(results, record, extractor)
-        write_atomically(folder / FILE, events)
-        folders.append(folder)
-        warnings += left_out
+    extractor, warnings = shown_extractor(results.records), list[str]()
+    folders = [results.folder / FOLDER / name for name in name_runs(results.records)]
+    for record, folder in zip(results.records, folders, strict=True):
+        write_atomically(folder / FILE, _build_events(results, record, extractor, warnings))
     for stale in sorted((results.folder / FOLDER).glob(f"*/{FILE}")):
         if stale.parent not in folders:
             stale.unlink()
@@ -85,117 +77,75 @@ def write_events(results: Results) -> tuple[list[Path], list[str]]:
 
 def name_runs(records: Sequence[Record]) -> list[str]:
     """Name runs for TensorBoard: contender and seed, where these are one run's alone."""
-    names = [
-        record.contender if record.seed is None else f"{record.contender}-s{record.seed}"
-        for record in records
-    ]
-    counts = Counter(name.casefold() for name in names)
+    names = [r.contender if r.seed is None else f"{r.contender}-s{r.seed}" for r in records]
+    counts = Counter(map(str.casefold, names))
     return [
         name if NAME.fullmatch(name) and counts[name.casefold()] == 1 else record.run
         for name, record in zip(names, records, strict=True)
     ]
 
 
-def build_events(
-    results: Results, record: Record, extractor: str | None
-) -> tuple[bytes, list[str]]:
-    """Build the content of a run's event file, and lines on what of it could not be read.
-
-    Args:
-        results: whose run it is.
-        record: of the run.
-        extractor: the features of the scores that are shown.
-    """
+def _build_events(
+    results: Results, record: Record, extractor: str | None, warnings: list[str]
+) -> bytes:
+    """Build the content of a run's event file; add a line on each part that cannot be read."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    folder, warnings = results.run_folder(record), list[str]()
-    history = _try(lambda: read_history(folder), warnings)
+    folder = results.run_folder(record)
+    history = read_or_warn(read_history, folder, warnings=warnings)
+    rows = [] if history is None else history.to_dict("records")
     pictures = {
         kind: tiles
         for kind, picture in record.pictures.items()
-        if (tiles := _read(folder, picture, warnings)) is not None
+        if (tiles := read_or_warn(read_picture, folder, picture, warnings=warnings)) is not None
     }
     file = io.BytesIO()
     writer = RecordWriter(file)
     writer.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
-    for seconds, step, summary in _summaries(record, history, pictures, extractor):
-        event = Event(wall_time=seconds, step=step, summary=summary)
+    for row, summary in _summaries(record, rows, pictures, extractor):
+        seconds, step = (_finite(row.get(name)) for name in ("seconds", "step"))
+        event = Event(wall_time=seconds, step=int(step), summary=summary)
         writer.write(event.SerializeToString(deterministic=True))
-    return file.getvalue(), warnings
-
-
-def _read(folder: Path, picture: Picture, warnings: list[str]) -> np.ndarray | None:
-    return _try(lambda: read_picture(folder, picture), warnings)
-
-
-def _try(read: Any, warnings: list[str]) -> Any:
-    """Return what a function reads, or None and add a line on why it cannot be read."""
-    try:
-        return read()
-    except BadInput as error:
-        warnings.append(str(error))
-        return None
-
-
-def _summaries(
-    record: Record,
-    history: pd.DataFrame | None,
-    pictures: dict[str, np.ndarray],
-    extractor: str | None,
-) -> Iterator[tuple[float, int, "Summary"]]:
-    """Yield all that an event file holds, each with its time in seconds and its step."""
-    from tensorboard.plugins.text.summary import text_pb
-
-    yield 0.0, 0, _collect_settings(record)
-    yield 0.0, 0, text_pb("record", _describe_run(record))
-    rows = [] if history is None else history.to_dict("records")
-    for row in rows:
-        yield from _curves(row)
-    last = rows[-1] if rows else {}
-    end = _finite(last.get("seconds")), int(_finite(last.get("step")))
-    for name, value in _finals(record, extractor):
-        yield *end, _scalar(name, value)
-    for kind, tiles in pictures.items():
-        if kind == "evolution":
-            yield from _evolution(tiles, record.pictures[kind].seen, rows)
-        else:
-            yield *end, _image(kind, tiles)
-
-
-def _curves(row: dict[Any, Any]) -> Iterator[tuple[float, int, "Summary"]]:
-    """Yield each loss and validation score of a logged row over steps, and over images."""
-    seconds = _finite(row.get("seconds"))
-    for column, value in row.items():
-        if column not in COUNTS and math.isfinite(value):
-            name = re.sub(r"^(loss|validation)_", r"\1/", column)
-            yield seconds, int(_finite(row["step"])), _scalar(name, value)
-            yield seconds, int(_finite(row["images"])), _scalar(f"by_images/{column}", value)
+    return file.getvalue()
 
 
 def _finite(value: float | None) -> float:
     return value if value is not None and math.isfinite(value) else 0.0
 
 
-def _finals(record: Record, extractor: str | None) -> Iterator[tuple[str, float]]:
-    """Yield the scores by the extractor that is shown, and the costs."""
-    for metric, score in scores_of(record, extractor).items():
-        if score.value is not None:
-            yield f"scores/{metric}", score.value
-    for cost, value in record.costs.model_dump().items():
+def _summaries(
+    record: Record, rows: list[Row], pictures: dict[str, np.ndarray], extractor: str | None
+) -> Iterator[tuple[Row, "Summary"]]:
+    """Yield all that an event file holds, each with the logged row that dates it."""
+    from tensorboard.plugins.text.summary import text_pb
+
+    yield {}, _collect_settings(record)
+    yield {}, text_pb("record", _describe_run(record))
+    for row in rows:
+        yield from _curves(row)
+    last = rows[-1] if rows else {}
+    scores = {f"scores/{name}": s.value for name, s in scores_of(record, extractor).items()}
+    costs = {f"costs/{name}": value for name, value in record.costs.model_dump().items()}
+    for name, value in (scores | costs).items():
         if value is not None:
-            yield f"costs/{cost}", value
-
-
-def _evolution(
-    tiles: np.ndarray, seen: list[int], rows: list[dict[Any, Any]]
-) -> Iterator[tuple[float, int, "Summary"]]:
-    """Yield a picture for each validation of an evolution, by training images seen."""
+            yield last, _scalar(name, value)
     logged = {row["images"]: row for row in rows}
-    for tile, images in zip(tiles, seen, strict=False):
-        row = logged.get(images, {"step": 0})
-        seconds, step = _finite(row.get("seconds")), int(_finite(row["step"]))
-        yield seconds, step, _image("evolution", tile[None])
+    for kind, tiles in pictures.items():
+        if kind == "evolution":
+            for tile, images in zip(tiles, record.pictures[kind].seen, strict=False):
+                yield logged.get(images, {}), _image(kind, tile[None])
+        else:
+            yield last, _image(kind, tiles)
+
+
+def _curves(row: Row) -> Iterator[tuple[Row, "Summary"]]:
+    """Yield each loss and validation score of a logged row over steps, and over images."""
+    by_images = row | {"step": row["images"]}
+    for column, value in row.items():
+        if column not in COUNTS and math.isfinite(value):
+            yield row, _scalar(re.sub(r"^(loss|validation)_", r"\1/", column), value)
+            yield by_images, _scalar(f"by_images/{column}", value)
 
 
 def _scalar(name: str, value: float) -> "Summary":
@@ -213,9 +163,8 @@ def _image(kind: str, tiles: np.ndarray) -> "Summary":
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     height, width, _ = pixels.shape
-    image = Summary.Image(
-        height=height, width=width, colorspace=3, encoded_image_string=file.getvalue()
-    )
+    png = file.getvalue()
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     return Summary(value=[Summary.Value(tag=f"pictures/{kind}", image=image)])
 
 
@@ -237,11 +186,9 @@ def _collect_settings(record: Record) -> "Summary":
     spec, settings = record.spec, record.spec.get("settings")
     chosen: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
     for name, value in (settings if isinstance(settings, dict) else {}).items():
-        simple = isinstance(value, bool | int | float | str)
-        chosen[name] = value if simple else json.dumps(value)
-    for name in ("seed", "images", "batch"):
-        if isinstance(value := spec.get(name), int):
-            chosen[name] = value
+        chosen[name] = value if isinstance(value, int | float | str) else json.dumps(value)
+    numbers = {name: spec.get(name) for name in ("seed", "images", "batch")}
+    chosen |= {name: value for name, value in numbers.items() if isinstance(value, int)}
     return hparams_pb(chosen, trial_id=record.run, start_time_secs=0)
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -52,7 +51,7 @@ def build_page_table(frames: Frames) -> dict[str, Any]:
         "tables": tables,
         "shown": SHOWN,
         "bodies": [(name, _join_rows(tables, place)) for place, name in enumerate(BODIES)],
-        "marks": explain_marks(chain(*panels.values()), marks),
+        "marks": explain_marks(panels, marks),
     }
 
 

@@ -15,7 +15,7 @@ from synthetic import EXTRACTOR, FOUR, TWENTY, score, write_suite
 from benchmarks.analysis.columns import COMPARISON_COLUMNS, PAIRS, PANELS
 from benchmarks.analysis.comparison import comparison_frame
 from benchmarks.analysis.export import write_csv
-from benchmarks.analysis.frames import costs_frame, load, scores_frame
+from benchmarks.analysis.frames import costs_frame, scores_frame
 from benchmarks.analysis.notes import failures
 from benchmarks.config.registry import hash_model, list_models
 from benchmarks.config.suite import PublishedScores
@@ -23,6 +23,7 @@ from benchmarks.core.errors import BadInput
 from benchmarks.core.text import escape_latex, escape_markdown, shorten, show_amount, show_number
 from benchmarks.records.schema import Costs, IndexEntry
 from benchmarks.records.store import Results, read_suite, write_index, write_record
+from benchmarks.report import load
 from benchmarks.reporting.comparison import (
     build_cells,
     show_comparison,
