@@ -107,16 +107,16 @@ class Target:
     @property
     def shape(self) -> tuple[int, ...] | None:
         """C, S, S; None where that is unknown."""
-        if self.real is None or isinstance(self.real, FeatureStatistics):
-            return self.real and self.real.shape
-        return self.real.shape[1:]
+        if isinstance(self.real, FeatureStatistics):
+            return self.real.shape
+        return None if self.real is None else self.real.shape[1:]
 
     @property
     def count(self) -> int | None:
         """The number of images of the reference; None where that is unknown."""
-        if self.real is None or isinstance(self.real, FeatureStatistics):
-            return self.real and self.real.count
-        return len(self.real)
+        if isinstance(self.real, FeatureStatistics):
+            return self.real.count
+        return None if self.real is None else len(self.real)
 
 
 def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[ImageSet, Target]:
