@@ -20,10 +20,12 @@ from benchmarks.data import default_data_root
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `run_command` for the exit codes."""
-    return run_command(argv, read_audit_arguments, run, "interrupted; nothing was written")
+    return run_command(
+        argv, read_audit_arguments, audit_or_rejudge, "interrupted; nothing was written"
+    )
 
 
-def run(options: argparse.Namespace, argv: list[str]) -> int:
+def audit_or_rejudge(options: argparse.Namespace, argv: list[str]) -> int:
     """Measure and judge, or only judge again; write, print and update the suite's report."""
     if not options.rebuild:
         name, suite, extractors = choose_subject(options)

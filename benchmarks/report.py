@@ -42,7 +42,7 @@ def load(folder: Path | str, what: str = "scores") -> "pd.DataFrame":
     return frames.load_frame(folder, what)
 
 
-def make_parser() -> Parser:
+def make_report_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser("report", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
@@ -57,13 +57,13 @@ def make_parser() -> Parser:
     return parser
 
 
-def read_arguments(argv: list[str]) -> argparse.Namespace:
+def read_report_arguments(argv: list[str]) -> argparse.Namespace:
     """Parse the command line.
 
     Raises:
         BadInput: an option is unknown, lacks its value or does not go with the others.
     """
-    options = make_parser().parse_args(argv)
+    options = make_report_parser().parse_args(argv)
     count = len(options.folders)
     alone = [o for o in ("terminal", "plots", "paper", "tensorboard") if getattr(options, o)]
     ranking = options.require_audit or [o for o in alone if o != "terminal"]
@@ -84,7 +84,7 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def act(options: argparse.Namespace, _: list[str]) -> int:
+def rebuild_reports(options: argparse.Namespace, _: list[str]) -> int:
     """Print and write what the options name, and return the exit code."""
     from benchmarks.reporting import report
 
@@ -133,7 +133,7 @@ def check_writable(folder: Path, paper: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code: 1 where NEW is worse, else as `run_command`."""
-    return run_command(argv, read_arguments, act)
+    return run_command(argv, read_report_arguments, rebuild_reports)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import run_command
-from benchmarks.cli.options import read_arguments
+from benchmarks.cli.options import read_run_arguments
 from benchmarks.config.paths import Paths, find_cache
 from benchmarks.core.devices import choose_device, count_processes
 from benchmarks.core.files import check_folder
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     interrupted = "interrupted; the same command resumes the runs that are not finished"
     try:
         with join_processes():
-            return run_command(argv, read_arguments, act, interrupted)
+            return run_command(argv, read_run_arguments, run_or_list, interrupted)
     except ConnectionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -49,7 +49,7 @@ def join_processes() -> AbstractContextManager[object]:
     return process_group()
 
 
-def act(options: argparse.Namespace, argv: list[str]) -> int:
+def run_or_list(options: argparse.Namespace, argv: list[str]) -> int:
     """Do what the options ask for, and return the exit code."""
     if options.list:
         from benchmarks.cli.choices import describe_choices

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from benchmarks.analysis.columns import COLUMNS
 from benchmarks.cli.audit_options import make_audit_parser
-from benchmarks.cli.options import make_parser
-from benchmarks.report import make_parser as make_report_parser
+from benchmarks.cli.options import make_run_parser
+from benchmarks.report import make_report_parser
 from benchmarks.score import make_score_parser
 
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
-    "run": make_parser,
+    "run": make_run_parser,
     "report": make_report_parser,
     "score": make_score_parser,
     "audit": make_audit_parser,

@@ -20,7 +20,7 @@ from benchmarks.analysis.comparison import comparison_frame
 from benchmarks.analysis.lookup import (
     categorize,
     find_route,
-    list_extractors,
+    list_record_extractors,
     name_training,
     read_or_warn,
     read_traits,
@@ -123,7 +123,7 @@ def runs_frame(results: Results) -> pd.DataFrame:
     samplers share one); uses_source, route and code_size, as `traits` has them of the model.
     """
     extractor = shown_extractor(results.records)
-    used = dict.fromkeys(list_extractors(results.records))
+    used = dict.fromkeys(list_record_extractors(results.records))
     others = [name for name in used if name != extractor][:EXTRACTORS]
     frame = pd.DataFrame([_run_cells(r, extractor, others) for r in results.records])
     found = [name for name in (*FIRST, *FURTHER) if name in frame and frame[name].notna().any()]

@@ -118,11 +118,11 @@ def shown_extractor(records: Iterable[Record]) -> str | None:
 
     Numbers of different extractors never share a column.
     """
-    counts = Counter(list_extractors(records))
+    counts = Counter(list_record_extractors(records))
     return max(counts, key=lambda name: counts[name], default=None)
 
 
-def list_extractors(records: Iterable[Record]) -> list[str]:
+def list_record_extractors(records: Iterable[Record]) -> list[str]:
     """List the extractor of each FID, in the order of the records."""
     return [s.extractor for r in records for s in r.scores if s.metric == "fid" and s.extractor]
 

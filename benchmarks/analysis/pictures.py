@@ -46,7 +46,7 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
     fids = dict(zip(comparison["contender"], comparison["fid"], strict=True))
     rows = []
     for name in categorize(results, []).categories:
-        record = pick(runs.get(name, []))
+        record = choose_shown_run(runs.get(name, []))
         identity = _picture_identity(name, families.get(name), runs.get(name, []), record)
         for kind in _kinds(record, families.get(name)):
             tiles = None
@@ -66,7 +66,7 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
     return frame.astype({"seed": "Int64", "tiles": object, "images": object, **numbers})
 
 
-def pick(records: Sequence[Record]) -> Record | None:
+def choose_shown_run(records: Sequence[Record]) -> Record | None:
     """Pick the run whose pictures stand for its contender: the first that is ok.
 
     If none is, the first that was scored nevertheless, or that came far enough for samples.

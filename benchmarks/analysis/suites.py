@@ -120,7 +120,7 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
             summary, tests[metric] = _summarise(metric, ranked)
             ranks.append(summary)
     notes = [f"{MARK} {_symbol(metric)}: {'; '.join(found)}" for metric, found in failed.items()]
-    notes += [*_list_caveats(suites, values), *warnings]
+    notes += [*_list_suite_caveats(suites, values), *warnings]
     notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
     summaries = pd.concat(ranks) if ranks else pd.DataFrame(columns=list(RANK_COLUMNS))
     return Aggregate(pd.concat(parts), summaries, tests, notes, [*failed], refusals)
@@ -266,7 +266,7 @@ def _summarise(metric: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, Friedman]
     return summary[list(RANK_COLUMNS)], test
 
 
-def _list_caveats(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
+def _list_suite_caveats(suites: Sequence[Results], values: pd.DataFrame) -> list[str]:
     """Return a line for each caveat on rows that are read together."""
     notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
     notes += [

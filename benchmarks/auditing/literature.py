@@ -141,7 +141,7 @@ def judge_sizes(floors: pd.DataFrame) -> pd.DataFrame:
 
 def decide(check: Check, found: pd.DataFrame) -> bool | None:
     """Return whether a check's verdicts agree with it; None where they leave it open."""
-    cells = _select(check, found)
+    cells = _select_verdicts(check, found)
     agree = cells["verdict"].isin(EXPECTED[check.expected])
     undecided = cells["verdict"] == "undecided"
     if check.extractors == "any":
@@ -165,9 +165,9 @@ def describe_verdicts(checks: Iterable[Check], found: pd.DataFrame) -> str:
     """Describe what was found, as in `blind (3 of 3 extractors)`."""
     parts: dict[tuple[str, str], list[str]] = {}
     for check in checks:
-        cells = _select(check, found)
+        cells = _select_verdicts(check, found)
         for fault in check.faults:
-            words = _count_verdicts(cells.loc[cells["fault"] == fault, "verdict"], check.extractors)
+            words = _tally_verdicts(cells.loc[cells["fault"] == fault, "verdict"], check.extractors)
             parts.setdefault((check.metric, words), []).append(fault)
     if not parts:
         return "no fault of the audit tests it"
@@ -199,7 +199,7 @@ def write_table(results: Mapping[str, pd.DataFrame]) -> str:
     return "\n".join([*lines, "", f"The papers: {', '.join(links)}."]) + "\n"
 
 
-def _select(check: Check, found: pd.DataFrame) -> pd.DataFrame:
+def _select_verdicts(check: Check, found: pd.DataFrame) -> pd.DataFrame:
     """Select the rows that a check asks about, one a fault and an extractor."""
     cells = found[(found["metric"] == check.metric) & found["fault"].isin(check.faults)]
     if check.extractors == "main" and len(cells):
@@ -207,7 +207,7 @@ def _select(check: Check, found: pd.DataFrame) -> pd.DataFrame:
     return cells
 
 
-def _count_verdicts(verdicts: pd.Series, extractors: str) -> str:
+def _tally_verdicts(verdicts: pd.Series, extractors: str) -> str:
     if verdicts.empty:
         return "not measured"
     if extractors == "main":

@@ -86,10 +86,10 @@ class Bank:
 
     def see(self, extractor: str, rows: Tensor) -> Features:
         """Return an extractor's features of some images."""
-        return pick(self.features[extractor], rows)
+        return select_rows(self.features[extractor], rows)
 
 
-def pick(seen: Features, rows: Tensor) -> Features:
+def select_rows(seen: Features, rows: Tensor) -> Features:
     """Return the features and logits of some rows."""
     return Features(seen.features[rows], None if seen.logits is None else seen.logits[rows])
 
@@ -202,7 +202,7 @@ def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measure
     for (r, size), chosen in sets.items():
         label, own = Label(fault.name, level, r, size), places[chosen]
         for e, features in seen.items():
-            yield from measure_set(session, e, pick(features, own), label)
+            yield from measure_set(session, e, select_rows(features, own), label)
         for metric, values in pairs.items():
             yield Measurement(metric, "", *label, len(own), values[own].double().mean().item())
 

@@ -100,7 +100,7 @@ def option_group(parser: argparse.ArgumentParser, title: str) -> Callable[..., N
     return add
 
 
-def make_parser() -> Parser:
+def make_run_parser() -> Parser:
     """Build the parser of `python -m benchmarks.run`."""
     parser = Parser("run", DESCRIPTION, EXAMPLES)
     parser.add_argument("suite", nargs="?", help="a shipped suite or a TOML file")
@@ -147,6 +147,6 @@ def make_parser() -> Parser:
     return parser
 
 
-def read_arguments(argv: list[str]) -> argparse.Namespace:
+def read_run_arguments(argv: list[str]) -> argparse.Namespace:
     """Parse the command line of `python -m benchmarks.run`; refuse wrong options."""
-    return make_parser().parse_args(argv)
+    return make_run_parser().parse_args(argv)

@@ -213,7 +213,7 @@ def check_keys(table: dict[str, Any], valid: Iterable[str], place: str) -> None:
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Name the place of the wrong input in a `BadInput` that is raised within."""
+    """Prefix the place of the wrong input in a `BadInput` that is raised within."""
     try:
         yield
     except BadInput as error:

@@ -32,7 +32,7 @@ from benchmarks.execution.local import SHARE
 from benchmarks.execution.ray_worker import (
     SharedFiles,
     fingerprint_code,
-    read_folder,
+    pack_folder,
     run_remotely,
     write_folder,
 )
@@ -253,7 +253,7 @@ class Scheduler:
             job = submission.job = replace(job, afresh=False)
         cpus, gpus, memory = self.resources(job.spec).values()
         task = self.task.options(num_cpus=cpus, num_gpus=gpus, memory=memory)
-        stream = task.remote(job, read_folder(job.folder), self.shared)
+        stream = task.remote(job, pack_folder(job.folder), self.shared)
         self.running[stream] = submission
 
     def wait(self) -> list[Any]:

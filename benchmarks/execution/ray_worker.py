@@ -76,11 +76,11 @@ def run_in_thread(job: Job, sent: "SimpleQueue[Any]") -> None:
     """Carry out a job whose files are here, and put its events and its record into `sent`."""
 
     def emit(event: Event) -> None:
-        sent.put((event, read_folder(job.folder) if isinstance(event, Saved | Drawn) else None))
+        sent.put((event, pack_folder(job.folder) if isinstance(event, Saved | Drawn) else None))
 
     try:
         record = run(job, emit)
-        sent.put((record, read_folder(job.folder)))
+        sent.put((record, pack_folder(job.folder)))
     except BaseException as error:  # noqa: BLE001 - raised again where Ray notices it
         sent.put(error)
     finally:
@@ -104,7 +104,7 @@ def unpack_job(job: Job, files: Files, shared: SharedFiles) -> Job:
     return here
 
 
-def read_folder(folder: Path) -> Files:
+def pack_folder(folder: Path) -> Files:
     """Read all files of a folder, the oldest first; hidden ones are still being written."""
     paths = [path for path in folder.rglob("[!.]*") if path.is_file()]
     paths.sort(key=lambda path: path.stat().st_mtime_ns)

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks.cli.options import make_parser
+from benchmarks.cli.options import make_run_parser
 from benchmarks.config.registry import load_model
 from benchmarks.config.suite import Contender, Suite, build_suite, find_suite, read_toml
 from benchmarks.training.checkpoint import save_checkpoint
@@ -29,7 +29,7 @@ from benchmarks.training.flops import count_parameters
 from benchmarks.training.loop import TrainingConfig, TrainingState, train
 from models.base import GenerativeModel
 
-INTERVAL = float(make_parser().get_default("checkpoint_seconds"))
+INTERVAL = float(make_run_parser().get_default("checkpoint_seconds"))
 BOUND = 0.02
 SHAPES = {"mnist": (1, 28, 28), "digits": (1, 8, 8)}
 

@@ -119,7 +119,7 @@ def show_heat(audit: Audit, blocks: Sequence[Block]) -> dict[str, Any]:
     shown = []
     for block in blocks:
         lines = [
-            (line.metric, [_show_cell(audit, block, line, fault) for fault in faults])
+            (line.metric, [_build_cell(audit, block, line, fault) for fault in faults])
             for line in block.lines
         ]
         rows = [(brief(m["symbol"]), _explain_metric(m), cells) for m, cells in lines]
@@ -139,7 +139,7 @@ def _explain_metric(metric: Mapping[str, Any]) -> str:
     return "\n".join([plain(metric["symbol"]), *lines])
 
 
-def _show_cell(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> dict[str, str]:
+def _build_cell(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> dict[str, str]:
     """Return a cell of the heat map: its CSS classes, sign, word and tip."""
     cell = line.cells[fault["name"]]
     place = f"{plain(line.metric['symbol'])}, {block.title}"
@@ -224,11 +224,11 @@ def _show_ladder(
         "summary": to_sentence(plain(fault["summary"]).rstrip(".") or title),
         "labels": label_levels(fault),
         "strip": _embed_strip(strips[file]) if file in strips else None,
-        "curve": _embed_plot(plots[file], alt) if file in plots else None,
+        "curve": _embed_audit_plot(plots[file], alt) if file in plots else None,
     }
 
 
-def _embed_plot(content: bytes, alt: str) -> EmbeddedImage:
+def _embed_audit_plot(content: bytes, alt: str) -> EmbeddedImage:
     """Embed a plot, at as many pixels an inch as a page has."""
     image = Image.open(io.BytesIO(content))
     scale = 96 / image.info.get("dpi", (96, 96))[0]

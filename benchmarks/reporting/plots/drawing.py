@@ -114,7 +114,7 @@ def write_note(axes: Axes, x: float, y: float, text: str, **how: Any) -> None:
     axes.text(x, y, text, **(given | how))
 
 
-def brief(text: str | None) -> str:
+def shorten_reason(text: str | None) -> str:
     """Return a run's reason as it is shown."""
     return textwrap.shorten(plain(text or ""), 100, placeholder=" …")
 

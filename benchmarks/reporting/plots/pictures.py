@@ -24,8 +24,8 @@ from benchmarks.reporting.plots.drawing import (
     PAGE,
     best,
     break_name,
-    brief,
     label,
+    shorten_reason,
     small,
     widest,
     write_note,
@@ -159,7 +159,11 @@ def _count_others(rows: Iterable[dict[Any, Any]]) -> list[PicturePanel]:
 def _explain_absence(row: dict[Any, Any]) -> str:
     if not isinstance(row["status"], str):
         return "no run"
-    return "no picture" if row["status"] in SCORED else f"{row['status']}\n{brief(row['reason'])}"
+    return (
+        "no picture"
+        if row["status"] in SCORED
+        else f"{row['status']}\n{shorten_reason(row['reason'])}"
+    )
 
 
 def _explain_reconstruction(row: dict[Any, Any]) -> str:
@@ -171,7 +175,7 @@ def _show_trouble(row: dict[Any, Any]) -> str:
     """Show what went wrong with a run that has a picture nevertheless."""
     if row["tiles"] is None or row["status"] == "ok":
         return ""
-    return f"{row['status']}{_show_seed(row)}: {brief(row['reason'])}"
+    return f"{row['status']}{_show_seed(row)}: {shorten_reason(row['reason'])}"
 
 
 def _show_run_score(row: dict[Any, Any]) -> str:

@@ -25,7 +25,7 @@ from benchmarks.execution import ray as cluster
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import run_all
 from benchmarks.execution.ray import Scheduler, run_cluster
-from benchmarks.execution.ray_worker import read_folder, write_folder
+from benchmarks.execution.ray_worker import pack_folder, write_folder
 from benchmarks.execution.run_one import run, unfinished
 from benchmarks.records.store import read_record
 from benchmarks.training.checkpoint import load_checkpoint
@@ -292,16 +292,16 @@ def test_a_copy_follows_a_folder(tmp_path: Path) -> None:
     (here / "deep").mkdir(parents=True)
     (here / "deep" / "a").write_bytes(b"1")
     (here / ".hidden").write_bytes(b"")
-    write_folder(read_folder(here), there)
+    write_folder(pack_folder(here), there)
     (here / "b").write_bytes(b"2")
     (here / "deep" / "a").write_bytes(b"33")
     for path, age in (("b", 1), ("deep/a", 2)):
         os.utime(here / path, (age, age))
-    files = read_folder(here)
+    files = pack_folder(here)
     assert list(files) == ["b", "deep/a"]  # the oldest first
     write_folder(files, there)
     (here / "b").unlink()
-    write_folder(read_folder(here), there)
+    write_folder(pack_folder(here), there)
     found = {p.relative_to(there).as_posix(): p.read_bytes() for p in there.rglob("?")}
     assert found == {"deep/a": b"33"}
 
