@@ -23,9 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        0; 1 where a run diverged, collapsed or failed, a score is missing because its metric or
-        extractor failed, or the results could not be written; 2 where the input is wrong; 130 after
-        Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+        The exit code: 1 where a run did not go well or a score is missing; else of `run_command`.
     """
     if count_processes() > 1 and os.environ["RANK"] != "0":
         from benchmarks.execution.train_one import follow_rank_0
