@@ -119,7 +119,7 @@ def show_heat(audit: Audit, blocks: Sequence[Block]) -> dict[str, Any]:
     shown = []
     for block in blocks:
         lines = [
-            (line.metric, [_build_cell(audit, block, line, fault) for fault in faults])
+            (line.metric, [_render_verdict(audit, block, line, fault) for fault in faults])
             for line in block.lines
         ]
         rows = [(brief(m["symbol"]), _explain_metric(m), cells) for m, cells in lines]
@@ -139,7 +139,9 @@ def _explain_metric(metric: Mapping[str, Any]) -> str:
     return "\n".join([plain(metric["symbol"]), *lines])
 
 
-def _build_cell(audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]) -> dict[str, str]:
+def _render_verdict(
+    audit: Audit, block: Block, line: Line, fault: Mapping[str, Any]
+) -> dict[str, str]:
     """Return a cell of the heat map: its CSS classes, sign, word and tip."""
     cell = line.cells[fault["name"]]
     place = f"{plain(line.metric['symbol'])}, {block.title}"
