@@ -56,26 +56,25 @@ def note_steps(training_step: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def note_runs(run: Callable[[Job, Emit], Record]) -> Callable[..., Any]:
-    """Wrap `benchmarks.execution.run_one.run` so that it is written down with its checkpoints."""
-
-    def call(job: Job, emit: Emit) -> Record:
-        current["run"] = job.spec.name
-
-        def listen(message: Event) -> None:
-            if isinstance(message, Saved):
-                note("saved", message.step)
-            emit(message)
-
-        note("run")
-        record = run(job, listen)
-        note("after run")
-        return record
-
-    return call
+run_alone = local.run
 
 
-local.run = note_runs(local.run)
+def note_run(job: Job, emit: Emit) -> Record:
+    """Carry out a run, written down with its checkpoints; workers find it by its name."""
+    current["run"] = job.spec.name
+
+    def listen(message: Event) -> None:
+        if isinstance(message, Saved):
+            note("saved", message.step)
+        emit(message)
+
+    note("run")
+    record = run_alone(job, listen)
+    note("after run")
+    return record
+
+
+local.run = note_run
 loop.training_step = note_steps(loop.training_step)
 resume.RunCheckpointer.save = noting("keeping", resume.RunCheckpointer.save)
 run_one.evaluate_model = noting("scoring", run_one.evaluate_model)
