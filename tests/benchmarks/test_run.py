@@ -414,12 +414,18 @@ def test_a_shipped_model_trained_with_other_code_is_marked_until_forced(
     ("files", "models", "options"),
     [
         (("models.py", "metrics.py"), "models.py:Mine,metrics.py:Mine", ("--jobs", "2")),
-        (
+        pytest.param(
             ("benchmarks.py", "models/__init__.py", "models/mine.py"),
             "models/mine.py:Mine,vae",
             ("--jobs", "2"),
+            marks=pytest.mark.slow,
         ),
-        (("benchmarks.py", "models.py"), "models.py:Mine", ("--engine", "ray")),
+        pytest.param(
+            ("benchmarks.py", "models.py"),
+            "models.py:Mine",
+            ("--engine", "ray"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_names_in_the_working_folder_are_the_users_and_ours_are_ours(

@@ -19,12 +19,13 @@ from benchmarks.execution import local
 LAST_WORDS = "interrupted; the same command resumes the runs that are not finished\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "whole_group"),
     [
         (signal.SIGINT, True),
-        pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow),
-        pytest.param(signal.SIGHUP, True, marks=pytest.mark.slow),
+        (signal.SIGTERM, False),
+        (signal.SIGHUP, True),
     ],
 )
 def test_what_is_interrupted_goes_on_to_the_same_scores(

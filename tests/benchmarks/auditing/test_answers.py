@@ -68,6 +68,7 @@ def test_a_kernel_density_ranks_the_better_vae_lower(session, quick):
     assert found.values["AIS, 10 dimensions"] > found.values["kernel density, 10 dimensions"]
 
 
+@pytest.mark.slow
 def test_a_ranking_that_is_not_reversed_is_said_to_be_none(session, quick, monkeypatch):
     monkeypatch.setattr(answers, "CODES", (50, 10))
     found = answer(session, "kernel_density")

@@ -86,6 +86,7 @@ def weights(job: Job) -> bytes:
     return (job.checkpoint / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_scores_and_files_whatever_happens_to_some_runs(
     plan: Plan, data: Dataset, machines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
