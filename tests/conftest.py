@@ -1,5 +1,6 @@
 """What all tests share: they draw the same numbers every time, and have all the time they need."""
 
+import os
 import random
 
 import pytest
@@ -17,7 +18,8 @@ settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Try a fifth of Hypothesis' cases where slow tests are left out."""
+    """Try a fifth of Hypothesis' cases where slow tests are left out; commands share the cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if config.option.markexpr == "not slow":
         settings.load_profile("quick")
 

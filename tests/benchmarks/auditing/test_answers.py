@@ -61,6 +61,7 @@ def test_digits_give_the_known_answers(session, name):
     assert all(math.isfinite(value) for value in found.values.values())
 
 
+@pytest.mark.slow
 def test_a_kernel_density_ranks_the_better_vae_lower(session, quick):
     found = answer(session, "kernel_density")
     assert found.passed, found.found

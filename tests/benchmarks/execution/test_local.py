@@ -39,6 +39,7 @@ def test_a_full_disk_stops_all_runs(
     assert not list(jobs[0].place.folder.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_one_process_or_several_give_the_same_scores_whatever_happens_to_the_others(
     plan: Plan,
 ) -> None:
