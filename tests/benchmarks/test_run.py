@@ -413,7 +413,12 @@ def test_a_shipped_model_trained_with_other_code_is_marked_until_forced(
 @pytest.mark.parametrize(
     ("files", "models", "options"),
     [
-        (("models.py", "metrics.py"), "models.py:Mine,metrics.py:Mine", ("--jobs", "2")),
+        pytest.param(
+            ("models.py", "metrics.py"),
+            "models.py:Mine,metrics.py:Mine",
+            ("--jobs", "2"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("benchmarks.py", "models/__init__.py", "models/mine.py"),
             "models/mine.py:Mine,vae",
@@ -590,6 +595,7 @@ def test_cleaning_removes_what_the_suite_does_not_name(
     assert "1 of 1 runs are finished already" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_smoke_writes_everything_and_the_same_scores_again(here: Path) -> None:
     process = start("smoke", "--out", "first", "--jobs", "2")
     out, error = process.communicate(timeout=600)
@@ -641,6 +647,7 @@ def test_a_folder_of_images_is_a_data_set(here: Path) -> None:
     assert (here / "results/folder-photos/table.csv").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as on POSIX")
 def test_an_interrupt_ends_every_process_without_a_traceback(here: Path) -> None:
     arguments = ("--extractor", "random", "--samples", "64", "--steps", "1000000", "--jobs", "2")

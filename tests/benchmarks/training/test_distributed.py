@@ -187,6 +187,7 @@ def read_records(results: Path) -> dict[str, Record]:
     return {record.contender: record for record in records}
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_and_failures_alike_cost_their_run_alone(folder: Path) -> None:
     own = folder / "own.py"
     names = [f"{own}:{name}" for name in ("Exact", "Failing", "Exploding")]
