@@ -38,12 +38,12 @@ from benchmarks.execution.resume import (
 )
 from benchmarks.execution.run_one import calibrate, run
 from benchmarks.execution.smoke import run_smoke_step
-from benchmarks.execution.train_one import build_model
+from benchmarks.execution.train_one import build_model, describe_model
 from benchmarks.records.schema import Costs
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
 from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
 from metrics import METRICS, Extractor, Features, Metadata, Metric, RandomExtractor
-from models.base import GenerativeModel
+from models.base import GenerativeModel, ModelConfig
 
 OWN = Path(__file__).parents[1] / "own_models.py"
 TABLE: dict[str, Any] = {
@@ -677,3 +677,16 @@ def test_threads_are_set_for_the_run_and_given_back(plan: Plan) -> None:
     run(job, lambda *_: during.append(torch.get_num_threads()))
     assert set(during) == {before + 1}
     assert torch.get_num_threads() == before
+
+
+def test_a_model_that_does_not_reconstruct_has_no_code_size() -> None:
+    class Decoder(GenerativeModel):
+        class Config(ModelConfig):
+            latent: int = 4
+
+    class Autoencoder(Decoder):
+        def reconstruct(self, images: Tensor, rng: torch.Generator) -> Tensor:
+            return images
+
+    models = (kind(kind.Config(), (1, 8, 8)) for kind in (Decoder, Autoencoder))
+    assert [describe_model(model).code_size for model in models] == [None, 4]
