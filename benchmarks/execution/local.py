@@ -8,7 +8,7 @@ from benchmarks.core.processes import Death, Pool, count_cores
 from benchmarks.core.signals import Interrupted, check_interrupted
 from benchmarks.execution.events import Drawn, Emit, Event, Finished, Noticed
 from benchmarks.execution.job import Job
-from benchmarks.execution.run_one import FULL, run, write_failure
+from benchmarks.execution.run_one import is_disk_full, run, write_failure
 from benchmarks.records.schema import Picture, Record
 
 SHARE = 1.25 * 2**30
@@ -105,5 +105,5 @@ def record_death(job: Job, death: Death, pictures: dict[str, Picture] | None) ->
 
 def check_disk(job: Job, record: Record) -> None:
     """Raise OSError where a run has found the disk full, since others would only find the same."""
-    if record.status == "failed" and (record.reason or "").startswith(FULL):
+    if is_disk_full(record):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(job.folder))

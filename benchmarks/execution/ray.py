@@ -36,7 +36,7 @@ from benchmarks.execution.ray_worker import (
     run_remotely,
     write_folder,
 )
-from benchmarks.execution.run_one import FULL, write_failure
+from benchmarks.execution.run_one import is_disk_full, write_failure
 from benchmarks.records.schema import Picture, Record
 
 MEMORY = int(SHARE)
@@ -327,7 +327,7 @@ class Scheduler:
         name = self.running.pop(stream).job.spec.name
         self.records[name] = record
         self.emit(Finished(name, record))
-        if record.status == "failed" and (record.reason or "").startswith(FULL):
+        if is_disk_full(record):
             # That machine would fail one run after the other in no time.
             raise OSError(errno.ENOSPC, f"a machine of the cluster has {record.reason}")
 

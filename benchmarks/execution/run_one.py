@@ -80,9 +80,15 @@ def run(job: Job, emit: Emit) -> Record:
     try:
         write_outcome(job, record, progress.history, trace)
     except OSError as error:
-        reason = f"its record cannot be written: {describe_failure(error)}"
-        return unfinished(job, "failed", record.reason or reason, model=progress.model)
+        reasons = [record.reason] if record.status == "failed" and record.reason else []
+        reasons.append(f"its record cannot be written: {describe_failure(error)}")
+        return unfinished(job, "failed", "; ".join(reasons), model=progress.model)
     return record
+
+
+def is_disk_full(record: Record) -> bool:
+    """Return whether a run failed since the disk is full, as the others would too."""
+    return record.status == "failed" and FULL in (record.reason or "")
 
 
 def write_outcome(
@@ -161,7 +167,10 @@ def evaluate_model(
     alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started
     return Record(
-        **identify_run(job) | {"environment": known.environment, "code": known.code},
+        **identify_row(job),
+        seed=job.spec.seed,
+        environment=known.environment,
+        code=known.code,
         status="collapsed" if alike else "ok",
         reason=alike,
         model=describe_model(model),
@@ -196,7 +205,7 @@ def calibrate(job: Job, evaluator: Evaluator) -> list[Record]:
     except FAILURES as error:
         failed = [unfinished(row, "failed", describe_failure(error)) for row in jobs]
         for row, record in zip(jobs, failed, strict=True):
-            write_record(row.folder, record)
+            write_outcome(row, record)
         return failed
 
 
@@ -217,7 +226,7 @@ def write_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
         scores=scores,
         metrics=name_metrics(scores),
         pictures={key: picture for key, (picture, _) in made.pictures.items()},
-        environment=read_environment(),
+        environment=read_environment(gpu_name(job.spec)),
         layout=evaluator.data.layout,
         shape=evaluator.data.shape,
     )
@@ -264,7 +273,7 @@ def identify_row(job: Job) -> dict[str, Any]:
 def identify_run(job: Job) -> dict[str, Any]:
     """Return the fields of a record that say which run it is, here and now."""
     return identify_row(job) | {
-        "seed": job.spec.seed,
+        "seed": None if job.spec.family == CALIBRATION else job.spec.seed,
         "environment": read_environment(gpu_name(job.spec)),
         "code": hash_model(job.spec.model),
     }

@@ -150,12 +150,14 @@ def find_todo(jobs: list[Job], emit: Emit) -> tuple[dict[str, Record], list[Job]
     for job in jobs:
         record = None if job.afresh else find_finished(job)
         lost = find_lost(job, record) if record else []
-        again = [file for file in lost if file != FILM] if has_weights(job) else []
+        missing = find_missing(record) if record else []
+        scorable = bool(lost or missing) and has_weights(job)
+        again = [file for file in lost if file != FILM] if scorable else []
         rescored += bool(again)
         gone += [f"{job.folder / file}" for file in lost if file not in again]
-        if record and not again and not (find_missing(record) and has_weights(job)):
+        if record and not again and not (missing and scorable):
             finished[record.run] = record
-            unscored += bool(find_missing(record))
+            unscored += bool(missing)
             continue
         todo.append(job)
         if damage := quarantine_damaged(job.folder / "record.json", read_record):

@@ -107,7 +107,7 @@ def train_from(
             trained = train(
                 model,
                 resident(evaluator.train, device),
-                resident(evaluator.source_train, device),
+                resident(evaluator.source_train, device) if model.uses_source else None,
                 config,
                 evaluate=evaluate,
                 report=lambda step, losses: emit(Advanced(spec.name, step, step * seen, losses)),
@@ -152,7 +152,9 @@ def train_along(job: Job, world: World) -> None:
             train(
                 model,
                 resident(as_tensor(data.train.images), device),
-                resident(as_tensor(data.source_train.images), device),
+                resident(as_tensor(data.source_train.images), device)
+                if model.uses_source
+                else None,
                 make_training_config(job, model),
                 evaluate=lambda _: 0.0,  # rank 0 does
                 report=lambda *_: None,
