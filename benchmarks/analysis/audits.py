@@ -27,7 +27,7 @@ NAMED = 5
 """Faults named in a sentence, at most; the rest is counted."""
 FAILED = {"blind": "to", "misled": "by"}
 """Verdicts that fail a metric which claims to see a fault, and how they continue in words."""
-AUDITED = ("dataset", "image-size", "channels", "data-root", "extractor", "inception-weights")
+AUDIT_OPTIONS = ("dataset", "image-size", "channels", "data-root", "extractor", "inception-weights")
 """Options of a comparison that an audit of its scores has too."""
 
 
@@ -172,7 +172,7 @@ def recall_options(command: str) -> list[str]:
 def suggest_audit(options: Sequence[str], dataset: str, folder: Path) -> str:
     """Return the command that audits the scores of a comparison with these options."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
-    for name in AUDITED:
+    for name in AUDIT_OPTIONS:
         parser.add_argument(f"--{name}")
     suite = [word for word in options[:1] if not word.startswith("-")]
     given: dict[str, str | None] = {}

@@ -267,7 +267,7 @@ COLUMNS = (
     Column(
         "training_flops",
         "training FLOPs",
-        "floating-point operations of the whole training",
+        "floating-point operations of all training",
         "Further costs",
         show_amount,
         "lower",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmarks.analysis.lookup import name_route, name_size
-from benchmarks.core.text import join_words, plain, show_number
+from benchmarks.core.text import join_words, plain, round_count, show_number
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS
 from benchmarks.statistics.rankings import compare_contenders
 
@@ -198,15 +198,10 @@ def state_seeds_needed(pairs: pd.DataFrame) -> str:
     known = seeds.dropna()
     number = over = f"over {MOST_SEEDS:,}"
     if len(known):
-        low = _round_seeds(int(known.min()))
-        high = _round_seeds(int(known.max())) if len(known) == len(seeds) else over
+        low = f"{round_count(int(known.min())):,}"
+        high = f"{round_count(int(known.max())):,}" if len(known) == len(seeds) else over
         number = f"about {low}" if low == high else f"about {low} to {high}"
     return f" ({number} seeds per model would be needed)"
-
-
-def _round_seeds(n: int) -> str:
-    """Round to two significant digits: no more is known of the seeds that would be needed."""
-    return f"{n if n < 100 else round(n, 2 - len(str(n))):,}"
 
 
 def show_share(share: float) -> str:

@@ -136,7 +136,8 @@ def _sample_counts(results: Results) -> list[int]:
 def failures(records: Iterable[Record]) -> list[str]:
     """Return a line for each run that is not ok: `gan, seed 1: diverged (loss is not finite)`."""
     return [
-        f"{record.contender}, seed {record.seed}: {record.status} ({record.reason})"
+        f"{record.contender}{'' if record.seed is None else f', seed {record.seed}'}:"
+        f" {record.status} ({record.reason})"
         for record in records
         if record.status != "ok"
     ]
@@ -175,7 +176,8 @@ def score_notes(records: Sequence[Record]) -> list[str]:
         if score.note and (own or score.failed):
             metric = score.metric if own else f"{score.metric} by {score.extractor}"
             for note in [score.note] if score.failed else score.note.split("; "):
-                concerned[metric, note][run.contender] += 1
+                said = note.replace("not told apart", "not distinguishable")  # in old records
+                concerned[metric, said][run.contender] += 1
     return [
         f"{metric} of {', '.join(_of_all(n, count, runs[n]) for n, count in found.items())}: {note}"
         for (metric, note), found in concerned.items()

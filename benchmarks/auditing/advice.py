@@ -14,7 +14,7 @@ from scipy.special import ndtri, stdtrit
 from benchmarks.analysis.audits import Audit, name_recipe
 from benchmarks.auditing.ladders import LEVEL
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import count, join_words, plain, show_number
+from benchmarks.core.text import count, join_words, plain, round_count, show_number
 from benchmarks.records.schema import EXTERNAL, SCORED
 from benchmarks.reporting.audits import ASPECTS, describe_verdict
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
@@ -202,7 +202,7 @@ def _plan(audit: Audit, chosen: tuple[str, str], runs: pd.DataFrame | None) -> l
     name, samples = _name(audit, chosen), audit.about["samples"]
     if not spread > 0:
         return [
-            f"How many images {name} takes to tell two models apart is not known: no level was far"
+            f"How many images {name} needs to distinguish two models is not known: no level was far"
             " enough beyond its floor."
         ]
     return [
@@ -218,14 +218,14 @@ def _needs(audit: Audit, spread: float) -> str:
     samples, quarter = audit.about["samples"], audit.about["quarter"]
     needed = {x: samples_for(x, spread, samples) for x in DIFFERENCES}
     few = [x for x, n in needed.items() if n <= quarter]
-    texts = [f"{_round(n):,} for {_percent(x)}" for x, n in needed.items() if n > quarter]
+    texts = [f"{round_count(n):,} for {_percent(x)}" for x, n in needed.items() if n > quarter]
     parts = [f"about {join_words(texts)}"] if texts else []
     if few:
         more = " and more" if len(few) > 1 else ""
         parts.append(f"{quarter:,}, the fewest that were tried, do for {_percent(few[0])}{more}")
     return (
-        "By the rule that this falls as 1/√n, so many images a model tell two models apart from"
-        f" one run each (power {POWER:g}, level {_percent(ALPHA)}) whose scores differ by:"
+        "By the rule that this falls as 1/√n, this many images per model distinguish two models"
+        f" by one run each (power {POWER:g}, level {_percent(ALPHA)}) whose scores differ by:"
         f" {'; '.join(parts)}."
     )
 
@@ -261,11 +261,6 @@ def samples_for(difference: float, spread: float, samples: int) -> int:
     quantiles = float(ndtri(1 - ALPHA / 2) + ndtri(POWER))
     variance = spread**2 * (1 + (1 + difference) ** 2)
     return math.ceil(samples * variance * quantiles**2 / difference**2)
-
-
-def _round(n: int) -> int:
-    """Two significant digits: no more is known."""
-    return n if n < 100 else round(n, 2 - len(str(n)))
 
 
 def _percent(share: float) -> str:
@@ -306,7 +301,7 @@ def _state_seeds(
     needed = {x: seeds_for(math.log1p(x) / taken) for x in DIFFERENCES}
     numbers = join_words(
         [
-            f"{f'{_round(n):,}' if n is not None else f'over {MOST_SEEDS:,}'} for {_percent(x)}"
+            f"{f'over {MOST_SEEDS:,}' if n is None else f'{round_count(n):,}'} for {_percent(x)}"
             for x, n in needed.items()
         ]
     )

@@ -141,3 +141,8 @@ def join_words(
 def safe(text: str) -> str:
     """Make a folder's name of a data set's."""
     return "".join(c if c.isalnum() else "-" for c in text).strip("-")
+
+
+def round_count(n: int) -> int:
+    """Round to two significant digits, for numbers of which no more is known."""
+    return n if n < 100 else round(n, 2 - len(str(n)))

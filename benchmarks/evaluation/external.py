@@ -173,7 +173,7 @@ def check_extractor(request: ScoringRequest, extractor: Extractor, target: Targe
     if isinstance(real, FeatureStatistics) and len(real.mean) != extractor.dimension:
         raise BadInput(
             f"{target.name} is of {len(real.mean):,} features, and {extractor} gives "
-            f"{extractor.dimension:,}: name by --extractor the one that it was made by"
+            f"{extractor.dimension:,}: give the one that computed it as --extractor"
         )
     inputs = {name: entry.about["inputs"] for name, entry in registry.list_metrics().items()}
     for name in request.metrics if options.metrics not in (None, "all") else ():

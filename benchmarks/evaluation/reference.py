@@ -129,7 +129,7 @@ class Reference:
             floor = frechet_floor(real, count) if self.counted else Floor(nan, nan)
             reach = 2 * floor.deviation
             if score.value <= floor.mean + reach:
-                notes.append("within the spread of its floor, not told apart from real images")
+                notes.append("within the spread of its floor, not distinguishable from real images")
             yield score.model_copy(update={"note": "; ".join(notes) or None})
             spread = Interval(floor.mean, max(floor.mean - reach, 0), floor.mean + reach, reach / 2)
             words = "two standard deviations, for Gaussian features"

@@ -12,6 +12,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor, nn
 
+from benchmarks.core.errors import one_line
 from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import to_float
 from benchmarks.training.distributed import ALONE, World
@@ -197,7 +198,7 @@ class Trainer:
             self.best_step, self.best_score = about["best_step"], about["best_score"]
             self.clock.seconds = about["seconds"]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise StateMismatch(" ".join(str(error).split())[:200]) from error
+            raise StateMismatch(one_line(error)[:200]) from error
 
 
 def training_step(
