@@ -24,7 +24,7 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import quantize
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.evaluation.evaluator import Evaluator, load_evaluator
-from benchmarks.execution import train_one
+from benchmarks.execution import run_one, train_one
 from benchmarks.execution.events import Advanced, Drawn, Event, Noticed, Saved
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs
@@ -36,7 +36,7 @@ from benchmarks.execution.resume import (
     is_done,
     reuse_training,
 )
-from benchmarks.execution.run_one import calibrate, run
+from benchmarks.execution.run_one import calibrate, is_disk_full, run
 from benchmarks.execution.smoke import run_smoke_step
 from benchmarks.execution.train_one import build_model, describe_model
 from benchmarks.records.schema import Costs
@@ -79,7 +79,7 @@ def plan(data: Dataset, tmp_path: Path) -> Plan:
 
 
 def silent(*_: object) -> None:
-    """Tell nobody."""
+    """Ignore an event."""
 
 
 def test_a_run_leaves_its_record_and_files(plan: Plan) -> None:
@@ -690,3 +690,16 @@ def test_a_model_that_does_not_reconstruct_has_no_code_size() -> None:
 
     models = (kind(kind.Config(), (1, 8, 8)) for kind in (Decoder, Autoencoder))
     assert [describe_model(model).code_size for model in models] == [None, 4]
+
+
+def test_a_record_that_finds_no_room_tells_of_the_full_disk(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "record.json")
+
+    (job,) = plan("vae")
+    monkeypatch.setattr(run_one, "write_outcome", refuse)
+    record = run(job, silent)
+    assert record.reason == "its record cannot be written: no space left on the disk of record.json"
+    assert is_disk_full(record)
