@@ -412,6 +412,7 @@ def check_file(path: Path) -> None:
         ".svg": ET.parse,
         ".md": lambda path: path.read_text()[0],
         ".tex": lambda path: path.read_text()[0],
+        ".txt": lambda path: path.read_text()[0],
         ".html": lambda path: path.read_text().rindex("</html>"),
     }
     reader = readers.get(path.name) or readers.get(path.suffix)

@@ -56,7 +56,7 @@ def test_a_folder_that_becomes_read_only_fails_its_runs_which_go_on_when_it_is_w
     code, _, error = command.end()
     assert code == 1
     assert "Traceback" not in error
-    assert error.count("OSError: [Errno 30] Read-only file system") == 2
+    assert error.count(" failed: OSError: [Errno 30] Read-only file system") == 2
     assert not check_files(folder), "nothing is left half-written"
 
     disk.do(f"mount -o remount,bind,rw {runs}")
