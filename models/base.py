@@ -118,6 +118,8 @@ class GenerativeModel(nn.Module):
     """
     quick: ClassVar[dict[str, Any]] = {}
     """Hyper-parameters with which `reconstruct` takes the least time, to try whether it works."""
+    validation_samples: ClassVar[int | None] = None
+    """The most images to validate by, for a slow sampler; None for a quarter of the samples."""
 
     def __init__(self, config: Any, shape: tuple[int, int, int]) -> None:
         super().__init__()

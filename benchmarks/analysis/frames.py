@@ -80,8 +80,9 @@ def gather(results: Results, *, require_audit: bool = False) -> Frames:
     """Build all frames, reading the histories and pictures that are drawn.
 
     `history` has the columns contender, seed, run, status, runs (of the contender in all), step,
-    images, seconds, validation_fid and loss_<player>, NaN where a run has no such number; of many
-    runs, the first seeds of each contender, as `count_drawn_seeds` has it.
+    images, seconds, validation_fid, loss_<player> and, where a model asks for fewer than others,
+    validation_samples, NaN where a run has no such number; of many runs, the first seeds of each
+    contender, as `count_drawn_seeds` has it.
 
     `pictures` has the columns contender, family, seed, run, status, reason, kind (of `KINDS`),
     tiles (uint8 [rows, columns, H, W, 3]), images (training images seen at each row of an
@@ -191,8 +192,9 @@ def _history(
     """Join the runs' logs, one below the other."""
     counts = Counter(record.contender for record in results.records)
     known = ["step", "images", "seconds", "validation_fid"]
+    kept = {*known, "validation_samples"}
     read = [(r, log) for r, log in zip(records, logs, strict=True) if log is not None]
-    parts = [log[[c for c in log if c in known or str(c).startswith("loss_")]] for _, log in read]
+    parts = [log[[c for c in log if c in kept or str(c).startswith("loss_")]] for _, log in read]
     frame = pd.concat([pd.DataFrame(columns=known, dtype=float), *parts], ignore_index=True)
     rows = [(r.contender, r.seed, r.run, r.status, counts[r.contender]) for r, _ in read]
     runs = pd.DataFrame(rows, columns=["contender", "seed", "run", "status", "runs"])

@@ -17,7 +17,11 @@ class ContractError(Exception):
 
 def check_players(model: GenerativeModel) -> list[Player]:
     """Return a model's players, each with float32 parameters to learn; else raise ContractError."""
-    kind, players = type(model).__name__, model.players()
+    kind, players, count = type(model).__name__, model.players(), model.validation_samples
+    if count is not None and (not isinstance(count, int) or count < 2):
+        raise ContractError(
+            f"{kind}.validation_samples is {count!r}; it must be None or an integer of at least 2"
+        )
     if not players:
         raise ContractError(f"{kind}.players returned no players; it must return at least one")
     for player in players:

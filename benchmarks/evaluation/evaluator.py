@@ -133,10 +133,12 @@ class Evaluator:
     def validate(self, model: GenerativeModel, seed: int) -> tuple[float, Tensor]:
         """Return a model's FID against the validation images, and the images that it is of.
 
-        Those are a quarter of the samples, at least 64 or as many as there are sources. Sources are
-        training sources: held-out ones are for reported scores alone.
+        Those are a quarter of the samples, at least 64 or as many as there are sources, or fewer if
+        the model asks for fewer. Sources are training sources: held-out ones are for reported
+        scores alone.
         """
-        n = min(len(self.source_train), max(64, self.samples // 4))
+        counts = (len(self.source_train), max(64, self.samples // 4), model.validation_samples)
+        n = min(count for count in counts if count is not None)
         self.finish(model, seed, self.train[:FINISH])
         images = self.draw_images(model, n, seed, self.source_train)
         return frechet_distance(self.validation, self.extractor(images).features), images
@@ -249,11 +251,18 @@ class Evaluator:
         pair = to_float(self.originals), to_float(copies)
         return list(score_each_image("pairs", pair, len(copies), protocol))
 
-    def score_best(self, model: GenerativeModel, seed: int, chosen_by: str) -> Score:
-        """Return the test FID of the best checkpoint by validation with some extractor."""
-        self.finish(model, seed)
-        samples = self.sample(model, seed)
-        score = self.reference.score_features(*samples, model.generation, {"fid"})[0]
+    def score_best(
+        self, model: GenerativeModel, seed: int, chosen_by: str, last: Score | None = None
+    ) -> Score:
+        """Return the test FID of the best checkpoint by validation with some extractor.
+
+        `last` is that of the last checkpoint by the same seed, where it is the best as well.
+        """
+        score = last
+        if score is None:
+            self.finish(model, seed)
+            samples = self.sample(model, seed)
+            score = self.reference.score_features(*samples, model.generation, {"fid"})[0]
         update = {"metric": "fid_best", "checkpoint": "best"}
         if chosen_by != str(self.extractor):
             update["note"] = f"the checkpoint was chosen by {chosen_by}"

@@ -268,8 +268,15 @@ class RunCheckpointer:
 
 
 def save_training(job: Job, known: TrainedRecord, weights: dict[str, dict[str, Tensor]]) -> None:
-    """Write a trained model's weights, then its record; the state is not needed any more."""
+    """Write a trained model's weights, then its record; the state is not needed any more.
+
+    Where the last weights are the best, both names are links to one file if the disk allows it.
+    """
+    paths = {name: job.checkpoint / f"{name}.safetensors" for name in weights}
     for name, tensors in weights.items():
-        save_checkpoint(job.checkpoint / f"{name}.safetensors", tensors, {"key": known.key})
+        if name == "best" and known.training.last_is_best:
+            link(paths["model"], paths[name])
+        else:
+            save_checkpoint(paths[name], tensors, {"key": known.key})
     write_sealed(job.checkpoint / "training.json", known)
     (job.checkpoint / "state.safetensors").unlink(missing_ok=True)

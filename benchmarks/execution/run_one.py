@@ -161,8 +161,9 @@ def evaluate_model(
     scores = evaluator.score(made, model)
     if job.spec.likelihood is not None:
         scores += score_likelihood(evaluator, model, job.spec.likelihood, seed)
+    last = next(s for s in scores if s.metric == "fid") if known.training.last_is_best else None
     model.load_state_dict(trained.best)
-    scores.append(evaluator.score_best(model, seed, known.chosen_by))
+    scores.append(evaluator.score_best(model, seed, known.chosen_by, last))
     write_images(job.folder, made)
     alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started

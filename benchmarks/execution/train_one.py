@@ -94,6 +94,8 @@ def train_from(
 
     def evaluate(average: GenerativeModel) -> float:
         score, images = evaluator.validate(average, derive_seed(job.seed, "validation"))
+        if model.validation_samples is not None:
+            progress.history[-1]["validation_samples"] = len(images)
         write_progress(job, config, progress, checkpointer, images, evaluator.data.truth)
         emit(Drawn(spec.name, dict(progress.pictures)))
         return score

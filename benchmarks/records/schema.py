@@ -121,6 +121,11 @@ class Training(_Schema):
     best_step: Whole | None = None
     validation: dict[str, JsonValue] = Field(default_factory=dict)
 
+    @property
+    def last_is_best(self) -> bool:
+        """Whether the last checkpoint is the best one by validation."""
+        return self.best_step == self.steps
+
 
 class Picture(_Schema):
     """A PNG of `rows` × `columns` tiles packed without borders, relative to the run's folder.

@@ -38,6 +38,12 @@ class Average(GenerativeModel):
         return self.logits.sigmoid().expand_as(images)
 
 
+class Slow(Average):
+    """Is validated by ten samples."""
+
+    validation_samples = 10
+
+
 class Diverging(Average):
     """Its loss leaves the finite numbers."""
 

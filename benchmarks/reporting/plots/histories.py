@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks.analysis.frames import count_drawn_seeds
-from benchmarks.core.text import plain, shorten, show_number
+from benchmarks.core.text import join_words, plain, shorten, show_number
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
     BAND,
@@ -85,13 +85,23 @@ def draw_training(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     if not paper:
         axes.set_title(
             f"line: geometric mean over {_seeds_drawn(frame)}; band: their range; "
-            f"×: a run that stopped; ○: a run that collapsed{left_out(everybody, LABELS)}",
+            f"×: a run that stopped; ○: a run that collapsed{left_out(everybody, LABELS)}"
+            f"{_note_fewer_samples(known)}",
             loc="left",
             wrap=True,
         )
     colours = {name: look[name].colour for name in shown}
     name_right(axes, {n: v[-1] for n, v in drawn.items()}, colours, height, paper=paper)
     return figure
+
+
+def _note_fewer_samples(known: pd.DataFrame) -> str:
+    """Name the contenders that are validated by fewer samples, of which FID is larger."""
+    if "validation_samples" not in known:
+        return ""
+    counts = known.groupby("contender", observed=True)["validation_samples"].max().dropna()
+    names = join_words([f"{label(str(name))} ({count:,.0f})" for name, count in counts.items()])
+    return f"; of fewer samples, so that it compares with itself alone: {names}"
 
 
 def _final_fids(known: pd.DataFrame) -> dict[str, float]:

@@ -127,6 +127,13 @@ def test_players_without_anything_to_learn_are_found_before_training() -> None:
         try_out(frozen)
 
 
+@pytest.mark.parametrize("count", [1, 64.0, "all"])
+def test_a_count_of_validation_samples_is_two_at_least(count: object) -> None:
+    message = rf"^Mine\.validation_samples is {count!r}; it must be None or an integer"
+    with pytest.raises(ContractError, match=message):
+        try_out(build(validation_samples=count))
+
+
 class Wide(Average):
     """Has layers beside the one that its loss uses."""
 

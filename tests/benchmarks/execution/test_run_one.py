@@ -39,7 +39,7 @@ from benchmarks.execution.resume import (
 from benchmarks.execution.run_one import calibrate, is_disk_full, run
 from benchmarks.execution.smoke import run_smoke_step
 from benchmarks.execution.train_one import build_model, describe_model
-from benchmarks.records.schema import Costs
+from benchmarks.records.schema import Costs, Score
 from benchmarks.records.store import read_history, read_picture, read_record, write_record
 from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
 from metrics import METRICS, Extractor, Features, Metadata, Metric, RandomExtractor
@@ -150,6 +150,50 @@ def test_last_and_best_are_averages_completed_on_training_images_and_scored_apar
         model.finish(evaluator.train, torch.Generator().manual_seed(derive_seed(seed, "finish")))
         expected, *_ = evaluator.score(evaluator.generate(model, seed), model)
         assert (expected.metric, expected.value) == ("fid", scores[metric])
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "cyclegan", "Average"])
+def test_a_last_checkpoint_that_is_best_is_kept_and_sampled_once(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    score_best, drawn, known = Evaluator.score_best, [], []
+
+    def draw(self: Evaluator, *arguments: Any) -> torch.Tensor:
+        drawn.append(arguments)
+        return draw_images(self, *arguments)
+
+    def score(self: Evaluator, *arguments: Any) -> Score:
+        known.append(score_best(self, *arguments))
+        del drawn[:]
+        assert score_best(self, *arguments[:-1]) == known[-1]
+        assert len(drawn) == 1
+        return known[-1]
+
+    draw_images = Evaluator.draw_images
+    monkeypatch.setattr(Evaluator, "draw_images", draw)
+    monkeypatch.setattr(Evaluator, "score_best", score)
+    (job,) = plan(name, evaluations=1)
+    record = run(job, silent)
+    assert record.training.best_step == record.training.steps
+    assert record.scores[-1] == known[-1]
+    assert (job.checkpoint / "best.safetensors").samefile(job.checkpoint / "model.safetensors")
+    monkeypatch.undo()
+    monkeypatch.setattr(Evaluator, "draw_images", draw)
+    del drawn[:]
+    assert run(job, silent).scores == record.scores
+    assert len(drawn) == 1
+
+
+def test_a_model_may_be_validated_by_fewer_samples_which_the_history_states(
+    plan: Plan, data: Dataset
+) -> None:
+    (job,) = plan("Slow")
+    assert run(job, silent).status == "ok"
+    history = read_history(job.folder)
+    assert history["validation_samples"].dropna().tolist() == [10, 10]
+    assert history["validation_samples"].notna().equals(history["validation_fid"].notna())
+    model = build_model(job.spec, data.shape).eval()
+    assert len(Evaluator(data, RandomExtractor(1), 64, 10).validate(model, 0)[1]) == 10
 
 
 def test_a_run_learns_from_training_images_alone(plan: Plan, data: Dataset) -> None:

@@ -353,6 +353,17 @@ def test_large_suites_make_plots_of_bounded_size() -> None:
     assert len(cost.findobj(Annotation)) == LABELS
 
 
+def test_validation_by_fewer_samples_is_noted_beside_its_curve() -> None:
+    _, history = many_runs(3, 2)
+    slow = history["contender"] == "vae-01"
+    for note in ("", "; of fewer samples, so that it compares with itself alone: vae-01 (1,000)"):
+        figure = plots.draw_training(history)
+        assert figure is not None
+        title = figure.axes[0].get_title("left").replace("\n", " ")
+        assert title.endswith(f"○: a run that collapsed{note}")
+        history["validation_samples"] = np.where(slow, 1_000.0, np.nan)
+
+
 @pytest.mark.parametrize("paper", [False, True], ids=["screen", "paper"])
 def test_a_floor_and_a_ceiling_close_together_are_named_together(paper: bool) -> None:
     runs, _ = many_runs(3, 2)
