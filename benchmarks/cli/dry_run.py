@@ -4,6 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -49,10 +50,24 @@ def describe(
         BadInput: an extractor does not suit the data, or there is no run `only`.
         OwnFailure: the first extractor fails, by which training is validated.
     """
-    if only not in {None, *map(short_name, planned.jobs)}:
-        planned.with_features()[0].check_only(only, hashed=True)
+    if only is not None and only not in map(short_name, planned.jobs):
+        check_hash(planned, only)
     print_lines(console, [*notes, *list_doubts(planned)])
     return print_estimate(console, planned) if estimate else print_dry_run(console, planned)
+
+
+def check_hash(planned: SuiteRun, only: str) -> None:
+    """Check the whole name of a run, unless an extractor that it depends on is to be made first."""
+    first = planned.jobs[0].spec
+    about = planned.data, planned.jobs[0].place, first.device
+    with fixed_threads(first.threads), suppress(NotReady):
+        extractor, *views = (
+            str(load_further_extractor(name, *about, ready=True))
+            for name in (first.extractor, *first.views)
+        )
+        named = {"extractor": extractor, "views": tuple(views)}
+        jobs = [replace(job, spec=job.spec.model_copy(update=named)) for job in planned.jobs]
+        replace(planned, jobs=jobs).check_only(only, hashed=True)
 
 
 def list_doubts(planned: SuiteRun) -> Iterator[str]:

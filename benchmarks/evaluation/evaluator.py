@@ -127,7 +127,7 @@ class Evaluator:
         try:
             return Reference(extractor, self.test, "test", cache=cache)
         except FAILURES as error:
-            return FailedExtractor(str(extractor), "test", error)
+            return FailedExtractor(str(extractor), error)
 
     @torch.no_grad()
     def validate(self, model: GenerativeModel, seed: int) -> tuple[float, Tensor]:
@@ -240,7 +240,7 @@ class Evaluator:
             try:
                 scores += reference.score(images, protocol, FURTHER)
             except FAILURES as error:
-                failed = FailedExtractor(str(reference), "test", error)
+                failed = FailedExtractor(str(reference), error)
                 scores += failed.score(images, protocol, FURTHER)
         return scores
 

@@ -90,7 +90,7 @@ def load_further_extractor(
     except (BadInput, NotReady):
         raise
     except FAILURES as error:
-        return FailedExtractor(name, "test", error)
+        return FailedExtractor(name, error)
 
 
 def make_material(

@@ -18,8 +18,8 @@ NOTHING = Interval(nan, nan, nan, nan)  # the interval of a score that is missin
 class FailedExtractor:
     """A further extractor that has failed: its scores are missing, with the reason."""
 
-    def __init__(self, name: str, split: str, error: BaseException) -> None:
-        self.name, self.split, self.note = name, split, FAILED + describe_error(error)
+    def __init__(self, name: str, error: BaseException) -> None:
+        self.name, self.note = name, FAILED + describe_error(error)
 
     def __str__(self) -> str:
         return self.name
@@ -27,7 +27,7 @@ class FailedExtractor:
     def score(self, images: Tensor, protocol: str, names: Collection[str]) -> list[Score]:
         """Return the missing scores, for the same arguments as `Reference.score`."""
         about: dict[str, Any] = {"value": None, "n": len(images), "note": self.note}
-        about |= {"reference": self.split, "extractor": self.name, "protocol": protocol}
+        about |= {"reference": "test", "extractor": self.name, "protocol": protocol}
         return [Score(metric=name, **about) for name in names]
 
 

@@ -84,6 +84,9 @@ class SuiteRun:
             The records there are, in the order of the jobs.
         """
         finished, todo = select_run(only, self.jobs) if only else find_todo(self.jobs, emit)
+        for job in todo:
+            if damage := quarantine_damaged(job.folder / "record.json", read_record):
+                emit(Noticed("", damage))
         if changed := ", ".join(dict.fromkeys(reuse_trainings(todo))):
             text = f"{changed}: retrained, since the code has changed"
             emit(Noticed("", text, routine=True))
@@ -160,8 +163,6 @@ def find_todo(jobs: list[Job], emit: Emit) -> tuple[dict[str, Record], list[Job]
             unscored += bool(missing)
             continue
         todo.append(job)
-        if damage := quarantine_damaged(job.folder / "record.json", read_record):
-            emit(Noticed("", damage))
     unscored_have = "of them lack newer scores and have no checkpoint to score"
     for count, text in (
         (len(finished), f"of {len(jobs)} runs are finished already"),

@@ -88,41 +88,41 @@ def train_from(
     model = build_model(spec.training, evaluator.data.shape).to(device)
     progress.model = describe_model(model)
     costs = measure_costs(model, spec, evaluator.train, evaluator.source_train)
-    config = make_training_config(job, model)
-    seen = config.batch * count_updates(model)
-    checkpointer = RunCheckpointer(job, emit, state)
+    inputs = gather_inputs(job, model, evaluator.train, evaluator.source_train)
+    steps, checkpointer = count_steps(spec, model), RunCheckpointer(job, emit, state)
+    validations = min(spec.evaluations, steps)
 
     def evaluate(average: GenerativeModel) -> float:
         score, images = evaluator.validate(average, derive_seed(job.seed, "validation"))
         if model.validation_samples is not None:
             progress.history[-1]["validation_samples"] = len(images)
-        write_progress(job, config, progress, checkpointer, images, evaluator.data.truth)
+        write_progress(checkpointer, progress, validations, images, evaluator.data.truth)
         emit(Drawn(spec.name, dict(progress.pictures)))
         return score
 
-    emit(Started(spec.name, config.steps, state.step if state else 0))
+    def report(step: int, losses: dict[str, float]) -> None:
+        emit(Advanced(spec.name, step, int(progress.history[-1]["images"]), losses))
+
+    emit(Started(spec.name, steps, state.step if state else 0))
     reset_peak_memory(device)
     # What has been trained is written before an interruption ends this.
     with uninterruptible():
         with world.in_step():
             world.broadcast(job)
             trained = train(
-                model,
-                resident(evaluator.train, device),
-                resident(evaluator.source_train, device) if model.uses_source else None,
-                config,
+                *inputs,
                 evaluate=evaluate,
-                report=lambda step, losses: emit(Advanced(spec.name, step, step * seen, losses)),
+                report=report,
                 history=progress.history,
                 state=state,
                 checkpointer=checkpointer,
                 world=world,
             )
         costs.peak_memory_mb = max(checkpointer.peak_memory_mb, read_peak_memory(device))
-        known = describe_training(spec, config, costs, trained, checkpointer)
+        known = describe_training(spec, costs, trained, checkpointer)
         last = snapshot(trained.model)
         save_training(job, known, {"model": last, "best": trained.best, "unaveraged": trained.last})
-        emit(Saved(spec.name, config.steps))
+        emit(Saved(spec.name, steps))
     return Weights(known, last, trained.best)
 
 
@@ -146,43 +146,47 @@ def follow_rank_0() -> int:
 
 def train_along(job: Job, world: World) -> None:
     """Train on this rank's part of every batch; rank 0 sends the weights and keeps the outcome."""
-    spec, device = job.spec, torch.device(job.spec.device)
+    spec = job.spec
     try:
         with fixed_threads(spec.threads), world.in_step():
             data = load_run_data(spec.data, job.place)
-            model = build_model(spec.training, data.shape).to(device)
-            train(
-                model,
-                resident(as_tensor(data.train.images), device),
-                resident(as_tensor(data.source_train.images), device)
-                if model.uses_source
-                else None,
-                make_training_config(job, model),
-                evaluate=lambda _: 0.0,  # rank 0 does
-                report=lambda *_: None,
-                world=world,
-            )
+            model = build_model(spec.training, data.shape).to(spec.device)
+            images, source = as_tensor(data.train.images), as_tensor(data.source_train.images)
+            inputs = gather_inputs(job, model, images, source)
+            # Rank 0 evaluates and reports.
+            train(*inputs, evaluate=lambda _: 0.0, report=lambda *_: None, world=world)
     except RankLost:
         raise
     except FAILURES:
         return  # all ranks have failed alike, which rank 0 records
 
 
+def gather_inputs(
+    job: Job, model: GenerativeModel, images: Tensor, source: Tensor
+) -> tuple[GenerativeModel, Tensor, Tensor | None, TrainingConfig]:
+    """Return the model, the images, the sources and the config by which `train` does a job."""
+    device, config = model.device, make_training_config(job, model)
+    sources = resident(source, device) if model.uses_source else None
+    return model, resident(images, device), sources, config
+
+
 def write_progress(
-    job: Job,
-    config: TrainingConfig,
-    progress: Progress,
     checkpointer: RunCheckpointer,
+    progress: Progress,
+    validations: int,
     images: Tensor,
     truth: Truth | None,
 ) -> None:
-    """Write a picture of what a model generates now, and one of how that has evolved."""
-    picture, content = render_samples(images, truth)
+    """Write a picture of what a model generates now, and one of how that has evolved.
+
+    `validations` is how many there are in the whole training.
+    """
+    job, (picture, content) = checkpointer.job, render_samples(images, truth)
     write_atomically(job.folder / picture.file, content)
     progress.pictures["samples"] = picture
     *earlier, now = progress.history
     number = 1 + sum("validation_fid" in row for row in earlier)
-    if number in evenly_spaced(min(config.evaluations, config.steps), FRAMES):
+    if number in evenly_spaced(validations, FRAMES):
         row, film = render_film_row(images, truth), checkpointer.film
         rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
         write_atomically(job.folder / FILM, content)
@@ -193,20 +197,16 @@ def write_progress(
 
 
 def describe_training(
-    spec: RunSpec,
-    config: TrainingConfig,
-    costs: Costs,
-    trained: Trained,
-    checkpointer: RunCheckpointer,
+    spec: RunSpec, costs: Costs, trained: Trained, checkpointer: RunCheckpointer
 ) -> TrainedRecord:
     """Return the record that is kept beside a trained model's weights."""
-    images = int(trained.history[-1]["images"])
+    steps, images = (int(trained.history[-1][name]) for name in ("step", "images"))
     costs.train_seconds, costs.images_per_second = trained.seconds, images / trained.seconds
     return TrainedRecord(
         key=spec.training_key,
         training=Training(
-            steps=config.steps,
-            batch=config.batch,
+            steps=steps,
+            batch=spec.batch,
             images=images,
             best_step=trained.best_step,
             validation=spec.sampler.validation if spec.sampler else {},

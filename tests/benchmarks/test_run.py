@@ -485,6 +485,9 @@ def test_a_damaged_record_is_set_aside_and_scored_again(
     assert error == ""
     assert record.with_name("record.json.damaged").read_text() == damaged
     assert (here / "o/scores.csv").read_bytes() == scores
+    record.write_text(damaged)
+    assert main([*arguments, "--only", "average-s0"]) == 0
+    assert "record.json is damaged" in capsys.readouterr().out
 
 
 def test_a_plan_estimates_what_is_left_and_writes_nothing(
@@ -529,7 +532,7 @@ def test_a_dry_run_tells_what_is_finished_begun_and_to_do(
 
 
 def test_one_run_alone_is_done_again_as_the_summary_says(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["--models", f"{OWN}:Raising,{OWN}:Average", "--out", "o", *QUICK]
     assert main(arguments) == 1
@@ -547,6 +550,13 @@ def test_one_run_alone_is_done_again_as_the_summary_says(
     assert (here / "o/suite.json").read_bytes() == index
     assert main([*arguments, "--only", "average-s0-00000000"]) == 2
     assert "with these options that run is average-s0-" in capsys.readouterr().err
+    arguments += ["--dry-run", "--only", "average-s0-00000000"]
+    assert main(arguments) == 2
+    assert "with these options that run is average-s0-" in capsys.readouterr().err
+    monkeypatch.setenv("BENCHMARKS_CACHE", str(here / "cache"))
+    assert main([*arguments, "--extractor", "classifier"]) == 0
+    assert "extractor classifier: is trained first" in capsys.readouterr().out
+    assert not (here / "cache").exists()
 
 
 def test_another_extractor_scores_without_training(
