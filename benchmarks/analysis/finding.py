@@ -204,11 +204,6 @@ def state_seeds_needed(pairs: pd.DataFrame) -> str:
     return f" ({number} seeds per model would be needed)"
 
 
-def show_share(share: float) -> str:
-    """Show a share in percent: `57 %`, `under 1 %`."""
-    return "under 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
-
-
 def name_models(names: Iterable[str], word: str = "and") -> str:
     """Join names, the first few of many: `a, b, c, d and 3 more`."""
     return join_words([plain(name) for name in names], NAMED + 1, word=word)

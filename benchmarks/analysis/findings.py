@@ -16,13 +16,12 @@ from benchmarks.analysis.finding import (
     Finding,
     join_few,
     name_models,
-    show_share,
     state_lead,
 )
 from benchmarks.analysis.lookup import name_size
 from benchmarks.analysis.marks import UNMARKED, Marks, state_audit
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import join_words, plain, show_number
+from benchmarks.core.text import join_words, plain, show_number, show_share
 from benchmarks.records.schema import EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals

@@ -10,7 +10,7 @@ import pandas as pd
 from benchmarks.analysis.lookup import name_training, read_traits, score_of, shown_extractor
 from benchmarks.config.registry import SAME_CODE, hash_model, list_models
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import join_words, plain, show_number
+from benchmarks.core.text import join_words, plain, show_number, show_share
 from benchmarks.evaluation.extractors import doubt_extractor
 from benchmarks.records.schema import Record
 from benchmarks.records.store import Results
@@ -106,7 +106,9 @@ def _provenance(results: Results) -> str:
     counts = " or ".join(f"{n:,}" for n in _sample_counts(results))
     references = " or ".join(sorted({s.reference for s in scores if s.reference}))
     right = find_accuracy(results.records)
-    skill = f", which puts {right:.1%} of the test images into their class" if right else ""
+    skill = (
+        f", which puts {show_share(right, 1)} of the test images into their class" if right else ""
+    )
     return f"{counts} samples a run, scored against the {references} split by {extractor}{skill}"
 
 

@@ -20,6 +20,7 @@ from benchmarks.auditing.contrasts import (
 )
 from benchmarks.auditing.likelihoods import DRAWN, SIDE, evaluate_vae
 from benchmarks.auditing.measurements import Session, make_rng
+from benchmarks.core.text import show_share
 from benchmarks.training.loop import Diverged
 from metrics import METRICS, Interval, mean_interval
 
@@ -135,7 +136,7 @@ def compare_real(session: Session) -> Outcome:
                 off.append(f"{symbol(name)} under {name_recipe(extractor)}")
     share = float(np.mean(within))
     values["share of splits within the floor"] = share
-    found = f"{share:.0%} of the splits are within the floor of the others"
+    found = f"{show_share(share)} of the splits are within the floor of the others"
     also = f"off their known values: {', '.join(off)}" if off else "KID, density and coverage agree"
     return Outcome(f"{found}; {also}", share >= WITHIN and not off, values)
 

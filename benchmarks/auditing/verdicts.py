@@ -43,6 +43,7 @@ from benchmarks.auditing.ladders import (
     resample_states,
     widen,
 )
+from benchmarks.core.text import show_share
 
 UNDECIDED = "undecided"
 DECIDED = ("blind", "sees", "sees late", "misled")
@@ -234,7 +235,7 @@ def _decide(ladders: Ladders, seed: int) -> tuple[list[str], list[str]]:
 def _split(shares: np.ndarray) -> str:
     """State the share of resamples with each verdict."""
     order = [verdict for verdict in np.argsort(-shares, kind="stable") if shares[verdict] > 0]
-    parts = [f"{DECIDED[verdict]} in {shares[verdict]:.0%}" for verdict in order]
+    parts = [f"{DECIDED[verdict]} in {show_share(shares[verdict])}" for verdict in order]
     return f"{', '.join(parts)} of resamples"
 
 

@@ -53,6 +53,14 @@ def show_amount(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else ""
 
 
+def show_share(share: float, digits: int = 0) -> str:
+    """Format a share in percent: `57 %`, `under 1 %`, and with one digit `98.3 %`."""
+    least = 10.0**-digits
+    if 0 < 100 * share < least / 2:
+        return f"under {least:g} %"
+    return f"{share:.{digits}%}".replace("%", " %")
+
+
 def show_duration(seconds: float) -> str:
     """Format a duration in a suitable unit: `45 s`, `12 min`, `3 h 05 min`, `2 d 4 h`."""
     minutes = round(seconds / 60)

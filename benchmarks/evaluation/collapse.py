@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 
+from benchmarks.core.text import show_share
 from benchmarks.data.dataset import CHUNK
 
 ALIKE = 0.05
@@ -50,12 +51,12 @@ def find_collapse(
     """Return why images, called by the first of the names, count as collapsed, or else None."""
     what, others = names
     if real is not None and generated.spread < ALIKE * real.spread:
-        share = generated.spread / real.spread
-        return f"the {what} are all alike: they vary by {share:.1%} of what the {others} do"
+        share = show_share(generated.spread / real.spread, 1)
+        return f"the {what} are all alike: they vary by {share} of what the {others} do"
     n, most = generated.count, max(generated.copies.values(), default=0)
     if not generated.copies or (len(generated.copies) >= DISTINCT * n and most < REPEATED * n):
         return None
     return (
         f"the {what} repeat a few images: {len(generated.copies):,} of {n:,} are distinct, and one "
-        f"of them makes {most / n:.0%}"
+        f"of them makes {show_share(most / n)}"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from benchmarks.config.registry import find_extractor_entry, is_reference
 from benchmarks.config.suite import AUTO
 from benchmarks.core.errors import FAILURES, BadInput, one_line
+from benchmarks.core.text import show_share
 
 if TYPE_CHECKING:
     from benchmarks.config.paths import Paths
@@ -134,9 +135,10 @@ def doubt_extractor(
     """
     name = name.partition("@")[0]
     if name == "classifier" and accuracy is not None and accuracy < ENOUGH:
+        known, enough = show_share(accuracy, 1), show_share(ENOUGH)
         return [
-            f"The feature extractor, a classifier, recognises only {accuracy:.1%} of the held-out "
-            f"images; below {ENOUGH:.0%} its scores may miss what matters. {BETTER}."
+            f"The feature extractor, a classifier, recognises only {known} of the held-out images; "
+            f"below {enough} its scores may miss what matters. {BETTER}."
         ]
     if name == "random" and shape[0] == 3:
         return [

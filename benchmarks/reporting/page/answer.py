@@ -13,7 +13,7 @@ from benchmarks.analysis.frames import Frames
 from benchmarks.analysis.lookup import name_size
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import count, show_amount, show_duration, show_number, show_p
+from benchmarks.core.text import count, show_amount, show_duration, show_number, show_p, show_share
 from benchmarks.reporting.page.templating import show_name
 from benchmarks.reporting.page.text import Clipped, clip, show_range, to_sentence
 from benchmarks.statistics.differences import ALPHA
@@ -154,7 +154,7 @@ def _list_pairs(pairs: pd.DataFrame, ranked: Sequence[str], log: bool) -> Clippe
 def _show_pair(row: Mapping[Any, Any], log: bool) -> dict[str, Any]:
     estimate, low, high = (show_number(row[key]) for key in ("estimate", "low", "high"))
     chance = (row[f"probability{end}"] for end in ("", "_low", "_high"))
-    sure, least, most = (f"{x:.0%}" if math.isfinite(x) else "" for x in chance)
+    sure, least, most = (show_share(x) if math.isfinite(x) else "" for x in chance)
     needed = row["seeds_needed"]
     significant = row["p_holm"] <= ALPHA
     return {

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.analysis.audits import Audit
 from benchmarks.analysis.columns import COLUMNS
 from benchmarks.analysis.frames import Frames
-from benchmarks.core.text import count, plain, show_duration, show_number
+from benchmarks.core.text import count, plain, show_duration, show_number, show_share
 from benchmarks.records.schema import Environment
 from benchmarks.reporting.audits import (
     ASPECTS,
@@ -177,7 +177,7 @@ def _explain_verdict(cell: VerdictCell, fault: Mapping[str, Any], audit: Audit) 
         lines.append(f"R² of a line in the share of bad images: {row['linearity']:.2f}")
     if _known(row["drift"]):
         sizes = f"from {audit.about['samples']:,} to {quarter}"
-        lines.append(f"Drift {sizes}: {row['drift']:.0%} of the ladder's range")
+        lines.append(f"Drift {sizes}: {show_share(row['drift'])} of the ladder's range")
     return [*lines, plain(str(row["note"] or ""))]
 
 

@@ -9,10 +9,9 @@ import pandas as pd
 
 from benchmarks.analysis import lookup
 from benchmarks.analysis.columns import ALL_COSTS
-from benchmarks.analysis.finding import show_share
 from benchmarks.analysis.frames import Frames, scores_frame
 from benchmarks.config.spec import CALIBRATION
-from benchmarks.core.text import count, join_words, plain, show_number
+from benchmarks.core.text import count, join_words, plain, show_number, show_share
 from benchmarks.records.schema import Record
 from benchmarks.reporting.comparison import build_table
 from benchmarks.reporting.page.provenance import name_seeds

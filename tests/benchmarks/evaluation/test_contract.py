@@ -278,12 +278,12 @@ def test_few_distinct_samples_are_a_collapse() -> None:
     assert judge(real, real) is None
     few = real[torch.arange(1000) % 9]
     assert judge(few, real) == (
-        "the samples repeat a few images: 9 of 1,000 are distinct, and one of them makes 11%"
+        "the samples repeat a few images: 9 of 1,000 are distinct, and one of them makes 11 %"
     )
     many = real.clone()
     many[:99] = real[0]
     assert judge(many, real) is None
     many[:100] = real[0]
-    assert "901 of 1,000 are distinct, and one of them makes 10%" in str(judge(many, real))
+    assert "901 of 1,000 are distinct, and one of them makes 10 %" in str(judge(many, real))
     points = to_float(few)
     assert judge(points, to_float(real)) is None

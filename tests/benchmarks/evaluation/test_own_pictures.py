@@ -127,7 +127,7 @@ def test_the_extractor_suits_the_data_and_nothing_is_downloaded(
 @pytest.mark.parametrize(
     ("name", "channels", "accuracy", "said"),
     [
-        ("classifier@0", 3, 0.849, "recognises only 84.9% of the held-out images"),
+        ("classifier@0", 3, 0.849, "recognises only 84.9 % of the held-out images"),
         ("classifier", 3, 0.85, None),
         ("classifier", 3, None, None),
         ("random@0", 3, None, "no judge of colour"),

@@ -454,7 +454,7 @@ def test_samples_that_are_all_alike_are_a_collapse_with_its_scores(plan: Plan) -
     (job,) = plan("Average", contenders={"average": {"model": f"{OWN}:Average", "noise": 0.0}})
     record = run(job, silent)
     assert record.status == "collapsed"
-    assert "all alike: they vary by 0.0%" in (record.reason or "")
+    assert "all alike: they vary by 0.0 %" in (record.reason or "")
     assert {"fid", "reconstruction_mse"} <= {score.metric for score in record.scores}
     assert "samples" in record.pictures
     assert find_finished(job) == record
@@ -519,7 +519,7 @@ def test_samples_that_repeat_two_images_are_a_collapse(plan: Plan) -> None:
     (job,) = plan("TwoImages")
     record = run(job, silent)
     assert record.status == "collapsed"
-    assert "2 of 64 are distinct, and one of them makes 50%" in (record.reason or "")
+    assert "2 of 64 are distinct, and one of them makes 50 %" in (record.reason or "")
 
 
 @pytest.mark.parametrize("name", ["NoCopy", "Flow"])

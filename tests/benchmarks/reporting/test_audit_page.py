@@ -75,7 +75,7 @@ def test_cells_say_what_their_verdict_rests_on(audit: Audit, built: Element) -> 
         f"from level {found['threshold']:.0f} (",
         "with 100 images from level",
         "R² of a line in the share of bad images: 0.95",
-        "Drift from 400 to 100 images: 4% of the ladder's range",
+        "Drift from 400 to 100 images: 4 % of the ladder's range",
         "It claims to see damage to single images: holds",
     ):
         assert words in cell.attributes["data-tip"]
