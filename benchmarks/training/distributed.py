@@ -7,7 +7,7 @@ rank 0 are kept. Rank 0 alone reads options, writes, scores and prints.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -73,17 +73,18 @@ class World:
             distributed.all_reduce(flat)
         return unflatten(flat / self.size, tensors)
 
-    def share(self, tensors: list[Tensor]) -> None:
+    def share(self, values: Iterable[Tensor]) -> None:
         """Set these tensors to the values that they have on rank 0."""
         if self.size == 1:
             return
+        tensors = list(values)
         for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             alike = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in alike])
             with collective():
                 distributed.broadcast(flat, 0)
-            for tensor, values in zip(alike, unflatten(flat, alike), strict=True):
-                tensor.copy_(values)
+            for tensor, shared in zip(alike, unflatten(flat, alike), strict=True):
+                tensor.copy_(shared)
 
     def broadcast(self, value: Any) -> Any:
         """Return rank 0's value, for which the other ranks wait as long as it takes."""

@@ -126,7 +126,7 @@ class Batches:
     def read(self, number: int, rows: slice = slice(None)) -> Tensor:
         """Return rows of batch `number`, float32 [n, C, H, W] in [0, 1] on the device."""
         chosen = self.indices(number * self.size, self.size)[rows]
-        batch = self.images[chosen.to(self.images.device)]
+        batch = self.images.index_select(0, chosen.to(self.images.device))
         return to_float(batch.to(self.device, non_blocking=True))
 
 
@@ -212,7 +212,7 @@ def training_step(
     """Update every player; one with k updates sees the first k batches of the step."""
     most = max(optimizer.player.updates for optimizer in optimizers)
     # A model of the user's may draw from the global generator, e.g. for dropout.
-    torch.manual_seed(world.seed(seed, "round", step))
+    seed_default_generators(world.seed(seed, "round", step), batches.device)
     shown: list[Step] = []
     for optimizer in optimizers:
         for turn in range(optimizer.player.updates):
@@ -223,6 +223,18 @@ def training_step(
                 source = sources.read(number, rows) if sources else None
                 shown.append(Step(batches.read(number, rows), source, rng, step))
             optimizer.update(shown[turn])
+
+
+def seed_default_generators(seed: int, device: torch.device) -> None:
+    """Seed what is drawn from without a generator, on CPUs and on the device's kind.
+
+    To the digits that `torch.manual_seed` leads to, which calls on all kinds of devices and takes a
+    tenth of a small model's step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        kind = getattr(torch, device.type)
+        getattr(kind, "manual_seed_all", kind.manual_seed)(seed)
 
 
 def train(
@@ -260,7 +272,7 @@ def train(
     """
     device, settings = model.device, model.config
     model.train()
-    world.share([tensor.data for tensor in (*model.parameters(), *model.buffers())])
+    world.share(tensor.data for tensor in (*model.parameters(), *model.buffers()))
     clip, precision, players = settings.clip, config.precision, model.players()
     optimizers = [PlayerOptimizer(player, clip, precision, world) for player in players]
     now = Trainer(model, optimizers, EMA(model, settings.ema), [] if history is None else history)
@@ -286,7 +298,7 @@ def train(
                 optimizer.set_rate(schedule_factor(settings.schedule, step / config.steps))
 
         training_step(optimizers, batches, sources, config.seed, step, world)
-        world.share([buffer.data for buffer in model.buffers()])
+        world.share(buffer.data for buffer in model.buffers())
         now.ema.update(step)
         now.step = done = step + 1
 

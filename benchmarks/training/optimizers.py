@@ -4,9 +4,13 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from benchmarks.training.distributed import World
 from models.base import Player, Step
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of each parameter."""
 
 
 class PlayerOptimizer:
@@ -17,38 +21,69 @@ class PlayerOptimizer:
     """
 
     def __init__(self, player: Player, clip: float | None, precision: str, world: World) -> None:
-        self.player, self.clip, self.precision, self.world = player, clip, precision, world
-        settings = player.optimizer
+        self.player, self.clip, self.world = player, clip, world
         # Fused Adam takes parameters to lie densely in memory, which views may not.
-        dense = all(torch.empty_like(p).stride() == p.stride() for p in player.parameters)
-        self.adam = torch.optim.Adam(
-            player.parameters, lr=settings.lr, betas=settings.betas, fused=dense
-        )
-        self.total = torch.zeros((), device=player.parameters[0].device)
+        self.fused = all(torch.empty_like(p).stride() == p.stride() for p in player.parameters)
+        self.lr = player.optimizer.lr
+        self.moments: dict[Tensor, dict[str, Tensor]] = {}
+        device = player.parameters[0].device
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        self.total = torch.zeros((), device=device)
         self.updates = 0
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rate to the player's own times a factor."""
-        self.adam.param_groups[0]["lr"] = self.player.optimizer.lr * factor
+        self.lr = self.player.optimizer.lr * factor
 
     def update(self, step: Step) -> None:
         """Take one step down the player's loss."""
         parameters = [p for p in self.player.parameters if p.requires_grad]
-        with torch.autocast(
-            step.images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-        ):
+        with self.autocast:
             loss = self.player.loss(step)
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         used = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
         *gradients, loss = self.world.mean([*(g for _, g in used), loss.detach().float()])
-        self.adam.zero_grad()
-        for (p, _), gradient in zip(used, gradients, strict=True):
-            p.grad = in_layout_of(p, gradient)
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_([p for p, _ in used], self.clip)
-        self.adam.step()
+        self.descend([p for p, _ in used], gradients)
         self.total += loss
         self.updates += 1
+
+    @torch.no_grad()
+    def descend(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        """Take one step of Adam; parameters without gradients stay, and their moments too.
+
+        By the function behind `torch.optim.Adam`, whose own bookkeeping takes a third of the time.
+        """
+        gradients = [in_layout_of(p, g) for p, g in zip(parameters, gradients, strict=True)]
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.grad = gradient
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip)
+        moments = [self.moments.get(p) or self.start(p) for p in parameters]
+        steps, means, squares = ([m[kind] for m in moments] for kind in MOMENTS)
+        beta1, beta2 = self.player.optimizer.betas
+        adam(
+            parameters,
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            fused=self.fused,
+            lr=self.lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=1e-8,
+            weight_decay=0,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def start(self, p: Tensor) -> dict[str, Tensor]:
+        """Return new moments of a parameter, zeros; plain Adam counts its steps on the CPU."""
+        steps = torch.zeros((), device=p.device if self.fused else None)
+        values = (steps, torch.zeros_like(p), torch.zeros_like(p))
+        self.moments[p] = dict(zip(MOMENTS, values, strict=True))
+        return self.moments[p]
 
     def pop_mean_loss(self) -> float:
         """Return the mean loss since the last call."""
@@ -62,7 +97,7 @@ class PlayerOptimizer:
         return {
             f"{self.player.name}.{number}.{kind}": value
             for number, p in enumerate(self.player.parameters)
-            for kind, value in self.adam.state[p].items()
+            for kind, value in self.moments.get(p, {}).items()
         }
 
     def load_state_dict(self, moments: dict[str, Tensor]) -> None:
@@ -75,7 +110,7 @@ class PlayerOptimizer:
                 like = value.new_empty(()) if kind == "step" else p
                 if value.shape != like.shape:
                     raise ValueError(f"{kind} of shape {[*value.shape]}, not {[*like.shape]}")
-                self.adam.state[p][kind] = in_layout_of(like, value.to(p.device))
+                self.moments.setdefault(p, {})[kind] = in_layout_of(like, value.to(p.device))
 
 
 def in_layout_of(p: Tensor, values: Tensor) -> Tensor:
