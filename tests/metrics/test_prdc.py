@@ -37,6 +37,13 @@ def test_every_decision_is_that_of_brute_force(name):
     assert precision_recall_density_coverage(real, fake) == pytest.approx(brute(real, fake))
 
 
+@pytest.mark.parametrize("k", [1, 5, 80])
+def test_so_it_is_over_several_tiles_and_in_any_order(k):
+    real, fake = related(1300, 2)
+    real, fake = (side[side[:, 0].argsort()] for side in (real, fake[:1030]))
+    assert precision_recall_density_coverage(real, fake, k) == pytest.approx(brute(real, fake, k))
+
+
 @pytest.mark.parametrize("k", [1, 3, 20])
 def test_agrees_with_prdc(k):
     real, fake = related()
