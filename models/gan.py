@@ -154,7 +154,7 @@ class GAN(GenerativeModel):
         loss = self.loss.discriminator(*self.judge(real, fake))
         if penalty := self.penalty_weight():
             ε = torch.rand(len(real), 1, 1, 1, generator=play.rng, device=real.device)
-            slopes = self.slopes(torch.lerp(fake, real, ε)).sqrt()
+            slopes = self.slopes(torch.lerp(fake.float(), real, ε)).sqrt()
             loss = loss + penalty * (slopes - 1).square().mean()
         if self.config.r1:
             loss = loss + self.config.r1 / 2 * self.slopes(real).mean()

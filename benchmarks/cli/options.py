@@ -77,7 +77,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "help": "weights of inception or timm:NAME",
     },
     "--require-audit": {"action": "store_true", "help": REQUIRE_AUDIT},
-    "--device": {"default": "auto", "metavar": "D", "help": "auto, cpu, cuda or cuda:N"},
+    "--device": {"default": "auto", "metavar": "D", "help": "auto, cpu, cuda, cuda:N or mps"},
     "--out": {
         "type": folder,
         "metavar": "DIR",

@@ -24,6 +24,8 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if count else "cpu"
     valid = ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    if count_processes() == 1 and torch.backends.mps.is_available():
+        valid.append("mps")
     if name not in valid:
         raise BadInput(f"--device {name}: this machine has {', '.join(valid)}")
     return name

@@ -58,6 +58,8 @@ def rounding(device: torch.device) -> tuple[str, str, int]:
     """Return the causes of rounding: the version of torch, the processor's kind, the threads."""
     if device.type == "cuda":
         return torch.__version__, torch.cuda.get_device_name(device), 0
+    if device.type != "cpu":
+        return torch.__version__, device.type, 0
     return torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
 
 

@@ -53,6 +53,9 @@ from models.base import GenerativeModel
 
 FULL = "no space left on the disk"
 
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What errors say for want of memory: of torch on CPUs, of CUDA and MPS, of CUDA's libraries."""
+
 
 def run(job: Job, emit: Emit) -> Record:
     """Train and score by the job's spec, and write the record to the run's folder.
@@ -121,8 +124,8 @@ def describe_failure(error: BaseException) -> str:
     """Return in one line what went wrong, the user's own limits first."""
     if isinstance(error, Diverged | ContractError):
         return str(error)
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
     ):
         return f"out of memory: {one_line(error)}; try a smaller batch, or fewer runs side by side"
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:

@@ -116,7 +116,10 @@ class Batches:
         epoch, offset = divmod(start, n)
         if epoch != self.epoch:
             rng = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
-            self.epoch, self.order = epoch, torch.randperm(n, generator=rng)
+            # Drawn on the CPU, whose digits are the same everywhere; sent to a GPU once an epoch,
+            # which would else wait for indices in every step.
+            order = torch.randperm(n, generator=rng).to(self.images.device, non_blocking=True)
+            self.epoch, self.order = epoch, order
         chosen = self.order[offset : offset + count]
         if len(chosen) < count:
             rest = self.indices(start + len(chosen), count - len(chosen))
@@ -126,8 +129,8 @@ class Batches:
     def read(self, number: int, rows: slice = slice(None)) -> Tensor:
         """Return rows of batch `number`, float32 [n, C, H, W] in [0, 1] on the device."""
         chosen = self.indices(number * self.size, self.size)[rows]
-        batch = self.images.index_select(0, chosen.to(self.images.device))
-        return to_float(batch.to(self.device, non_blocking=True))
+        batch = self.images.index_select(0, chosen)
+        return to_float(batch.to(self.device, non_blocking=self.device.type == "cuda"))
 
 
 @dataclass

@@ -125,11 +125,11 @@ def _check_labelled(images: Tensor, labels: Tensor, classes: int) -> None:
 
 def _set_statistics(network: ClassifierNetwork, images: Tensor) -> None:
     """Set the mean and deviation of each channel from its histogram, exactly and in any memory."""
-    levels = torch.arange(256, dtype=torch.float64, device=images.device) / 255
+    levels = torch.arange(256, dtype=torch.float64) / 255
     for channel in range(images.shape[1]):
-        counts = torch.zeros(256, dtype=torch.int64, device=images.device)
+        counts = torch.zeros(256, dtype=torch.int64)
         for part in images.split(1024):
-            counts += part[:, channel].flatten().bincount(minlength=256)
+            counts += part[:, channel].flatten().bincount(minlength=256).cpu()
         share = counts / counts.sum(dtype=torch.float64)
         network.mean[0, channel] = mean = (share * levels).sum()
         deviation = (share * (levels - mean).square()).sum().sqrt()

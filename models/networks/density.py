@@ -50,7 +50,7 @@ class Density(nn.Module):
         components, dimension = self.means.shape
         usable = max(1, min(components, len(codes) // (dimension + 1)))
         mixture = GaussianMixture(usable, random_state=seed, reg_covar=1e-4, tol=1e-2)
-        mixture.fit(codes.double().cpu().numpy())
+        mixture.fit(codes.cpu().double().numpy())
         self.weights.zero_()[:usable] = torch.from_numpy(mixture.weights_)
         self.means[:usable] = torch.from_numpy(mixture.means_)
         self.factors[:usable] = torch.from_numpy(np.linalg.cholesky(mixture.covariances_))
