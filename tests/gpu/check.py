@@ -50,6 +50,7 @@ from benchmarks.evaluation.evaluator import Evaluator
 from benchmarks.execution.engine import Engine
 from benchmarks.execution.events import Event, Finished, Started
 from benchmarks.execution.suite_run import SuiteRun, plan_suite
+from benchmarks.records.store import read_suite
 from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
 from benchmarks.training.distributed import ALONE
 from benchmarks.training.ema import EMA
@@ -740,11 +741,22 @@ def command(session: Session) -> Iterator[Row]:
         timeout=85,
         env=environment,
     )
-    written = (folder / "scores.csv").exists()
-    # Codes other than 1 are no outcome of runs; a few steps may well collapse a model.
-    fine = written and done.returncode in {0, 1}
-    values = {"exit code": float(done.returncode), "output": (done.stdout + done.stderr)[-300:]}
+    # So few steps may well collapse a model, which is exit code 1.
+    written, outcomes = (folder / "report.html").exists(), read_outcomes(folder)
+    fine = written and done.returncode in {0, 1} and outcomes <= {"ok", "collapsed"}
+    values: dict[str, float | str] = {"exit code": float(done.returncode)}
+    values |= {"outcomes": ", ".join(sorted(outcomes))}
+    if not fine:
+        print(done.stdout, done.stderr)
     yield Row("command", "benchmarks.run smoke", values, fine)
+
+
+def read_outcomes(folder: Path) -> set[str]:
+    """Return the outcomes of the runs in a results folder."""
+    try:
+        return {record.status for record in read_suite(folder).records}
+    except BadInput as error:
+        return {str(error)}
 
 
 @check(110, cuda=True)

@@ -442,7 +442,9 @@ def test_compiled_networks_have_the_losses_of_eager_ones(name: str) -> None:
         assert found == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize(("name", "case"), BACKBONES)
+@pytest.mark.parametrize(
+    ("name", "case"), [*BACKBONES, ("gan", {"backbone": "conv", "loss": "wasserstein"})]
+)
 def test_bfloat16_trains_on_a_cpu_and_leaves_everything_in_float32(
     name: str, case: dict[str, Any]
 ) -> None:

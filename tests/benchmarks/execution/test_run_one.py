@@ -614,6 +614,8 @@ def test_a_run_that_diverges_keeps_its_picture_so_far(plan: Plan) -> None:
         (MemoryError("4 GiB"), "out of memory: 4 GiB"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory"), "out of memory: CUDA"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: Default"),
+        (RuntimeError("MPS backend out of memory"), "out of memory: MPS"),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling"), "out of memory: CUBLAS"),
         (OSError(errno.ENOSPC, "No space left on device", "x"), "no space left on the disk of x"),
         (OSError(errno.EROFS, "Read-only file system", "x"), "OSError: [Errno 30] Read-only"),
     ],
