@@ -25,6 +25,7 @@ from benchmarks.evaluation.contract import ContractError
 from benchmarks.evaluation.extractors import doubt_extractor, load_further_extractor
 from benchmarks.evaluation.scoring import FailedExtractor
 from benchmarks.execution.estimate import Need, estimate_suite
+from benchmarks.execution.footprint import estimate_footprints
 from benchmarks.execution.suite_run import (
     STAGES,
     SuiteRun,
@@ -144,12 +145,12 @@ def print_estimate(console: Console, planned: SuiteRun) -> int:
     """Print what the runs that are not finished will need, from a few training steps of each."""
     unfinished = [job for job, stage in find_stages(planned.jobs) if stage != "finished"]
     # A further row of a training costs next to nothing.
-    todo = [job.spec for job in split_by_training(unfinished)[0]]
+    todo = estimate_footprints(split_by_training(unfinished)[0], planned.data)
     if not todo:
         console.print("every run is finished")
         return 0
     needs = estimate_suite(todo, planned.data)
-    return show_estimate(console, needs, planned.engine.count_workers(todo), planned.folder)
+    return show_estimate(console, needs, planned.engine.count_workers(todo)[0], planned.folder)
 
 
 def show_estimate(console: Console, needs: Sequence[Need], workers: int, folder: Path) -> int:

@@ -34,12 +34,15 @@ class Engine:
 
             check_cluster({spec.device for spec in specs}, self.address)
 
-    def count_workers(self, specs: list[RunSpec]) -> int:
-        """Return how many of these runs go side by side on this machine."""
-        if self.kind == "inline" or not specs:
-            return 1
-        threads, device = specs[0].threads, specs[0].device
-        return self.jobs or choose_jobs(len(specs), threads, device, self.gpu_share)
+    def count_workers(self, jobs: list[Job]) -> tuple[int, str]:
+        """Return how many runs go side by side on this machine, and a note where memory limits."""
+        if self.kind == "inline" or not jobs:
+            return 1, ""
+        if self.jobs:
+            return self.jobs, ""
+        spec, memory = jobs[0].spec, [job.footprint.memory for job in jobs]
+        workers, note = choose_jobs(memory, spec.threads, spec.device, self.gpu_share)
+        return workers, note if self.kind == "local" else ""
 
     def run(self, jobs: list[Job], emit: Emit) -> list[Record]:
         """Carry out jobs, and return the records in their order."""
@@ -47,4 +50,4 @@ class Engine:
             from benchmarks.execution.ray import run_cluster
 
             return run_cluster(jobs, emit, self.address, self.gpu_share)
-        return run_all(jobs, self.count_workers([job.spec for job in jobs]), emit)
+        return run_all(jobs, self.count_workers(jobs)[0], emit)

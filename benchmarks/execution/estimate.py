@@ -1,4 +1,4 @@
-"""What a suite will take in time, memory and disk, from a few training steps of each contender."""
+"""What a suite will take in time and disk, from a few training steps of each contender."""
 
 import copy
 import time
@@ -15,8 +15,8 @@ from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Dataset
 from benchmarks.execution import train_one
+from benchmarks.execution.job import Job
 from benchmarks.execution.train_one import resident
-from benchmarks.training.flops import read_peak_memory, reset_peak_memory
 from benchmarks.training.loop import TrainingConfig, train
 from models.base import GenerativeModel
 
@@ -45,19 +45,18 @@ class Need:
         return self.steps * self.step_seconds
 
 
-def estimate_suite(specs: Sequence[RunSpec], data: Dataset) -> list[Need]:
+def estimate_suite(jobs: Sequence[Job], data: Dataset) -> list[Need]:
     """Measure what the runs of each contender need, with the threads that they ask for."""
-    runs = Counter(spec.contender for spec in specs)
-    firsts = {spec.contender: spec for spec in reversed(specs)}
-    with fixed_threads(specs[0].threads):
+    runs = Counter(job.spec.contender for job in jobs)
+    firsts = {job.spec.contender: job for job in reversed(jobs)}
+    with fixed_threads(jobs[0].spec.threads):
         return [measure_need(firsts[name], count, data) for name, count in runs.items()]
 
 
-def measure_need(spec: RunSpec, runs: int, data: Dataset) -> Need:
+def measure_need(job: Job, runs: int, data: Dataset) -> Need:
     """Take a contender's smoke step and a few training steps."""
+    spec, device = job.spec, torch.device(job.spec.device)
     images, source = (as_tensor(s.images) for s in (data.train, data.source_train))
-    device = torch.device(spec.device)
-    reset_peak_memory(device)
     try:
         model = train_one.build_model(spec, data.shape).to(device)
         train_one.measure_costs(model, spec, images, source)
@@ -66,8 +65,8 @@ def measure_need(spec: RunSpec, runs: int, data: Dataset) -> Need:
         return Need(spec.contender, runs, error=describe_error(error))
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     disk = 3 * weights + spec.samples * data.test.images[0].nbytes + PAPERS
-    memory = int(read_peak_memory(device) * 2**20)
-    return Need(spec.contender, runs, train_one.count_steps(spec, model), seconds, memory, disk)
+    steps = train_one.count_steps(spec, model)
+    return Need(spec.contender, runs, steps, seconds, job.footprint.memory, disk)
 
 
 def time_step(spec: RunSpec, model: GenerativeModel, images: Tensor, source: Tensor) -> float:

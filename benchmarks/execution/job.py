@@ -7,6 +7,17 @@ from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.seeds import derive_seed
 
+ASSUMED = int(1.25 * 2**30)
+"""Bytes of memory that a run is assumed to take where that cannot be estimated."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The estimated floating-point operations of a training, and bytes of memory of its process."""
+
+    flops: int = 0
+    memory: int = ASSUMED
+
 
 @dataclass(frozen=True)
 class Job:
@@ -15,6 +26,7 @@ class Job:
     Attributes:
         checkpoint_seconds: seconds between two checkpoints of its training.
         afresh: whether to reuse nothing of an earlier training.
+        footprint: what it is estimated to take.
     """
 
     spec: RunSpec
@@ -22,6 +34,7 @@ class Job:
     place: Paths
     checkpoint_seconds: float = 30.0
     afresh: bool = False
+    footprint: Footprint = Footprint()
 
     @property
     def folder(self) -> Path:

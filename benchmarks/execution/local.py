@@ -2,7 +2,9 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 
 from benchmarks.core.processes import Death, Pool, count_cores
 from benchmarks.core.signals import Interrupted, check_interrupted
@@ -11,19 +13,31 @@ from benchmarks.execution.job import Job
 from benchmarks.execution.run_one import is_disk_full, run, write_failure
 from benchmarks.records.schema import Picture, Record
 
-SHARE = 1.25 * 2**30
-"""Bytes of memory that a run of small images takes at most, its process included."""
 
-
-def choose_jobs(runs: int, threads: int, device: str, gpu_share: float = 1.0) -> int:
+def choose_jobs(
+    memory: Sequence[int], threads: int, device: str, gpu_share: float = 1.0
+) -> tuple[int, str]:
     """Choose how many runs go side by side: as cores and memory allow, or as they share the GPUs.
 
-    Device `cuda` is whichever GPU is free, `cuda:1` that one; a run takes `gpu_share` of it.
+    Args:
+        memory: the bytes that each run takes; there is to be room for the largest of them together.
+        threads: of each run.
+        device: `cuda` is whichever GPU is free, `cuda:1` that one; a run takes `gpu_share` of it.
+        gpu_share: that part.
+
+    Returns:
+        The number, and a note where it is memory that limits it.
     """
     if device != "cpu":
         gpus = len(visible_gpus()) if device == "cuda" else 1
-        return max(1, min(runs, int(gpus * max(1, int(1 / gpu_share)))))
-    return max(1, min(runs, count_cores() // threads, int(available_memory() / SHARE)))
+        return max(1, min(len(memory), int(gpus * max(1, int(1 / gpu_share))))), ""
+    wanted, free = max(1, min(len(memory), count_cores() // threads)), available_memory()
+    largest = sorted(memory, reverse=True)[:wanted]
+    fitting = max(1, sum(total <= free for total in accumulate(largest)))
+    if fitting == wanted:
+        return wanted, ""
+    sizes = f"{free / 2**30:.1f} GiB are free, and a run takes up to {largest[0] / 2**30:.1f} GiB"
+    return fitting, f"memory limits the runs side by side to {fitting} of {wanted}: {sizes}"
 
 
 def available_memory() -> float:

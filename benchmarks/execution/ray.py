@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ROOT
-from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput, describe_error, one_line
 from benchmarks.core.signals import check_interrupted, uninterruptible
 from benchmarks.evaluation.feature_cache import CLASSIFIERS, load_classifier
 from benchmarks.execution.events import Drawn, Emit, Event, Finished, Noticed, Saved, Started
 from benchmarks.execution.job import Job
-from benchmarks.execution.local import SHARE
 from benchmarks.execution.ray_worker import (
     SharedFiles,
     fingerprint_code,
@@ -38,9 +36,6 @@ from benchmarks.execution.ray_worker import (
 )
 from benchmarks.execution.run_one import is_disk_full, write_failure
 from benchmarks.records.schema import Picture, Record
-
-MEMORY = int(SHARE)
-"""Bytes of memory that a run asks a machine for: enough for small images, its process included."""
 
 CRASHES = 3
 """How often a run's worker may die, its machine being well, before a new checkpoint has come."""
@@ -66,9 +61,9 @@ def run_cluster(
 ) -> list[Record]:
     """Carry out every job on a Ray cluster and return the records in the jobs' order.
 
-    Each run asks for a CPU for each of its threads, for `MEMORY`, and on CUDA for `gpu_share` of a
-    GPU. The address is HOST:PORT of the cluster's head, or "auto" where this machine is part of
-    one; None starts a Ray of this machine alone.
+    Each run asks for a CPU for each of its threads, the memory that it is estimated to take, and on
+    CUDA `gpu_share` of a GPU. The address is HOST:PORT of the cluster's head, or "auto" where this
+    machine is part of one; None starts a Ray of this machine alone.
 
     Raises:
         BadInput: Ray is missing, the cluster cannot be joined, or no run could ever be placed.
@@ -215,10 +210,10 @@ class Scheduler:
                     self.receive(stream)
         return [self.records[job.spec.name] for job in self.jobs]
 
-    def resources(self, spec: RunSpec) -> dict[str, float]:
+    def resources(self, job: Job) -> dict[str, float]:
         """Return what a run asks its machine for."""
-        gpus = 0.0 if spec.device == "cpu" else self.gpu_share
-        return {"CPU": spec.threads, "GPU": gpus, "memory": MEMORY}
+        gpus = 0.0 if job.spec.device == "cpu" else self.gpu_share
+        return {"CPU": job.spec.threads, "GPU": gpus, "memory": job.footprint.memory}
 
     def check_room(self, *, alone: bool) -> None:
         """Give notice where no machine is large enough for a run; refuse where this one is `alone`.
@@ -226,12 +221,12 @@ class Scheduler:
         A cluster may yet get another.
         """
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        wanted = {tuple(self.resources(job.spec).items()) for job in self.jobs}
+        wanted = {tuple(self.resources(job).items()) for job in self.jobs}
         for needs in sorted(wanted):
             if any(all(node.get(kind, 0) >= n for kind, n in needs) for node in nodes):
                 continue
             cpus, gpus, memory = (n for _, n in needs)
-            text = f"{cpus} CPUs, {gpus:g} GPUs and {memory / 2**30:g} GiB of memory for a run"
+            text = f"{cpus} CPUs, {gpus:g} GPUs and {memory / 2**30:.3g} GiB of memory for a run"
             if alone:
                 raise BadInput(f"--engine ray: this machine does not have {text}")
             self.emit(Noticed("", f"no machine of the cluster has {text}: it waits for one"))
@@ -251,7 +246,7 @@ class Scheduler:
             # Only once: what it then saves does count.
             shutil.rmtree(job.checkpoint, ignore_errors=True)
             job = submission.job = replace(job, afresh=False)
-        cpus, gpus, memory = self.resources(job.spec).values()
+        cpus, gpus, memory = self.resources(job).values()
         task = self.task.options(num_cpus=cpus, num_gpus=gpus, memory=memory)
         stream = task.remote(job, pack_folder(job.folder), self.shared)
         self.running[stream] = submission

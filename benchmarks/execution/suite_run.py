@@ -14,6 +14,7 @@ from benchmarks.data import Dataset, load_dataset
 from benchmarks.evaluation.extractors import check_weights
 from benchmarks.execution.engine import Engine
 from benchmarks.execution.events import Emit, Finished, Noticed, Planned
+from benchmarks.execution.footprint import estimate_footprints
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import plan_runs, prepare_evaluator
 from benchmarks.execution.resume import (
@@ -30,7 +31,6 @@ from benchmarks.execution.resume import (
     reuse_training,
 )
 from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
-from benchmarks.execution.train_one import estimate_work
 from benchmarks.records.schema import EXTERNAL, Index, IndexEntry, Record
 from benchmarks.records.store import read_index, read_record, read_suite, write_index
 
@@ -90,12 +90,12 @@ class SuiteRun:
         if changed := ", ".join(dict.fromkeys(reuse_trainings(todo))):
             text = f"{changed}: retrained, since the code has changed"
             emit(Noticed("", text, routine=True))
-        firsts, further = split_by_training(todo)
-        specs = {job.spec.contender: job.spec for job in firsts}
-        work = {n: float(estimate_work(spec, self.data.shape)) for n, spec in specs.items()}
-        firsts.sort(key=lambda job: -work[job.spec.contender])
-        load = {job.spec.name: work[job.spec.contender] for job in firsts}
+        firsts, further = split_by_training(estimate_footprints(todo, self.data))
+        firsts.sort(key=lambda job: -job.footprint.flops)
+        load = {job.spec.name: float(job.footprint.flops) for job in firsts}
         emit(Planned(load | {job.spec.name: 0.0 for job in further}, [*finished.values()]))
+        if note := self.engine.count_workers(firsts)[1]:
+            emit(Noticed("", note))
         records = finished | {record.run: record for record in self.engine.run(firsts, emit)}
         ready = [share_training(job, self.jobs, records, emit) for job in further]
         scored = self.engine.run([job for job in ready if job], emit)

@@ -39,7 +39,7 @@ from benchmarks.training.distributed import (
     current_world,
     process_group,
 )
-from benchmarks.training.flops import count_training_flops, read_peak_memory, reset_peak_memory
+from benchmarks.training.flops import read_peak_memory, reset_peak_memory
 from benchmarks.training.loop import (
     StateMismatch,
     Trained,
@@ -265,15 +265,6 @@ def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
 def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
     """Count the steps in which the player with the most updates sees the budget of images."""
     return max(1, spec.images // (spec.batch * count_updates(model)))
-
-
-def estimate_work(spec: RunSpec, shape: tuple[int, int, int]) -> int:
-    """Count the operations of a run's training, to start the longest first; 0 where it fails."""
-    try:
-        model = build_model(spec, shape)
-        return count_training_flops(model, spec.batch) * count_steps(spec, model)
-    except FAILURES:
-        return 0
 
 
 def count_updates(model: GenerativeModel) -> int:

@@ -1,9 +1,9 @@
 """What a model costs: parameters, floating-point operations and peak memory."""
 
-import copy
 import resource
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from models.base import GenerativeModel, Player, Step
@@ -35,6 +36,34 @@ class FlopCounter(TorchDispatchMode):
         if count is not None:
             self.total += count(*args, **(kwargs or {}), out_val=result)
         return result
+
+
+class MemoryCounter(TorchDispatchMode):
+    """Follows how many bytes the tensors take that were made in its block and still exist.
+
+    `peak` is the most of them so far. Memory that an operation needs for itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = weakref.WeakSet[torch.UntypedStorage]()
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Compute one operation and add what it returns, views and results in place aside."""
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            storage = tensor.untyped_storage() if isinstance(tensor, Tensor) else None
+            if storage is not None and storage not in self.known:
+                self.known.add(storage)
+                self.add(storage.nbytes())
+                weakref.finalize(storage, self.add, -storage.nbytes())
+        return result
+
+    def add(self, count: int) -> None:
+        """Add bytes, or take them off."""
+        self.now += count
+        self.peak = max(self.peak, self.now)
 
 
 class Enough(Exception):
@@ -64,13 +93,12 @@ def count_parameters(model: GenerativeModel) -> int:
 def count_training_flops(model: GenerativeModel, batch: int) -> int:
     """Count the floating-point operations of one training step, gradients included.
 
-    Those of matrix products and convolutions, a multiplication and an addition counted as two. A
-    copy of the model computes them, on blank images, `batch` of them at a time.
+    Those of matrix products and convolutions, a multiplication and an addition counted as two. The
+    model computes them on blank images, `batch` of them at a time, which may change its buffers.
     """
-    twin = copy.deepcopy(model).train()
     images = torch.zeros(batch, *model.shape, device=model.device)
     with FlopCounter() as counter:
-        for player, loss in compute_losses(twin, images, images):
+        for player, loss in compute_losses(model.train(), images, images):
             differentiate(player, loss)
     return counter.total
 

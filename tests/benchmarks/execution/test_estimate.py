@@ -1,6 +1,7 @@
 """The estimate of `--plan`: what is measured, what is made of it, and that nothing is left."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,22 @@ import pytest
 from rich.console import Console
 
 from benchmarks.cli.dry_run import show_estimate
-from benchmarks.config.spec import RunSpec
+from benchmarks.config.paths import Paths
 from benchmarks.config.suite import build_suite
 from benchmarks.data import Dataset
 from benchmarks.execution import estimate as estimates
 from benchmarks.execution.estimate import Need, estimate_suite
+from benchmarks.execution.job import Footprint, Job
 from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.train_one import build_model
 
 MLP = {"backbone": "mlp", "hidden": [16]}
 
 
-def plan(data: Dataset, contenders: dict[str, dict[str, Any]], **further: Any) -> list[RunSpec]:
+def plan(data: Dataset, contenders: dict[str, dict[str, Any]], **further: Any) -> list[Job]:
     table = {"images": 6_400, "seeds": 3, "extractor": "random", "contenders": contenders}
-    return plan_runs(build_suite({**table, **further}, "s.toml"), data, "s.toml", device="cpu")
+    specs = plan_runs(build_suite({**table, **further}, "s.toml"), data, "s.toml", device="cpu")
+    return [Job(spec, "s", Paths(Path(), Path(), Path())) for spec in specs]
 
 
 def show(needs: list[Need], workers: int, folder: Path) -> tuple[int, list[str]]:
@@ -34,14 +37,15 @@ def test_every_contender_is_measured_and_has_a_row(
     data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    needs = estimate_suite(plan(data, {"gan": MLP, "vae": MLP}), data)
+    jobs = plan(data, {"gan": MLP, "vae": MLP})
+    needs = estimate_suite([replace(job, footprint=Footprint(memory=7)) for job in jobs], data)
     assert [(need.contender, need.runs, need.steps) for need in needs] == [
         ("gan", 3, 100),
         ("vae", 3, 100),
     ]
     for need in needs:
         assert 0 < need.step_seconds < 10
-        assert 50 < need.memory / 2**20 < 20_000
+        assert need.memory == 7
     assert not list(tmp_path.iterdir())
     code, lines = show(needs, 2, tmp_path / "results")
     assert code == 0
@@ -50,19 +54,19 @@ def test_every_contender_is_measured_and_has_a_row(
 
 
 def test_disk_is_what_a_run_leaves(data: Dataset) -> None:
-    (spec,) = plan(data, {"vae": MLP}, seeds=1)
-    (need,) = estimate_suite([spec], data)
+    (job,) = plan(data, {"vae": MLP}, seeds=1)
+    (need,), spec = estimate_suite([job], data), job.spec
     weights = sum(t.nbytes for t in build_model(spec, data.shape).state_dict().values())
     pixels = spec.samples * 64
     assert 3 * weights + pixels < need.disk < 3 * weights + pixels + 200_000
 
 
 def test_time_is_cpu_time_by_thread(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    (spec,) = plan(data, {"vae": MLP}, seeds=1, threads=2)
+    (job,) = plan(data, {"vae": MLP}, seeds=1, threads=2)
     ticks = iter((0, 9, 100, 124, 200, 204))  # the first warms up, six steps, and one again
     monkeypatch.setattr(estimates.time, "process_time", lambda: next(ticks))
     monkeypatch.setattr(estimates, "train", lambda *_, **__: None)
-    (need,) = estimate_suite([spec], data)
+    (need,) = estimate_suite([job], data)
     assert need.step_seconds == pytest.approx((24 - 4) / 2 / estimates.STEPS)
 
 

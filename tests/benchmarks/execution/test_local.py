@@ -15,7 +15,6 @@ from benchmarks.execution import local
 from benchmarks.execution.events import Event, Started
 from benchmarks.execution.job import Job
 from benchmarks.execution.local import (
-    SHARE,
     choose_gpu,
     choose_jobs,
     run_all,
@@ -72,9 +71,9 @@ def test_no_jobs_need_no_workers() -> None:
 
 
 def test_runs_share_the_cores_and_take_turns_on_a_gpu() -> None:
-    assert choose_jobs(3, 1000, "cpu") == 1
-    assert choose_jobs(1, 1, "cpu") == 1
-    assert choose_jobs(8, 1, "cuda") == 1
+    assert choose_jobs([1] * 3, 1000, "cpu") == (1, "")
+    assert choose_jobs([1], 1, "cpu") == (1, "")
+    assert choose_jobs([1] * 8, 1, "cuda") == (1, "")
 
 
 def test_runs_side_by_side_fit_into_the_memory_that_is_free(
@@ -82,18 +81,23 @@ def test_runs_side_by_side_fit_into_the_memory_that_is_free(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
     assert local.available_memory() > 0
-    for memory, runs in ((100, 8), (3.5, 3), (0.5, 1)):
-        monkeypatch.setattr(local, "available_memory", lambda m=memory: m * SHARE)
-        assert choose_jobs(8, 1, "cpu") == runs
+    needs = [2**30 * gib for gib in (1, 5, 1, 3)]
+    for free, runs in ((10, 4), (9.9, 3), (8, 2), (7.9, 1), (1, 1)):
+        monkeypatch.setattr(local, "available_memory", lambda free=free: free * 2**30)
+        count, note = choose_jobs(needs, 1, "cpu")
+        assert count == runs
+        text = f"memory limits the runs side by side to {runs} of 4: {free:.1f} GiB are free, and "
+        assert note == ("" if runs == 4 else f"{text}a run takes up to 5.0 GiB")
 
 
 def test_gpus_are_shared_out_by_the_declared_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5,7")
-    assert choose_jobs(100, 1, "cuda") == 3
-    assert choose_jobs(100, 1, "cuda", 0.5) == 6
-    assert choose_jobs(100, 1, "cuda", 0.4) == 6
-    assert choose_jobs(100, 1, "cuda:1", 0.25) == 4
-    assert choose_jobs(2, 1, "cuda", 0.1) == 2
+    many = [2**60] * 100
+    assert choose_jobs(many, 1, "cuda") == (3, "")
+    assert choose_jobs(many, 1, "cuda", 0.5) == (6, "")
+    assert choose_jobs(many, 1, "cuda", 0.4) == (6, "")
+    assert choose_jobs(many, 1, "cuda:1", 0.25) == (4, "")
+    assert choose_jobs(many[:2], 1, "cuda", 0.1) == (2, "")
     shown = []
     gpus = visible_gpus()
     for number in range(5):

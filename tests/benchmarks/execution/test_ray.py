@@ -22,7 +22,7 @@ from benchmarks.core.tensors import as_tensor
 from benchmarks.data import Dataset
 from benchmarks.evaluation.feature_cache import build_cached, save_classifier
 from benchmarks.execution import ray as cluster
-from benchmarks.execution.job import Job
+from benchmarks.execution.job import Footprint, Job
 from benchmarks.execution.local import run_all
 from benchmarks.execution.ray import Scheduler, run_cluster
 from benchmarks.execution.ray_worker import pack_folder, write_folder
@@ -344,12 +344,10 @@ def test_ray_chooses_the_gpu(plan: Plan) -> None:
     with pytest.raises(BadInput, match="write --device cuda"):
         run_cluster([job], Heard())
     needs = Scheduler(FakeRay(), [], Heard(), 0.25).resources
-    assert needs(job.spec.model_copy(update={"device": "cuda"}))["GPU"] == 0.25
-    assert needs(job.spec.model_copy(update={"device": "cpu", "threads": 3})) == {
-        "CPU": 3,
-        "GPU": 0,
-        "memory": cluster.MEMORY,
-    }
+    assert needs(replace(job, spec=job.spec.model_copy(update={"device": "cuda"})))["GPU"] == 0.25
+    spec = job.spec.model_copy(update={"device": "cpu", "threads": 3})
+    job = replace(job, spec=spec, footprint=Footprint(memory=5))
+    assert needs(job) == {"CPU": 3, "GPU": 0, "memory": 5}
 
 
 def test_no_jobs_need_no_cluster() -> None:
