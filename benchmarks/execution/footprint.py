@@ -114,9 +114,9 @@ def trace_extractor(extractor: Extractor, shape: tuple[int, int, int]) -> int:
 
 def count_held(spec: RunSpec, data: Dataset, extractors: Sequence[Extractor]) -> int:
     """Count the bytes of images and features that a run holds, mapped files aside."""
-    splits = (data.train, data.validation, data.test, data.source_train, data.source_test)
-    images = [*(split.images for split in splits), data.hidden_pairs and data.hidden_pairs.images]
-    resident = sum(i.nbytes for i in images if i is not None and not isinstance(i, np.memmap))
+    target, source = (data.train, data.validation, data.test), (data.source_train, data.source_test)
+    arrays = [s.images for s in (*target, *source, data.hidden_pairs) if s is not None]
+    resident = sum(images.nbytes for images in arrays if not isinstance(images, np.memmap))
     rows = len(data.train) + len(data.validation) + len(data.test) + spec.samples
     features = sum(4 * extractor.dimension for extractor in extractors) * rows
     part = next(cut_into_parts(spec.samples, data.shape)).stop
