@@ -46,24 +46,26 @@ class MemoryCounter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.known = weakref.WeakSet[torch.UntypedStorage]()
-        self.now = self.peak = 0
+        self.known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Compute one operation and add what it returns, views and results in place aside."""
         result = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(result):
-            storage = tensor.untyped_storage() if isinstance(tensor, Tensor) else None
-            if storage is not None and storage not in self.known:
-                self.known.add(storage)
-                self.add(storage.nbytes())
-                weakref.finalize(storage, self.add, -storage.nbytes())
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self.known[id(storage)] = weakref.ref(storage)
+        self.peak = max(self.peak, self.now)
         return result
 
-    def add(self, count: int) -> None:
-        """Add bytes, or take them off."""
-        self.now += count
-        self.peak = max(self.peak, self.now)
+    @property
+    def now(self) -> int:
+        """The bytes of the tensors that exist now."""
+        # No callbacks: one that is called while an operation fails would end the process.
+        storages = [storage for ref in self.known.values() if (storage := ref()) is not None]
+        self.known = {id(storage): weakref.ref(storage) for storage in storages}
+        return sum(storage.nbytes() for storage in storages)
 
 
 class Enough(Exception):

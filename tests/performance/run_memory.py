@@ -56,6 +56,7 @@ def plan(side: int, families: list[str], folder: Path, batch: int, channels: int
         "images": 2 * batch,
         "seeds": 1,
         "evaluations": 1,
+        "extractor": "random",
         "contenders": {name: FAMILIES[name] for name in families},
     }
     suite = build_suite(table, "memory")
