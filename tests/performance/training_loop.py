@@ -1,44 +1,159 @@
-"""How fast the training loop is, against the loops that one would write by hand.
+"""How fast the training loop is, beside loops by hand and those of other packages.
 
-All rows train the GAN's default networks (noise of 100, two hidden layers of 128, batches of 64) on
-28×28 images, with the same losses and learning rates. The loops take turns within one process, so
-that whatever else the machine does falls on all of them; the medians over rounds are compared.
+All loops train the networks of suite `mnist`, with its batches, losses and learning rates, on MNIST
+or on random images, which cost the same. They take turns within one process, so that whatever else
+the machine does falls on all of them. A turn is timed from the end of its second step, which leaves
+out what comes before training; compared are the medians over pairs of turns.
 
     python tests/performance/training_loop.py --threads 2
 """
 
 import argparse
+import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, count, repeat
 from pathlib import Path
+from typing import Any
 
 import torch
+from peer_loops import train_by_lightning, train_by_pythae
 from PIL import Image
+from plain_losses import FAMILIES, Losses, cyclegan_paper
+from report import write_tables
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import Compose, Normalize, ToTensor
+from torchvision.transforms import ToTensor
 
+from benchmarks.config.registry import load_model
+from benchmarks.config.suite import Contender, build_suite, find_suite, read_toml
 from benchmarks.core.errors import BadInput
 from benchmarks.core.tensors import as_tensor
 from benchmarks.data import default_data_root, load_dataset
+from benchmarks.training.flops import count_training_flops
 from benchmarks.training.loop import TrainingConfig, train
-from models.gan import GAN, LOSSES
+from models.base import Step
 
 BATCH = 64
 SHAPE = (1, 28, 28)
-Loop = Callable[[Tensor, int], None]
+WARM = 2
+OURS = "this project's"
+
+
+@dataclass
+class Clock:
+    """Notes when each step of a turn has ended."""
+
+    ends: list[float] = field(default_factory=list)
+
+    def due(self) -> bool:
+        """Note a step's end; no training state is to be saved."""
+        self.tick()
+        return False
+
+    def save(self, state: Any) -> None:
+        """Save nothing."""
+
+    def tick(self) -> None:
+        """Note a step's end."""
+        self.ends.append(time.perf_counter())
+
+    def seconds(self) -> float:
+        """Return the mean time of a step."""
+        return (self.ends[-1] - self.ends[WARM - 1]) / (len(self.ends) - WARM)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One family's training, which every loop takes up anew: networks, losses, images."""
+
+    contender: Contender
+    images: Tensor
+    sources: Tensor
+    precision: str
+
+    def build(self) -> Any:
+        """Build the model, with the same weights for every loop."""
+        torch.manual_seed(0)
+        kind = load_model(self.contender.model)
+        return kind(kind.Config(**self.contender.settings), SHAPE).train()
+
+    def adam(self, model: Any, *, fused: bool) -> list[torch.optim.Adam]:
+        """Build the players' optimizers."""
+        made = partial(torch.optim.Adam, fused=fused)
+        return [
+            made(p.parameters, lr=p.optimizer.lr, betas=p.optimizer.betas) for p in model.players()
+        ]
+
+    def draw(self, images: Tensor) -> Tensor:
+        """Draw a batch as one does by hand."""
+        return images[torch.randint(len(images), (BATCH,))].float() / 255
+
+    def batches(self) -> Iterator[Step]:
+        """Yield steps with batches from the tensors."""
+        for number in count():
+            source = self.draw(self.sources) if self.contender.model == "cyclegan" else None
+            yield Step(self.draw(self.images), source, torch.default_generator, number)
+
+
+Loop = Callable[[Task, int, Clock], None]
+
+
+def train_ours(task: Task, steps: int, clock: Clock) -> None:
+    """Train by the project's loop, with its weight average, seeds by step and checks."""
+    config = TrainingConfig(steps, BATCH, seed=0, evaluations=1, precision=task.precision)
+    train(
+        *(task.build(), task.images, task.sources, config),
+        evaluate=lambda _: 0.0,
+        report=lambda *_: None,
+        checkpointer=clock,
+    )
+
+
+def train_by_hand(
+    task: Task,
+    steps: int,
+    clock: Clock,
+    *,
+    fused: bool = True,
+    ema: bool = False,
+    losses: Losses | None = None,
+    batches: Callable[[Task], Iterator[Step]] = Task.batches,
+) -> None:
+    """Train by the shortest loop: losses, gradients, Adam, and a weight average where asked."""
+    model = task.build()
+    optimizers, losses = task.adam(model, fused=fused), losses or FAMILIES[task.contender.name]
+    live = list_averaged(model)
+    average = [tensor.clone() for tensor in live]
+    for step, _ in zip(batches(task), range(steps), strict=False):
+        found = losses(model, step)
+        for optimizer in optimizers:
+            with torch.autocast("cpu", torch.bfloat16, enabled=task.precision == "bfloat16"):
+                loss = next(found)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        if ema:
+            torch._foreach_lerp_(average, live, 0.001)
+        clock.tick()
+
+
+def list_averaged(model: nn.Module) -> list[Tensor]:
+    """List parameters and running statistics."""
+    running = [b for name, b in model.named_buffers() if "running_" in name]
+    return [p.data for p in model.parameters()] + running
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
     """Images as torchvision's MNIST gives them: through PIL and a transform, each with a class."""
 
-    def __init__(self, images: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.images, self.transform = images[:, 0], transform
+    def __init__(self, images: Tensor) -> None:
+        self.images, self.transform = images[:, 0], ToTensor()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,108 +162,179 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index].numpy())), 0
 
 
-def play(images: Tensor, steps: int) -> None:
-    """The project's own loop, with its weight average, seeds by step and checks."""
-    plan = TrainingConfig(steps=steps, batch=BATCH, seed=0, evaluations=1)
-    train(make_gan(), images, None, plan, evaluate=lambda _: 0.0, report=lambda *_: None)
+def load_pictures(task: Task) -> Iterator[Step]:
+    """Yield steps with batches from the usual DataLoader in the same process."""
+
+    def endless(images: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        loader = DataLoader(Pictures(images), BATCH, shuffle=True, drop_last=True)
+        return chain.from_iterable(repeat(loader))
+
+    sources: Any = endless(task.sources) if task.contender.model == "cyclegan" else repeat((None,))
+    for number, (target, source) in enumerate(zip(endless(task.images), sources, strict=False)):
+        yield Step(target[0], source[0], torch.default_generator, number)
 
 
-def write_by_hand(images: Tensor, steps: int, *, fused: bool) -> None:
-    """The shortest loop over the tensor."""
-    update = make_update(fused=fused)
-    for _ in range(steps):
-        chosen = torch.randint(len(images), (BATCH,))
-        update(images[chosen].float() / 255)
+def train_lightning(task: Task, steps: int, clock: Clock) -> None:
+    """Train by Lightning's Trainer, with fused Adam and the batches of the loops by hand."""
+    model = task.build()
+    losses, optimizers = FAMILIES[task.contender.name], task.adam(model, fused=True)
+    train_by_lightning(model, losses, optimizers, task.batches(), steps, clock.tick)
 
 
-def load_pictures(
-    images: Tensor, steps: int, *, transform: Callable[[Image.Image], Tensor]
-) -> None:
-    """The usual loop over a DataLoader in the same process."""
-    update = make_update(fused=False)
-    loader = DataLoader(Pictures(images, transform), BATCH, shuffle=True, drop_last=True)
-    epochs = chain.from_iterable(repeat(loader))
-    for real, _ in islice(epochs, steps):
-        update(real)
-
-
-def make_gan() -> GAN:
-    """Build the reference networks with the same weights for every loop."""
-    torch.manual_seed(0)
-    return GAN(GAN.Config(), SHAPE)
-
-
-def make_update(*, fused: bool) -> Callable[[Tensor], None]:
-    """Give the step of a hand-written loop: both networks' losses, gradients and Adam."""
-    gan = make_gan()
-    G, D = gan.G, gan.D
-    adam = partial(torch.optim.Adam, lr=2e-4, betas=(0.5, 0.999), fused=fused)
-    adam_G, adam_D = adam(G.parameters()), adam(D.parameters())
-
-    def update(real: Tensor) -> None:
-        fake = G(torch.randn(len(real), 100)).sigmoid()
-        adam_D.zero_grad()
-        LOSSES["nonsaturating"].discriminator(D(real), D(fake.detach())).backward()
-        adam_D.step()
-        adam_G.zero_grad()
-        LOSSES["nonsaturating"].generator(None, D(fake)).backward()
-        adam_G.step()
-
-    return update
+def train_pythae(task: Task, steps: int, clock: Clock) -> None:
+    """Train by pythae's trainer, on as many images as the steps take."""
+    images = task.draw(task.images).repeat(steps, 1, 1, 1)
+    model = task.build()
+    train_by_pythae(model, images, BATCH, model.players()[0].optimizer.lr, clock.tick)
 
 
 LOOPS: dict[str, Loop] = {
-    "benchmarks.training.loop": play,
-    "by hand, Adam": partial(write_by_hand, fused=False),
-    "by hand, fused Adam": partial(write_by_hand, fused=True),
-    "DataLoader, ToTensor": partial(load_pictures, transform=ToTensor()),
-    "DataLoader, ToTensor, Normalize": partial(
-        load_pictures, transform=Compose([ToTensor(), Normalize(0.5, 0.5)])
-    ),
+    OURS: train_ours,
+    "by hand, fused Adam, EMA": partial(train_by_hand, ema=True),
+    "by hand, fused Adam": train_by_hand,
+    "by hand, Adam": partial(train_by_hand, fused=False),
+    "DataLoader, ToTensor": partial(train_by_hand, fused=False, batches=load_pictures),
+    "Lightning, fused Adam": train_lightning,
+    "pythae's trainer": train_pythae,
+    "the paper's passes, fused Adam": partial(train_by_hand, losses=cyclegan_paper),
 }
 
 
-def load_images(root: Path) -> Tensor:
-    """Give MNIST's training images where they are, else random ones, uint8 [N, 1, 28, 28]."""
+def choose_loops(task: Task) -> dict[str, Loop]:
+    """List the loops that train a family, of packages that are installed; say which are not."""
+    family, absent = task.contender.name, set()
+    if family not in {"autoencoder", "vae"}:
+        absent.add("pythae's trainer")
+    if family != "cyclegan":
+        absent.add("the paper's passes, fused Adam")
+    if task.precision == "bfloat16":
+        absent |= {"pythae's trainer", "Lightning, fused Adam"}
+    for package, name in (("lightning", "Lightning, fused Adam"), ("pythae", "pythae's trainer")):
+        if name not in absent and importlib.util.find_spec(package) is None:
+            print(f"left out: {name}; pip install {package}")
+            absent.add(name)
+    return {name: loop for name, loop in LOOPS.items() if name not in absent}
+
+
+def measure(loop: Loop, task: Task, steps: int) -> float:
+    """Return the seconds of a step in one turn."""
+    clock = Clock()
+    loop(task, steps + WARM, clock)
+    return clock.seconds()
+
+
+def compare(task: Task, steps: int | None, rounds: int) -> list[dict[str, float]]:
+    """Return the seconds of a step of each loop, by rounds, after a short turn of each.
+
+    By default a turn takes about a second and a half.
+    """
+    loops = choose_loops(task)
+    for loop in loops.values():
+        measure(loop, task, 2)
+    steps = steps or max(8, round(1.5 / measure(train_ours, task, 8)))
+    return [
+        {name: measure(loop, task, steps) for name, loop in loops.items()} for _ in range(rounds)
+    ]
+
+
+def measure_peak(precision: str) -> float:
+    """Return the most FLOP/s of a matrix product of 1024³, by the library behind each form.
+
+    A plain product is MKL's or another's, a convolution of 1×1 oneDNN's.
+    """
+    dtype = getattr(torch, precision)
+    a, b = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
+    image, kernel = a.view(1, 1024, 32, 32), b.view(1024, 1024, 1, 1)
+    best = float("inf")
+    for product in (lambda: a @ b, lambda: nn.functional.conv2d(image, kernel)) * 12:
+        started = time.perf_counter()
+        product()
+        best = min(best, time.perf_counter() - started)
+    return 2 * 1024**3 / best
+
+
+def load_images(root: Path) -> tuple[Tensor, Tensor]:
+    """Return MNIST's training images and edges where they are, else random ones, uint8."""
     try:
-        return as_tensor(load_dataset("mnist", data_root=root, download=False).train.images)
+        data = load_dataset("mnist", data_root=root, source="edges", download=False)
+        return as_tensor(data.train.images), as_tensor(data.source_train.images)
     except BadInput:
         print("no MNIST here: random images instead, which cost the same")
-        return torch.randint(0, 256, (35_000, *SHAPE), dtype=torch.uint8)
+        images = torch.randint(0, 256, (35_000, *SHAPE), dtype=torch.uint8)
+        return images, images.flip(0)
 
 
-def measure(loop: Loop, images: Tensor, steps: int) -> float:
-    """Give the steps per second of one turn."""
-    started = time.perf_counter()
-    loop(images, steps)
-    return steps / (time.perf_counter() - started)
-
-
-def compare(images: Tensor, steps: int, rounds: int) -> dict[str, float]:
-    """Give the median steps per second of each loop, after one short turn to warm up."""
-    for loop in LOOPS.values():
-        loop(images, 20)
-    turns = [
-        {name: measure(loop, images, steps) for name, loop in LOOPS.items()} for _ in range(rounds)
+def tabulate(
+    found: dict[str, list[dict[str, float]]], flops: dict[str, int], peak: float, title: str
+) -> list[dict[str, Any]]:
+    """Build the table of speeds beside others, and that of the machine's use."""
+    rows = []
+    for name in LOOPS:
+        cells = [
+            f"{statistics.median(turn[name] / turn[OURS] for turn in turns):.2f}×"
+            if name in turns[0]
+            else "–"
+            for turns in found.values()
+        ]
+        if name != OURS and set(cells) != {"–"}:
+            rows.append([name, *cells])
+    uses = []
+    for family, turns in found.items():
+        seconds = statistics.median(turn[OURS] for turn in turns)
+        speed = flops[family] / seconds
+        cells = [f"{1 / seconds:,.1f}", f"{flops[family] / 1e9:.2f}", f"{speed / 1e9:.0f}"]
+        uses.append([family, *cells, f"{speed / peak:.0%}".replace("%", " %")])
+    share = f"share of {peak / 1e9:.0f} GFLOP/s"
+    return [
+        {
+            "title": f"Steps of {OURS} loop for one of another; {title}",
+            "columns": ["loop", *found],
+            "rows": rows,
+        },
+        {
+            "title": f"Speed of {OURS} loop; {title}",
+            "columns": ["family", "steps/s", "GFLOP a step", "GFLOP/s", share],
+            "rows": uses,
+        },
     ]
-    return {name: statistics.median(turn[name] for turn in turns) for name in LOOPS}
+
+
+def parse() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="Compare the training loop with others.")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    parser.add_argument("--only", choices=FAMILIES, action="append", metavar="FAMILY",
+                        help=f"one of {', '.join(FAMILIES)}; may be repeated")  # fmt: skip
+    parser.add_argument("--steps", type=int, help="steps of a turn (default: for 1.5 seconds)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--data-root", type=Path, default=default_data_root(), metavar="DIR")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there too")
+    return parser.parse_args()
 
 
 def main() -> None:
     """Run the comparison and print it."""
-    parser = argparse.ArgumentParser(description="Compare the training loop with loops by hand.")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
-    parser.add_argument("--steps", type=int, default=500, help="steps of a turn (default: 500)")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--data-root", type=Path, default=default_data_root(), metavar="DIR")
-    options = parser.parse_args()
+    options = parse()
     torch.set_num_threads(options.threads)
-    medians = compare(load_images(options.data_root), options.steps, options.rounds)
-    own = next(iter(medians.values()))
-    table = Table("loop", "steps/s", "ours is", box=None)
-    for name, median in medians.items():
-        table.add_row(name, f"{median:,.0f}", f"{own / median:.2f}×")
-    Console().print(table)
+    images, sources = load_images(options.data_root)
+    peak = measure_peak(options.precision)
+    name, path = find_suite("mnist")
+    contenders = {c.name: c for c in build_suite(read_toml(path), name).list_contenders()}
+    found, flops = {}, {}
+    for family in options.only or FAMILIES:
+        task = Task(contenders[family], images, sources, options.precision)
+        flops[family] = count_training_flops(task.build(), BATCH)
+        found[family] = compare(task, options.steps, options.rounds)
+    threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+    tables = tabulate(found, flops, peak, f"{threads}, {options.precision}")
+    for table in tables:
+        shown = Table(*table["columns"], title=table["title"], box=None)
+        for row in table["rows"]:
+            shown.add_row(*row)
+        Console().print(shown)
+    if options.json:
+        write_tables(options.json, tables)
 
 
 if __name__ == "__main__":
