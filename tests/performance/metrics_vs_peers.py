@@ -1,9 +1,12 @@
 """How fast and how exact the metrics are, beside other packages on the same numbers.
 
 Every entry runs in a process of its own, in turns over the rounds, so that whatever else the
-machine does falls on all of them, and nobody's memory or warm caches count for another. A section's
-first entry is ours; a ratio above 1 says that ours is that many times faster, or needs that many
-times less memory (which is what the process grew by beyond its inputs).
+machine does falls on all of them, and nobody's memory or warm caches count for another. It is
+called once untimed, so all are warm and have imported what they need. A section's first entry is
+ours; a ratio above 1, the median over the rounds, says that ours is that many times faster, or
+needs that many times less memory (which is what the process grew by beyond its inputs). A share of
+the peak is ours alone: the operations that our way takes, symmetric halves once, over those of a
+matrix product in the same process, precision and time.
 
     pip install -e ".[peers]"
     python tests/performance/metrics_vs_peers.py --threads 2
@@ -19,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +35,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training.flops import read_peak_memory, reset_peak_memory
 from metrics import (
@@ -44,7 +49,10 @@ from metrics.extractors.inception import LAYERS
 
 PEERS = ("pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics", "prdc", "numpy", "scipy")
 QUICK = 2.0
-"""Seconds below which an entry is called once more to warm up, and timed three times."""
+"""Seconds below which a warm entry is timed three times."""
+
+PEAK = 2048
+"""Rows, columns and depth of the products whose speed counts as the peak."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,15 @@ class Section:
     Attributes:
         title: what is computed, and at which sizes.
         prepare: makes the inputs, the same in every process.
+        count: counts the floating-point operations of ours.
+        precision: of these, unless an entry's name has another one.
         entries: by name, a function of the inputs that returns the score.
     """
 
     title: str
     prepare: Callable[[], Any]
+    count: Callable[[], float]
+    precision: str = "float32"
     entries: dict[str, Callable[[Any], float]] = field(default_factory=dict)
 
     def entry(self, name: str) -> Callable[[Callable[[Any], float]], Callable[[Any], float]]:
@@ -74,11 +86,13 @@ class Section:
 SECTIONS: dict[str, Section] = {}
 
 
-def section(key: str, title: str) -> Callable[[Callable[[], Any]], Section]:
+def section(
+    key: str, title: str, count: Callable[[], float], precision: str = "float32"
+) -> Callable[[Callable[[], Any]], Section]:
     """Make the function that prepares inputs into a section, to be chosen by `--only key`."""
 
     def enter(prepare: Callable[[], Any]) -> Section:
-        SECTIONS[key] = Section(title, prepare)
+        SECTIONS[key] = Section(title, prepare, count, precision)
         return SECTIONS[key]
 
     return enter
@@ -129,7 +143,13 @@ def numpy_statistics(features: torch.Tensor) -> tuple[Any, Any]:
     return features.numpy().mean(axis=0), np.cov(features.numpy(), rowvar=False)
 
 
-@section("fid", "Fréchet distance from moments, N = M = 10,000, d = 2,048")
+# Operations: two Cholesky factors, a reduction to a symmetric eigenproblem, and its eigenvalues.
+@section(
+    "fid",
+    "Fréchet distance from moments, N = M = 10,000, d = 2,048",
+    lambda: 3 * 2048**3,
+    "float64",
+)
 def fid() -> tuple[Moments, Moments]:
     return Moments(draw_features(10_000, 2048, 1)), Moments(draw_features(10_000, 2048, 2, 0.05))
 
@@ -140,7 +160,12 @@ def ours_fid(sides: tuple[Moments, Moments]) -> float:
     return frechet_distance(*(copy.deepcopy(side) for side in sides))
 
 
-@section("fid_small", "Fréchet distance from features, N = M = 1,000, d = 2,048")
+@section(
+    "fid_small",
+    "Fréchet distance from features, N = M = 1,000, d = 2,048",
+    lambda: 2 * 1000**2 * 2048 + 8 / 3 * 1000**3,
+    "float64",
+)
 def fid_small() -> tuple[torch.Tensor, torch.Tensor]:
     return draw_features(1000, 2048, 1), draw_features(1000, 2048, 2, 0.05)
 
@@ -162,7 +187,12 @@ for peer in ("pytorch-fid", "clean-fid", "torch-fidelity", "torchmetrics"):
         return fid_of_statistics(*map(numpy_statistics, sides))[peer]()
 
 
-@section("moments", "mean and covariance, N = 10,000, d = 2,048, float32")
+@section(
+    "moments",
+    "mean and covariance, N = 10,000, d = 2,048, float32",
+    lambda: 10_000 * 2048**2,
+    "float64",
+)
 def moments() -> torch.Tensor:
     return draw_features(10_000, 2048, 1)
 
@@ -190,7 +220,11 @@ def torchmetrics_moments(features: torch.Tensor) -> float:
 Sides = tuple[torch.Tensor, torch.Tensor]
 
 
-@section("kid", "KID, the mean over 100 subsets of 1,000, N = M = 10,000, d = 2,048")
+@section(
+    "kid",
+    "KID, the mean over 100 subsets of 1,000, N = M = 10,000, d = 2,048",
+    lambda: 4 * 10_000**2 * (2048 + 100),
+)
 def kid() -> Sides:
     return draw_features(10_000, 2048, 1), draw_features(10_000, 2048, 2, 0.05)
 
@@ -224,12 +258,20 @@ def clean_fid_kid(sides: Sides) -> float:
     return kernel_distance(*(side.numpy() for side in sides))
 
 
-@section("prdc", "precision, recall, density, coverage, N = M = 10,000, d = 2,048")
+@section(
+    "prdc",
+    "precision, recall, density, coverage, N = M = 10,000, d = 2,048",
+    lambda: 4 * 10_000**2 * 2048,
+)
 def prdc() -> Sides:
     return draw_features(10_000, 2048, 1), draw_features(10_000, 2048, 2, 0.05)
 
 
-@section("prdc_narrow", "precision, recall, density, coverage, N = M = 10,000, d = 64")
+@section(
+    "prdc_narrow",
+    "precision, recall, density, coverage, N = M = 10,000, d = 64",
+    lambda: 4 * 10_000**2 * 64,
+)
 def prdc_narrow() -> Sides:
     return draw_features(10_000, 64, 1), draw_features(10_000, 64, 2, 0.05)
 
@@ -252,14 +294,20 @@ for contest in (prdc, prdc_narrow):
         return sum(compute_prdc(*(side.numpy() for side in sides), 5).values())
 
 
-Networks = tuple[InceptionExtractor, Any, torch.Tensor]
+Networks = tuple[dict[str, InceptionExtractor], Any, torch.Tensor]
 
 
-def build_networks(images: int, *, compiled: bool) -> Networks:
-    """Inception with random weights, ours and torch-fidelity's, and images 32 x 32 in two halves.
+@contextmanager
+def random_weights() -> Iterator[Path]:
+    """A file of random weights for Inception, in the published format."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.pth"
+        torch.save(build_peer_network().state_dict(), weights)
+        yield weights
 
-    The second half is darker, so that there is a distance between them.
-    """
+
+def build_peer_network() -> Any:
+    """torch-fidelity's Inception with random weights, the same in every process."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     torch.manual_seed(0)
@@ -267,29 +315,54 @@ def build_networks(images: int, *, compiled: bool) -> Networks:
     torch.save({}, blank)
     blank.seek(0)
     with patch.object(FeatureExtractorInceptionV3, "load_state_dict"):
-        theirs = FeatureExtractorInceptionV3("inception-v3-compat", list(LAYERS), blank)
-    for layer in theirs.modules():
+        network = FeatureExtractorInceptionV3("inception-v3-compat", list(LAYERS), blank)
+    for layer in network.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.pth"
-        torch.save(theirs.state_dict(), weights)
-        ours = InceptionExtractor(weights, compile=compiled)
-    coarse = torch.rand(images, 3, 5, 5)
+    return network
+
+
+def draw_pictures(count: int) -> torch.Tensor:
+    """Smooth colours, 32 x 32; the second half is darker, so that halves are at a distance."""
+    coarse = torch.rand(count, 3, 5, 5, generator=torch.Generator().manual_seed(1))
     shades = 255 * torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")
-    shades[images // 2 :] /= 2
-    pictures = shades.round().to(torch.uint8)
-    if compiled:
-        ours(pictures[:16])
-    return ours, theirs, pictures
+    shades[count // 2 :] /= 2
+    return shades.round().to(torch.uint8)
 
 
-@section("inception", "Inception features and the FID of 64 and 64 images, eager")
+def count_inception(images: int) -> float:
+    """Count the operations of ours, by those of one image."""
+    with random_weights() as weights:
+        network = InceptionExtractor(weights)
+    with FlopCounterMode(display=False) as counter:
+        network(draw_pictures(1))
+    return images * counter.get_total_flops()
+
+
+def build_networks(images: int, *, compiled: bool) -> Networks:
+    """Inception with random weights, ours in two precisions and torch-fidelity's, and images."""
+    with random_weights() as weights:
+        ours = {
+            precision: InceptionExtractor(weights, compile=compiled, precision=precision)
+            for precision in ("float32", "bfloat16")
+        }
+    return ours, build_peer_network(), draw_pictures(images)
+
+
+@section(
+    "inception",
+    "Inception features and the FID of 64 and 64 images, eager",
+    lambda: count_inception(128),
+)
 def inception() -> Networks:
     return build_networks(128, compiled=False)
 
 
-@section("inception_compiled", "Inception features and the FID of 64 and 64 images, compiled")
+@section(
+    "inception_compiled",
+    "Inception features and the FID of 64 and 64 images, compiled",
+    lambda: count_inception(128),
+)
 def inception_compiled() -> Networks:
     return build_networks(128, compiled=True)
 
@@ -299,11 +372,12 @@ def distance_of_halves(features: torch.Tensor) -> float:
 
 
 for contest in (inception, inception_compiled):
+    for name, precision in (("ours", "float32"), ("ours, bfloat16", "bfloat16")):
 
-    @contest.entry("ours")
-    def ours_inception(networks: Networks) -> float:
-        ours, _, images = networks
-        return distance_of_halves(ours(images).features)
+        @contest.entry(name)
+        def ours_inception(networks: Networks, precision: str = precision) -> float:
+            ours, _, images = networks
+            return distance_of_halves(ours[precision](images).features)
 
     for batch, words in ((64, "its default"), (16, "as ours")):
 
@@ -323,9 +397,32 @@ def measure(key: str, name: str) -> dict[str, float]:
     before = read_peak_memory(device)
     value, seconds = clock(entry, inputs)
     memory = read_peak_memory(device) - before
-    if seconds < QUICK:
-        seconds = statistics.median(clock(entry, inputs)[1] for _ in range(3))
-    return {"value": value, "seconds": seconds, "memory": max(memory, 0.0)}
+    rounds = 3 if seconds < QUICK else 1
+    seconds = statistics.median(clock(entry, inputs)[1] for _ in range(rounds))
+    outcome = {"value": value, "seconds": seconds, "memory": max(memory, 0.0)}
+    if name.startswith("ours"):
+        precision = name.partition(", ")[2] or SECTIONS[key].precision
+        outcome["share"] = SECTIONS[key].count() / seconds / measure_peak(precision)
+    return outcome
+
+
+def measure_peak(precision: str) -> float:
+    """The operations a second of a product of matrices, by the quickest library at hand."""
+    a, b = torch.randn(2, PEAK, PEAK).to(getattr(torch, precision))
+    image = a.view(1, PEAK, -1, 64).contiguous(memory_format=torch.channels_last)
+    kernel = b[:, :, None, None].contiguous(memory_format=torch.channels_last)
+    ways: list[Callable[[], Any]] = [lambda: a @ b]
+    if precision != "float64":
+        ways.append(lambda: torch.nn.functional.conv2d(image, kernel))  # by oneDNN
+    if precision != "bfloat16":
+        x, y = a.numpy(), b.numpy()
+        ways.append(lambda: x @ y)
+    times = []
+    for way in ways * 5:
+        start = time.perf_counter()
+        way()
+        times.append(time.perf_counter() - start)
+    return 2 * PEAK**3 / min(times)
 
 
 def clock(entry: Callable[[Any], float], inputs: Any) -> tuple[float, float]:
@@ -348,27 +445,32 @@ def measure_apart(key: str, name: str, threads: int) -> dict[str, float]:
     return outcome
 
 
-def hold(key: str, threads: int, rounds: int) -> Table:
-    """Let a section's entries take turns, and set every one against the first."""
+def hold(key: str, threads: int, rounds: int) -> dict[str, Any]:
+    """Let a section's entries take turns, and set every one against the first, in a table."""
     contest = SECTIONS[key]
     outcomes: dict[str, list[dict[str, float]]] = {name: [] for name in contest.entries}
     for _ in range(rounds):
         for name, results in outcomes.items():
             results.append(measure_apart(key, name, threads))
-    ours = next(iter(outcomes))
-    table = Table("", "value", "seconds", "MiB", "times slower", "times the memory")
-    table.title = contest.title
-    for name, results in outcomes.items():
-        pairs = list(zip(results, outcomes[ours], strict=True))
-        table.add_row(
-            name,
-            f"{results[0]['value']:.9g}",
-            f"{statistics.median(r['seconds'] for r in results):.3f}",
-            f"{statistics.median(r['memory'] for r in results):,.0f}",
-            f"{statistics.median(r['seconds'] / o['seconds'] for r, o in pairs):.2f}",
-            f"{statistics.median(r['memory'] / max(o['memory'], 1) for r, o in pairs):.2f}",
-        )
-    return table
+    ours = outcomes[next(iter(outcomes))]
+    columns = ["", "value", "seconds", "MiB", "times slower", "times the memory", "of the peak"]
+    rows = [[name, *compare(results, ours)] for name, results in outcomes.items()]
+    title = f"{contest.title}; threads: {threads}"
+    return {"title": title, "columns": columns, "rows": rows}
+
+
+def compare(results: list[dict[str, float]], ours: list[dict[str, float]]) -> list[str]:
+    """The cells of an entry's row."""
+    pairs = list(zip(results, ours, strict=True))
+    median = statistics.median
+    return [
+        f"{results[0]['value']:.9g}",
+        f"{median(r['seconds'] for r in results):.3f}",
+        f"{median(r['memory'] for r in results):,.0f}",
+        f"{median(r['seconds'] / o['seconds'] for r, o in pairs):.2f}",
+        f"{median(r['memory'] / max(o['memory'], 1) for r, o in pairs):.2f}",
+        f"{median(r['share'] for r in results):.0%}" if "share" in results[0] else "",
+    ]
 
 
 def describe_versions(threads: int) -> str:
@@ -383,6 +485,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there too")
     parser.add_argument("--entry", nargs=2, metavar=("SECTION", "NAME"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -390,9 +493,15 @@ def main() -> None:
         with threadpool_limits(options.threads):
             print(json.dumps(measure(*options.entry)))
         return
-    console = Console()
+    console, tables = Console(), []
     for key in options.only:
-        console.print(hold(key, options.threads, options.rounds))
+        tables.append(hold(key, options.threads, options.rounds))
+        shown = Table(*tables[-1]["columns"], title=tables[-1]["title"])
+        for row in tables[-1]["rows"]:
+            shown.add_row(*row)
+        console.print(shown)
+    if options.json:
+        options.json.write_text(json.dumps(tables, ensure_ascii=False, indent=1) + "\n", "utf-8")
     console.print(describe_versions(options.threads), highlight=False)
 
 

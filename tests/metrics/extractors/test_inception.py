@@ -168,6 +168,23 @@ def test_compiled_is_the_same(weights, extractor, monkeypatch):
     assert len(graphs) == 2
 
 
+def test_sixteen_bits_are_near_and_another_extractor(weights, extractor):
+    images = pictures(3, 4)[:2]
+    half = InceptionExtractor(weights, precision="bfloat16")
+    exact, rounded = extractor(images), half(images)
+    assert str(half) == f"inception:bfloat16@{half.hash}"
+    assert half.hash != extractor.hash
+    for a, b in zip(exact, rounded, strict=True):
+        assert b.dtype == torch.float32
+        assert 1e-4 * a.norm() < (a - b).norm() < 0.05 * a.norm()
+
+
+@pytest.mark.parametrize("precision", ["bfloat", "float16"])
+def test_a_precision_that_is_not_there_is_one_line(weights, precision):
+    with pytest.raises(ValueError, match="inception:bfloat16|did you mean 'bfloat16'"):
+        InceptionExtractor(weights, precision=precision)
+
+
 def test_grey_is_repeated_to_rgb(extractor):
     grey = pictures(1, 2)[:2]
     once, thrice = extractor(grey), extractor(grey.expand(-1, 3, -1, -1))
