@@ -181,7 +181,7 @@ def test_sixteen_bits_are_near_and_another_extractor(weights, extractor):
 
 @pytest.mark.parametrize("precision", ["bfloat", "float16"])
 def test_a_precision_that_is_not_there_is_one_line(weights, precision):
-    with pytest.raises(ValueError, match="inception:bfloat16|did you mean 'bfloat16'"):
+    with pytest.raises(ValueError, match=r"inception:bfloat16|did you mean 'bfloat16'"):
         InceptionExtractor(weights, precision=precision)
 
 
