@@ -18,7 +18,10 @@ EXAMPLES = """examples:
 ENGINES = ("inline", "local", "ray")
 ENGINE = "runs one after another, in local processes, or on a Ray cluster (default: local)"
 PRECISIONS = ("auto", "float32", "bfloat16")
-PRECISION = "of training, on CPUs and GPUs; samples and scores are float32 (auto: bfloat16 on CUDA)"
+PRECISION = (
+    "of training; samples and scores are float32 (auto: bfloat16 on CUDA, and for models with "
+    "convolutions on CPUs that multiply it)"
+)
 REQUIRE_AUDIT = (
     "rank nobody by a score whose audit (benchmarks.audit) failed for a fault it should see, or by "
     "one that was not audited; refuse where there is no audit"

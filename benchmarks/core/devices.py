@@ -1,6 +1,8 @@
 """The devices of this machine, and the processes that share them."""
 
 import os
+import re
+from pathlib import Path
 
 from benchmarks.core.errors import BadInput
 
@@ -29,3 +31,12 @@ def choose_device(name: str) -> str:
     if name not in valid:
         raise BadInput(f"--device {name}: this machine has {', '.join(valid)}")
     return name
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether this CPU has instructions for products of bfloat16; unknown counts as no."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return re.search(r"^flags\b.*\b(avx512_bf16|amx_bf16)\b", flags, re.MULTILINE) is not None

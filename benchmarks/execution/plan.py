@@ -7,12 +7,14 @@ from typing import Any
 
 import torch
 from pydantic import JsonValue
+from torch.nn.modules.conv import _ConvNd
 
 from benchmarks.config import registry
 from benchmarks.config.paths import Paths
 from benchmarks.config.source import hash_user_code
 from benchmarks.config.spec import PROTOCOL, DataSpec, RunSpec, Sampler
 from benchmarks.config.suite import FEWEST, Contender, Suite, check_sampler, validate
+from benchmarks.core.devices import multiplies_bfloat16
 from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error
 from benchmarks.data import Dataset
 from benchmarks.evaluation.evaluator import Evaluator
@@ -37,8 +39,8 @@ def plan_runs(
 ) -> list[RunSpec]:
     """Resolve a suite on its data to its runs, seeds outermost so that early results compare.
 
-    Messages say that the suite stands in `place`. Precision `auto` is bfloat16 on CUDA, float32
-    elsewhere. Without a file of the extractor's weights they are downloaded.
+    Messages say that the suite stands in `place`. Without a file of the extractor's weights they
+    are downloaded.
 
     Raises:
         BadInput: a contender cannot work on this data, or there are not enough images.
@@ -48,9 +50,7 @@ def plan_runs(
     models = build_models(suite.list_contenders(), data.shape, place)
     translators = [contender.name for contender, model in models if model.uses_source]
     shared = describe_suite(suite, data, count_samples(suite, data, place, translators))
-    if precision == "auto":
-        precision = "bfloat16" if device.startswith("cuda") else "float32"
-    shared |= {"device": device, "precision": precision, "compile": compile_}
+    shared |= {"device": device, "compile": compile_}
     firsts: list[RunSpec] = []
     for contender, model in models:
         first = RunSpec(
@@ -60,6 +60,7 @@ def plan_runs(
             model_version=model_version(contender.model, model),
             settings=model.config.model_dump(mode="json"),
             seed=0,
+            precision=choose_precision(device, model) if precision == "auto" else precision,
             # Models that ship have versions instead, raised where the loop trains them otherwise.
             loop=LOOP if compile_ or ":" in contender.model else 1,
             **shared,
@@ -69,6 +70,13 @@ def plan_runs(
     return [
         first.model_copy(update={"seed": seed}) for seed in range(suite.seeds) for first in firsts
     ]
+
+
+def choose_precision(device: str, model: GenerativeModel) -> str:
+    """Return the precision in which a model trains fastest at equal scores; docs/performance.md."""
+    convolves = any(isinstance(module, _ConvNd) for module in model.modules())
+    gains = device.startswith("cuda") or (device == "cpu" and convolves and multiplies_bfloat16())
+    return "bfloat16" if gains else "float32"
 
 
 def describe_suite(suite: Suite, data: Dataset, samples: int) -> dict[str, Any]:

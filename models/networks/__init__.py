@@ -13,6 +13,8 @@ from models.networks.conv import (
 )
 from models.networks.layers import (
     Centre,
+    DoubleImages,
+    HalveImages,
     Norm,
     Residual,
     initialise_dcgan,
@@ -24,6 +26,8 @@ from models.networks.mlp import mlp
 
 __all__ = [
     "Centre",
+    "DoubleImages",
+    "HalveImages",
     "Norm",
     "Residual",
     "Shape",

@@ -8,7 +8,16 @@ from itertools import pairwise
 
 from torch import nn
 
-from models.networks.layers import Centre, Norm, Residual, leaky_relu, normalise, outer_norm
+from models.networks.layers import (
+    Centre,
+    DoubleImages,
+    HalveImages,
+    Norm,
+    Residual,
+    leaky_relu,
+    normalise,
+    outer_norm,
+)
 
 Shape = tuple[int, int, int]
 
@@ -26,13 +35,27 @@ def kernel(larger_side: int) -> int:
     return 4 if larger_side % 2 == 0 else 3
 
 
+def halve(i: int, o: int, side: int, *, images: bool) -> nn.Module:
+    """Build the convolution from `side` to its half, of images or of features."""
+    if images and kernel(side) == 4:
+        return HalveImages(i, o)
+    return nn.Conv2d(i, o, kernel(side), stride=2, padding=1)
+
+
+def double(i: int, o: int, side: int, *, images: bool) -> nn.Module:
+    """Build the transposed convolution from half of `side` to it, to images or to features."""
+    if images and kernel(side) == 4:
+        return DoubleImages(i, o)
+    return nn.ConvTranspose2d(i, o, kernel(side), stride=2, padding=1)
+
+
 def conv_down(
     sides: list[int], channels: list[int], activation: Callable[[], nn.Module], norm: Norm
 ) -> list[nn.Module]:
     """Halve along `sides`; channels has an entry a side. The first layer is not normalised."""
     layers: list[nn.Module] = []
     for level, (i, o) in enumerate(pairwise(channels)):
-        conv = nn.Conv2d(i, o, kernel(sides[level]), stride=2, padding=1)
+        conv = halve(i, o, sides[level], images=level == 0)
         layers += [*normalise(conv, o, norm if level > 0 else outer_norm(norm)), activation()]
     return layers
 
@@ -43,8 +66,9 @@ def conv_up(
     """Double along `sides`, smallest first; the last layer has neither norm nor activation."""
     layers: list[nn.Module] = []
     for level, (i, o) in enumerate(pairwise(channels)):
-        conv = nn.ConvTranspose2d(i, o, kernel(sides[level + 1]), stride=2, padding=1)
-        layers += [*normalise(conv, o, norm), activation()] if level < len(sides) - 2 else [conv]
+        last = level == len(sides) - 2
+        conv = double(i, o, sides[level + 1], images=last)
+        layers += [conv] if last else [*normalise(conv, o, norm), activation()]
     return layers
 
 

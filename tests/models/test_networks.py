@@ -8,6 +8,8 @@ from torch import nn
 from models.cyclegan import CycleGAN, critic, translator
 from models.networks import (
     Centre,
+    DoubleImages,
+    HalveImages,
     Residual,
     decoder,
     encoder,
@@ -41,6 +43,18 @@ def test_a_kernel_halves_and_doubles_its_side_exactly(side: int) -> None:
     down, up = (layer(1, 1, size, stride=2, padding=1) for layer in (nn.Conv2d, nn.ConvTranspose2d))
     assert down(torch.zeros(1, 1, side, side)).shape[-1] == half
     assert up(torch.zeros(1, 1, half, half)).shape[-1] == side
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_convolutions_beside_images_are_strided_ones(colours: int) -> None:
+    down, up = HalveImages(colours, 8).double(), DoubleImages(8, colours).double()
+    images, features = torch.rand(2, colours, 12, 12), torch.rand(2, 8, 6, 6)
+    torch.testing.assert_close(
+        down(images.double()), nn.Conv2d.forward(down, images.double()), rtol=0, atol=1e-12
+    )
+    torch.testing.assert_close(
+        up(features.double()), nn.ConvTranspose2d.forward(up, features.double()), rtol=0, atol=1e-12
+    )
 
 
 def test_the_tanh_body_is_that_of_wu_et_al() -> None:

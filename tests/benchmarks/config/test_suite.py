@@ -26,6 +26,28 @@ def data() -> Dataset:
     return load_dataset("digits", data_root=Path())
 
 
+@pytest.mark.parametrize(
+    ("device", "native", "expected"),
+    [
+        ("cpu", True, {"vae": "float32", "conv": "bfloat16"}),
+        ("cpu", False, {"vae": "float32", "conv": "float32"}),
+        ("mps", True, {"vae": "float32", "conv": "float32"}),
+    ],
+)
+def test_precision_follows_the_processor_and_the_model(
+    device: str,
+    native: bool,
+    expected: dict[str, str],
+    data: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmarks.execution.plan.multiplies_bfloat16", lambda: native)
+    conv = {"model": "vae", "backbone": "conv", "width": 4}
+    suite = build_suite({"contenders": {"vae": {}, "conv": conv}, "seeds": 1}, "s.toml")
+    specs = plan_runs(suite, data, "s.toml", device=device, precision="auto")
+    assert {spec.contender: spec.precision for spec in specs} == expected
+
+
 def plan(data: Dataset, table: dict[str, Any]) -> list[Any]:
     return plan_runs(build_suite(table, "s.toml"), data, "s.toml", device="cpu")
 
