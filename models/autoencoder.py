@@ -1,6 +1,6 @@
 """Autoencoders: one player who minimises the reconstruction error."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -36,6 +36,7 @@ class Autoencoder(GenerativeModel):
         lr: float = Field(1e-3, gt=0)
 
     version = 2
+    capturable: ClassVar[bool] = True
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)

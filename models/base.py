@@ -110,6 +110,13 @@ class GenerativeModel(nn.Module):
     """Raised whenever the same hyper-parameters no longer mean the same model."""
     uses_source: ClassVar[bool] = False
     """Whether the model generates from images of a source domain rather than from noise."""
+    capturable: ClassVar[bool] = False
+    """Whether a training step may be recorded as a CUDA graph and replayed, to the same digits.
+
+    That is so where, after the first step, losses read no tensor's value on the host, branch on
+    nothing that changes between steps (`step.step`, a schedule), change tensors in place alone and
+    draw from `step.rng` or the device's own generator. A subclass declares it for itself.
+    """
     generation: ClassVar[str] = "from noise"
     reconstruction: ClassVar[str] = "encoder"
     """By which route it reconstructs: `encoder`, `search`, `cycle`, or in words of its own.

@@ -46,6 +46,7 @@ class CycleGAN(GenerativeModel):
         betas: tuple[float, float] = (0.5, 0.999)
 
     version = 2
+    capturable: ClassVar[bool] = True
     uses_source: ClassVar[bool] = True
     generation: ClassVar[str] = "from held-out source images"
     reconstruction: ClassVar[str] = "cycle"

@@ -97,6 +97,7 @@ class GAN(GenerativeModel):
         inversion_steps: int = Field(200, ge=1)
         inversion_lr: float = Field(0.05, gt=0)
 
+    capturable: ClassVar[bool] = True
     reconstruction: ClassVar[str] = "search"
     quick: ClassVar[dict[str, Any]] = {"inversion_steps": 1}
     generation: ClassVar[str] = "from noise"

@@ -1,7 +1,7 @@
 """Variational autoencoders: one player who maximises the evidence lower bound."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -42,6 +42,7 @@ class VAE(GenerativeModel):
         lr: float = Field(1e-3, gt=0)
 
     version = 2
+    capturable: ClassVar[bool] = True
 
     def __init__(self, config: Config, shape: tuple[int, int, int]) -> None:
         super().__init__(config, shape)

@@ -17,6 +17,7 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import to_float
 from benchmarks.training.distributed import ALONE, World
 from benchmarks.training.ema import EMA
+from benchmarks.training.graphs import StepGraph, can_record, update_players
 from benchmarks.training.optimizers import PlayerOptimizer, schedule_factor, select
 from models.base import GenerativeModel, Step
 
@@ -211,21 +212,24 @@ def training_step(
     seed: int,
     step: int,
     world: World,
+    graph: StepGraph | None = None,
 ) -> None:
-    """Update every player; one with k updates sees the first k batches of the step."""
+    """Update every player on as many batches as the one with the most updates sees."""
     most = max(optimizer.player.updates for optimizer in optimizers)
     # A model of the user's may draw from the global generator, e.g. for dropout.
     seed_default_generators(world.seed(seed, "round", step), batches.device)
-    shown: list[Step] = []
-    for optimizer in optimizers:
-        for turn in range(optimizer.player.updates):
-            if turn == len(shown):
-                number, rows = step * most + turn, world.rows(batches.size)
-                rng = torch.Generator(batches.device)
-                rng.manual_seed(world.seed(seed, "play", number))
-                source = sources.read(number, rows) if sources else None
-                shown.append(Step(batches.read(number, rows), source, rng, step))
-            optimizer.update(shown[turn])
+
+    def show(turn: int) -> Step:
+        number, rows = step * most + turn, world.rows(batches.size)
+        rng = torch.Generator(batches.device)
+        rng.manual_seed(world.seed(seed, "play", number))
+        source = sources.read(number, rows) if sources else None
+        return Step(batches.read(number, rows), source, rng, step)
+
+    if graph:
+        graph.take(show)
+    else:
+        update_players(optimizers, show)
 
 
 def seed_default_generators(seed: int, device: torch.device) -> None:
@@ -292,6 +296,8 @@ def train(
     log_points = set(evenly_spaced(config.steps, 100))
     evaluation_points = set(evenly_spaced(config.steps, config.evaluations))
     seen = config.batch * max(player.updates for player in players)
+    recorded = can_record(model, optimizers, config.compile, world)
+    graph = StepGraph(model, optimizers) if recorded else None
     now.clock.resume()
 
     for step in range(now.step, config.steps):
@@ -300,7 +306,7 @@ def train(
             for optimizer in optimizers:
                 optimizer.set_rate(schedule_factor(settings.schedule, step / config.steps))
 
-        training_step(optimizers, batches, sources, config.seed, step, world)
+        training_step(optimizers, batches, sources, config.seed, step, world, graph)
         world.share(buffer.data for buffer in model.buffers())
         now.ema.update(step)
         now.step = done = step + 1

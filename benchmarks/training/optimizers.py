@@ -24,16 +24,19 @@ class PlayerOptimizer:
         self.player, self.clip, self.world = player, clip, world
         # Fused Adam takes parameters to lie densely in memory, which views may not.
         self.fused = all(torch.empty_like(p).stride() == p.stride() for p in player.parameters)
-        self.lr = player.optimizer.lr
-        self.moments: dict[Tensor, dict[str, Tensor]] = {}
         device = player.parameters[0].device
+        self.lr: float | Tensor = player.optimizer.lr
+        if self.fused and device.type == "cuda":
+            self.lr = torch.tensor(self.lr, device=device)  # which a CUDA graph reads anew
+        self.moments: dict[Tensor, dict[str, Tensor]] = {}
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
         self.total = torch.zeros((), device=device)
         self.updates = 0
 
     def set_rate(self, factor: float) -> None:
         """Set the learning rate to the player's own times a factor."""
-        self.lr = self.player.optimizer.lr * factor
+        rate = self.player.optimizer.lr * factor
+        self.lr = self.lr.fill_(rate) if isinstance(self.lr, Tensor) else rate
 
     def update(self, step: Step) -> None:
         """Take one step down the player's loss."""

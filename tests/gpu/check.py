@@ -27,7 +27,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,11 @@ from benchmarks.execution.events import Event, Finished, Started
 from benchmarks.execution.suite_run import SuiteRun, plan_suite
 from benchmarks.records.store import read_suite
 from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
-from benchmarks.training.distributed import ALONE
-from benchmarks.training.ema import EMA
 from benchmarks.training.flops import count_training_flops
-from benchmarks.training.loop import Batches, Trained, TrainingConfig, TrainingState, train
-from benchmarks.training.optimizers import PlayerOptimizer
+from benchmarks.training.graphs import WARM, StepGraph
+from benchmarks.training.loop import Trained, TrainingConfig, TrainingState, train
 from metrics import Extractor, InceptionExtractor, RandomExtractor, frechet_distance
-from models.base import GenerativeModel, Step
+from models.base import GenerativeModel
 
 BATCH = 64
 MIB = 2**20
@@ -134,6 +132,11 @@ class Session:
             self.device
         )
 
+    def models(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Return the models to train, at tiny sizes two that take little time."""
+        few = ("gan", "cyclegan mlp")
+        return {name: SMALL[name] for name in few} if self.small else SMALL
+
     def evaluator(self, device: torch.device | None = None) -> Evaluator:
         """Build an evaluator of digits by the features of an untrained network."""
         extractor = RandomExtractor(1, device=device or self.device)
@@ -180,6 +183,8 @@ def train_digits(
     precision: str = "float32",
     seed: int = 0,
     losses: list[dict[str, float]] | None = None,
+    evaluate: Callable[[GenerativeModel], float] = lambda _: 0.0,
+    evaluations: int = 1,
     state: TrainingState | None = None,
     checkpointer: Any = None,
 ) -> Trained:
@@ -188,14 +193,14 @@ def train_digits(
     images, source = (
         as_tensor(split.images).to(model.device) for split in (data.train, data.source_train)
     )
-    config = TrainingConfig(steps, BATCH, seed, evaluations=1, precision=precision)
+    config = TrainingConfig(steps, BATCH, seed, evaluations=evaluations, precision=precision)
     with fixed_threads(1):
         return train(
             model,
             images,
             source if model.uses_source else None,
             config,
-            evaluate=lambda _: 0.0,
+            evaluate=evaluate,
             report=lambda _, found: kept.append(found),
             state=state,
             checkpointer=checkpointer,
@@ -226,7 +231,7 @@ class After:
 def trains(session: Session) -> Iterator[Row]:
     """Every model trains in either precision: its samples come closer to the test images."""
     evaluator, steps = session.evaluator(), 40 if session.small else 250
-    for name, (kind, settings) in SMALL.items():
+    for name, (kind, settings) in session.models().items():
         for precision in ("float32", "bfloat16"):
             model, losses = build(kind, settings, session.device), list[dict[str, float]]()
             before = evaluator.validate(model.eval(), 0)[0]
@@ -243,7 +248,7 @@ def trains(session: Session) -> Iterator[Row]:
 def resumes(session: Session) -> Iterator[Row]:
     """A training that was interrupted and resumed gives the weights of one that was not."""
     steps = 8 if session.small else 60
-    for name, (kind, settings) in SMALL.items():
+    for name, (kind, settings) in session.models().items():
         for precision in ("float32",) if session.small else ("float32", "bfloat16"):
             path = session.folder / "state.safetensors"
             whole = train_digits(
@@ -297,27 +302,95 @@ def difference(one: Trained, other: Trained) -> float:
 @check(40)
 def waits_for_nothing(session: Session) -> Iterator[Row]:
     """Between two log points, no step makes the host wait for the device."""
-    last = 12 if session.small else 100  # of 1,000 steps every tenth is a log point
+    last = 16 if session.small else 100  # of 1,000 steps every tenth is a log point
+    cuda = session.device.type == "cuda"
     for name, (kind, settings) in SMALL.items():
-        for precision in ("float32",) if session.small else ("float32", "bfloat16"):
-            model, found = build(kind, settings, session.device), "nothing"
-            with guarding(session.device) as guard:
+        for precision in ("float32", "bfloat16") if cuda else ("float32",):
+            for mode in ("eager", "replayed") if cuda else ("eager",):
+                model = build(kind, settings, session.device)
+                with one_by_one(model) if mode == "eager" else nullcontext():
+                    found = find_wait(session, model, precision, last)
+                subject = f"{name}, {precision}, {mode}"
+                yield Row("waits for", subject, {"": found}, found == "nothing")
 
-                def after(step: int, guard: Any = guard) -> None:
-                    if step == last:
-                        raise Stopped
-                    guard(step >= 2 and (step + 1) % 10 != 0)
 
-                try:
-                    train_digits(
-                        session, model, 1000, precision=precision, checkpointer=After(after)
-                    )
-                except Stopped:
-                    pass
-                except RuntimeError as error:
-                    found = f"{blame(error)}: {describe_error(error)[:120]}"
-            subject = f"{name}, {precision}"
-            yield Row("waits for", subject, {"": found}, found == "nothing")
+def find_wait(session: Session, model: GenerativeModel, precision: str, last: int) -> str:
+    """Return where a training waits for the device between log points, or "nothing"."""
+    with guarding(session.device) as guard:
+
+        def after(step: int) -> None:
+            if step == last:
+                raise Stopped
+            guard(step > WARM and (step + 1) % 10 != 0)
+
+        try:
+            train_digits(session, model, 1000, precision=precision, checkpointer=After(after))
+        except Stopped:
+            pass
+        except RuntimeError as error:
+            return f"{blame(error)}: {describe_error(error)[:120]}"
+    return "nothing"
+
+
+def one_by_one(model: GenerativeModel) -> Any:
+    """Return a block in which no training step is recorded as a CUDA graph."""
+    return patch.object(type(model), "capturable", False)
+
+
+@check(90, cuda=True)
+def replays(session: Session) -> Iterator[Row]:
+    """Steps replayed by a CUDA graph give the weights, losses and scores of steps one by one.
+
+    By a falling learning rate, with clipped gradients, and with evaluations in between.
+    """
+    evaluator = session.evaluator()
+    for name, (kind, settings) in SMALL.items():
+        model = kind, {**settings, "schedule": "linear", "clip": 1.0}
+        for precision in ("float32", "bfloat16"):
+            try:
+                values, fine = compare_replays(session, *model, precision, evaluator)
+            except RuntimeError as error:
+                traceback.print_exc()
+                values, fine = {"": f"{blame(error)}: {describe_error(error)[:300]}"}, False
+            yield Row("replays", f"{name}, {precision}", values, fine)
+
+
+def compare_replays(
+    session: Session, kind: str, settings: dict[str, Any], precision: str, evaluator: Evaluator
+) -> tuple[dict[str, float | str], bool]:
+    """Train by steps one by one and by replays; return what differs, and whether nothing does."""
+    found, counts, steps = list[Trained](), list[int](), 60
+    for recorded in (False, True):
+        model = build(kind, settings, session.device)
+        with nullcontext() if recorded else one_by_one(model), counting() as count:
+            trained = train_digits(
+                session,
+                model,
+                steps,
+                precision=precision,
+                evaluate=lambda average: evaluator.validate(average, 0)[0],
+                evaluations=3,
+            )
+        found.append(trained)
+        counts.append(len(count))
+    gap = difference(*found)
+    histories = [[{**row, "seconds": 0.0} for row in trained.history] for trained in found]
+    same = histories[0] == histories[1]
+    values = {"largest difference": gap, "same history": str(same), "replays": float(counts[1])}
+    return values, gap == 0 and same and counts == [0, steps - WARM]
+
+
+@contextmanager
+def counting() -> Iterator[list[int]]:
+    """Yield a list that gets an item with every replay of a training step."""
+    replay, count = StepGraph.replay, list[int]()
+
+    def counted(self: StepGraph, show: Any) -> None:
+        count.append(1)
+        replay(self, show)
+
+    with patch.object(StepGraph, "replay", counted):
+        yield count
 
 
 @contextmanager
@@ -431,22 +504,20 @@ def apart(found: Tensor, right: Tensor) -> float:
     return ((found - right).norm() / right.norm()).item()
 
 
-@check(60)
+@check(60, cuda=True)
 def shares(session: Session) -> Iterator[Row]:
     """Two runs share the device: the second begins before the first has ended."""
     contenders = {"one": {"model": "vae"}, "two": {"model": "gan", "latent": 16}}
-    cuda = session.device.type == "cuda"
-    engine = Engine("local", None if cuda else 2, 0.5)
-    planned = plan(session, contenders, engine, steps=20 if session.small else 600)
-    workers = engine.count_workers([job.spec for job in planned.jobs])
+    engine = Engine("local", None, 0.5)
+    planned = plan(session, contenders, engine, steps=600)
+    workers, _ = engine.count_workers(planned.jobs)
     events = list[Event]()
     records = planned.run(events.append)
     order = [type(event) for event in events if isinstance(event, Started | Finished)]
     together = order[:2] == [Started, Started]
     values: dict[str, float | str] = {"workers": workers, "overlap": str(together)}
     values |= {record.contender: f"{record.status} {record.reason or ''}" for record in records}
-    fine = workers == 2 and [record.status for record in records] == ["ok", "ok"]
-    fine = fine and (together or session.small)  # runs of a few steps may miss each other
+    fine = workers == 2 and [record.status for record in records] == ["ok", "ok"] and together
     yield Row("shares", "two runs on one device", values, fine)
 
 
@@ -474,11 +545,12 @@ def runs_out_of_memory(session: Session) -> Iterator[Row]:
     planned = plan(session, contenders, Engine("inline"), steps=20)
     total = torch.cuda.get_device_properties(session.device).total_memory
     room = torch.cuda.memory_reserved(session.device) + 400 * MIB
-    torch.cuda.set_per_process_memory_fraction(room / total, session.device)
+    index = session.device.index or 0  # no other than an explicit one will do
+    torch.cuda.set_per_process_memory_fraction(room / total, index)
     try:
         records = {record.contender: record for record in planned.run(lambda _: None)}
     finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, session.device)
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
     large, fitting = records["large"], records["fitting"]
     told = large.status == "failed" and (large.reason or "").startswith("out of memory")
     values = {"status": large.status, "reason": (large.reason or "")[:120]}
@@ -491,24 +563,40 @@ def runs_out_of_memory(session: Session) -> Iterator[Row]:
 def speed(session: Session) -> Iterator[Row]:
     """Steps per second and share of the peak of the `mnist` suite's models on 28×28 images."""
     yield from measure_peaks(session)
-    steps = 2 if session.small else 150
-    for name, (kind, settings) in read_contenders("mnist").items():
+    contenders = read_contenders("mnist")
+    if session.small:
+        contenders = {"gan_mlp": contenders["gan_mlp"]}
+    steps = 2 if session.small else 100
+    for name, (kind, settings) in contenders.items():
         flops = count_training_flops(build(kind, settings, session.device, 28), BATCH)
-        eager = 0.0
+        rates = dict[str, float]()
         for precision in ("float32", "bfloat16"):
-            rate = measure(session, kind, settings, steps, precision)
-            eager = eager or rate
-            yield speed_row(session, f"{name}, {precision}", rate, flops, precision)
-        if session.device.type != "cuda":
-            continue
-        rate = measure(session, kind, settings, steps, "float32", repeatable=False)
-        free = {"steps/s": rate, "gain": rate / eager}
-        yield Row("speed", f"{name}, float32, any algorithm of cuDNN", free)
-        rate = measure(session, kind, settings, steps // 3, "bfloat16", batch=16 * BATCH)
-        yield speed_row(session, f"{name}, bfloat16, batch 1,024", rate, 16 * flops, "bfloat16")
-        rate, same = measure_graph(session, kind, settings, steps)
-        captured = {"steps/s": rate, "gain": rate / eager, "weights differ by": same}
-        yield Row("speed", f"{name}, float32, CUDA graph", captured)
+            rates[precision] = measure(session, kind, settings, steps, precision, recorded=False)
+            yield speed_row(session, f"{name}, {precision}", rates[precision], flops, precision)
+        if session.device.type == "cuda":
+            yield from measure_replays(session, name, kind, settings, flops, rates)
+
+
+def measure_replays(
+    session: Session,
+    name: str,
+    kind: str,
+    settings: dict[str, Any],
+    flops: int,
+    eager: dict[str, float],
+) -> Iterator[Row]:
+    """Measure training by replays of a CUDA graph, in either precision."""
+    for precision, before in eager.items():
+        rate = measure(session, kind, settings, 400, precision)
+        row = speed_row(session, f"{name}, {precision}, replayed", rate, flops, precision)
+        yield replace(row, values={**row.values, "gain": rate / before})
+    rate = measure(session, kind, settings, 400, "float32", repeatable=False)
+    yield Row("speed", f"{name}, float32, replayed, any algorithm of cuDNN", {"steps/s": rate})
+    if name == "autoencoder":
+        for precision in eager:
+            rate = measure(session, kind, settings, 100, precision, batch=16 * BATCH)
+            subject = f"{name}, {precision}, replayed, batch 1,024"
+            yield speed_row(session, subject, rate, 16 * flops, precision)
 
 
 def measure_peaks(session: Session) -> Iterator[Row]:
@@ -560,9 +648,13 @@ def measure(
     *,
     batch: int = BATCH,
     repeatable: bool = True,
+    recorded: bool = True,
     compiled: bool = False,
 ) -> float:
-    """Return the steps per second of the training loop itself, warm, between log points."""
+    """Return the steps per second of the training loop itself, warm, between log points.
+
+    `recorded` is whether steps may be replayed by a CUDA graph.
+    """
     model, warm, times = build(kind, settings, session.device, 28), 2 + steps // 5, list[float]()
 
     def after(step: int) -> None:
@@ -578,7 +670,8 @@ def measure(
     )
     source = session.pictures if model.uses_source else None
     ignore: Any = lambda *_: 0.0  # noqa: E731
-    with fixed_threads(1), suppress(Stopped):
+    graphs = nullcontext() if recorded else one_by_one(model)
+    with fixed_threads(1), suppress(Stopped), graphs:
         torch.backends.cudnn.deterministic = repeatable
         train(
             model,
@@ -590,82 +683,6 @@ def measure(
             checkpointer=After(after),
         )
     return steps / (times[1] - times[0])
-
-
-class Captured:
-    """Training steps of a model: the first few as they are, then by replays of a CUDA graph."""
-
-    def __init__(self, session: Session, kind: str, settings: dict[str, Any]) -> None:
-        self.model = build(kind, settings, session.device, 28).train()
-        self.optimizers = [PlayerOptimizer(p, None, "float32", ALONE) for p in self.model.players()]
-        self.ema = EMA(self.model, 0.999)
-        self.batches = Batches(session.pictures, BATCH, 0, session.device)
-        self.rng = torch.Generator(session.device)
-        self.images = [self.batches.read(turn) for turn in range(self.turns)]
-        self.graph: torch.cuda.CUDAGraph | None = None
-
-    @property
-    def turns(self) -> int:
-        """The updates of the player with the most."""
-        return max(optimizer.player.updates for optimizer in self.optimizers)
-
-    def update(self, step: int) -> None:
-        """Update every player on the images that are held."""
-        source = self.images if self.model.uses_source else [None] * self.turns
-        shown = [Step(x, y, self.rng, step) for x, y in zip(self.images, source, strict=True)]
-        for optimizer in self.optimizers:
-            for turn in range(optimizer.player.updates):
-                optimizer.update(shown[turn])
-
-    def step(self, step: int) -> None:
-        """Take a training step."""
-        for turn, images in enumerate(self.images):
-            images.copy_(self.batches.read(step * self.turns + turn))
-        self.rng.manual_seed(step)
-        if self.graph:
-            self.graph.replay()
-        else:
-            self.update(step)
-        self.ema.update(step)
-
-    def capture(self) -> None:
-        """Capture a step, which itself changes nothing."""
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.rng)
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph):
-            self.update(1)
-        self.graph = graph
-
-
-def measure_graph(
-    session: Session, kind: str, settings: dict[str, Any], steps: int
-) -> tuple[float, float]:
-    """Return the steps per second by a CUDA graph, and how far its weights are from those without.
-
-    Those are compared after 13 steps, of which the graph takes 10.
-    """
-    with fixed_threads(1):
-        plain, replayed = (Captured(session, kind, settings) for _ in range(2))
-        side = torch.cuda.Stream(session.device)
-        side.wait_stream(torch.cuda.current_stream(session.device))
-        with torch.cuda.stream(side):
-            for step in range(3):
-                replayed.step(step)
-        torch.cuda.current_stream(session.device).wait_stream(side)
-        replayed.capture()
-        for step in range(13):
-            plain.step(step)
-            if step >= 3:
-                replayed.step(step)
-        pairs = zip(plain.model.parameters(), replayed.model.parameters(), strict=True)
-        gap = max((a - b).abs().max().item() for a, b in pairs)
-        session.wait()
-        started = time.perf_counter()
-        for step in range(13, 13 + steps):
-            replayed.step(step)
-        session.wait()
-    return steps / (time.perf_counter() - started), gap
 
 
 @check(40)
@@ -762,11 +779,11 @@ def read_outcomes(folder: Path) -> set[str]:
 @check(110, cuda=True)
 def compiled(session: Session) -> Iterator[Row]:
     """Three families train compiled; how long that takes, and what it gains."""
-    steps = 150
+    steps = 60
     contenders = read_contenders("mnist")
     for name in ("gan_mlp", "vae", "cyclegan"):
         kind, settings = contenders[name]
-        eager = measure(session, kind, settings, steps, "bfloat16")
+        eager = measure(session, kind, settings, steps, "bfloat16", recorded=False)
         started = time.perf_counter()
         rate = measure(session, kind, settings, steps, "bfloat16", compiled=True)
         first = time.perf_counter() - started - 1.2 * steps / rate
