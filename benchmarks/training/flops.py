@@ -137,6 +137,8 @@ def read_peak_memory(device: torch.device) -> float:
     """Return the peak in MiB: allocated on a CUDA device, else resident in this process.
 
     The process's includes the interpreter and PyTorch itself, some hundreds of MiB.
+    What a CUDA graph keeps for its replays counts as its step is recorded, not while models are
+    scored.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

@@ -509,7 +509,7 @@ def shares(session: Session) -> Iterator[Row]:
     """Two runs share the device: the second begins before the first has ended."""
     contenders = {"one": {"model": "vae"}, "two": {"model": "gan", "latent": 16}}
     engine = Engine("local", None, 0.5)
-    planned = plan(session, contenders, engine, steps=600)
+    planned = plan(session, contenders, engine, steps=3000)
     workers, _ = engine.count_workers(planned.jobs)
     events = list[Event]()
     records = planned.run(events.append)
