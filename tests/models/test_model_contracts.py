@@ -11,18 +11,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from unittest.mock import patch
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.config.registry import list_models, load_model
 from benchmarks.evaluation.contract import ROUNDING
 from benchmarks.training.checkpoint import load_checkpoint, save_checkpoint
 from benchmarks.training.loop import Trained, TrainingConfig, TrainingState, train
+from benchmarks.training.optimizers import PlayerOptimizer
 from models.autoencoder import Autoencoder
 from models.base import GenerativeModel, Player, Step
 
@@ -383,29 +384,30 @@ def train_briefly(
 @contextmanager
 def plain_adam() -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Let plain Adam take the steps of every optimizer on contiguous copies: pairs of both."""
-    twins: dict[torch.optim.Optimizer, torch.optim.Optimizer] = {}
-    pairs: list[tuple[Tensor, Tensor]] = []
+    twins: dict[PlayerOptimizer, torch.optim.Optimizer] = {}
+    copies: dict[Tensor, Tensor] = {}
 
-    def make_twin(group: dict[str, Any]) -> torch.optim.Optimizer:
-        copies = [p.detach().clone(memory_format=torch.contiguous_format) for p in group["params"]]
-        pairs.extend(zip(group["params"], copies, strict=True))
-        return torch.optim.Adam(copies, betas=group["betas"], foreach=False, fused=False)
+    def make_twin(player: Player) -> torch.optim.Optimizer:
+        for p in player.parameters:
+            copies[p] = p.detach().clone(memory_format=torch.contiguous_format)
+        own = [copies[p] for p in player.parameters]
+        return torch.optim.Adam(own, betas=player.optimizer.betas, foreach=False, fused=False)
 
-    def step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if optimizer in twins.values():
-            return
-        (group,) = optimizer.param_groups
-        twin = twins.get(optimizer) or twins.setdefault(optimizer, make_twin(group))
-        for p, copied in zip(group["params"], twin.param_groups[0]["params"], strict=True):
-            copied.grad = None if p.grad is None else p.grad.contiguous().clone()
-        twin.param_groups[0]["lr"] = group["lr"]
+    def descend(
+        optimizer: PlayerOptimizer, parameters: list[Tensor], gradients: list[Tensor]
+    ) -> None:
+        twin = twins.get(optimizer) or twins.setdefault(optimizer, make_twin(optimizer.player))
+        twin.zero_grad()
+        for p, gradient in zip(parameters, gradients, strict=True):
+            copies[p].grad = gradient.contiguous().clone()
+        twin.param_groups[0]["lr"] = float(optimizer.lr)
         twin.step()
+        take_step(optimizer, parameters, gradients)
 
-    handle = register_optimizer_step_pre_hook(step)
-    try:
+    take_step, pairs = PlayerOptimizer.descend, list[tuple[Tensor, Tensor]]()
+    with patch.object(PlayerOptimizer, "descend", descend):
         yield pairs
-    finally:
-        handle.remove()
+    pairs.extend(copies.items())
 
 
 @pytest.mark.parametrize("change", [as_it_is, in_channels_last, with_idle_layers])
