@@ -311,7 +311,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11, help="turns of each (default: 11)")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--cpu-time", action="store_true",
-                        help="count the processor's time, on a machine that others use; one thread")  # fmt: skip
+                        help="count processor time: on a machine that others use")  # fmt: skip
     parser.add_argument("--data-root", type=Path, default=default_data_root(), metavar="DIR")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there too")
     options = parser.parse_args()
