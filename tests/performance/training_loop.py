@@ -6,11 +6,17 @@ the machine does falls on all of them. A turn is timed from the end of its secon
 out what comes before training; compared are the medians over pairs of turns.
 
     python tests/performance/training_loop.py --threads 2
+    git worktree add ../before REVISION
+    python tests/performance/training_loop.py --before ../before
 """
 
 import argparse
 import importlib.util
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,6 +49,7 @@ BATCH = 64
 SHAPE = (1, 28, 28)
 WARM = 2
 OURS = "this project's"
+BEFORE = "this project's before"
 
 
 @dataclass
@@ -115,6 +122,17 @@ def train_ours(task: Task, steps: int, clock: Clock) -> None:
         report=lambda *_: None,
         checkpointer=clock,
     )
+
+
+def train_before(task: Task, steps: int, clock: Clock, *, checkout: Path) -> None:
+    """Train by an earlier version's models, suite and loop, in a process of its own."""
+    turn = ["--turn", str(steps), "--only", task.contender.name, "--precision", task.precision]
+    turn += ["--threads", str(torch.get_num_threads())]
+    turn += ["--cpu-time"] * (task.now is time.process_time)
+    place = os.environ | {"PYTHONPATH": str(checkout.resolve())}
+    command = [sys.executable, __file__, *turn]
+    done = subprocess.run(command, env=place, check=True, stdout=subprocess.PIPE, text=True)
+    clock.ends += json.loads(done.stdout.splitlines()[-1])
 
 
 def train_by_hand(
@@ -202,8 +220,13 @@ LOOPS: dict[str, Loop] = {
 }
 
 
-def choose_loops(task: Task) -> dict[str, Loop]:
-    """List the loops that train a family, of packages that are installed; say which are not."""
+def choose_loops(task: Task, before: Path | None) -> dict[str, Loop]:
+    """List the loops that train a family, of packages that are installed; say which are not.
+
+    Beside a checkout of an earlier version there are none but that version's and this one's.
+    """
+    if before:
+        return {OURS: train_ours, BEFORE: partial(train_before, checkout=before)}
     family, absent = task.contender.name, set()
     if family not in {"autoencoder", "vae"}:
         absent.add("pythae's trainer")
@@ -225,12 +248,14 @@ def measure(loop: Loop, task: Task, steps: int) -> float:
     return clock.seconds()
 
 
-def compare(task: Task, steps: int | None, rounds: int) -> list[dict[str, float]]:
+def compare(
+    task: Task, steps: int | None, rounds: int, before: Path | None
+) -> list[dict[str, float]]:
     """Return the seconds of a step of each loop, by rounds, after a short turn of each.
 
     By default a turn takes about half a second.
     """
-    loops = choose_loops(task)
+    loops = choose_loops(task, before)
     for loop in loops.values():
         measure(loop, task, 2)
     steps = steps or max(4, round(0.6 / measure(train_ours, task, 8)))
@@ -271,7 +296,7 @@ def tabulate(
 ) -> list[dict[str, Any]]:
     """Build the table of speeds beside others, and that of the machine's use."""
     rows = []
-    for name in LOOPS:
+    for name in (BEFORE, *LOOPS):
         cells = [
             f"{statistics.median(turn[name] / turn[OURS] for turn in turns):.2f}×"
             if name in turns[0]
@@ -312,6 +337,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--cpu-time", action="store_true",
                         help="count processor time: on a machine that others use")  # fmt: skip
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT",
+                        help="compare with an earlier version's suite and loop alone")  # fmt: skip
+    parser.add_argument("--turn", type=int, metavar="STEPS", help=argparse.SUPPRESS)
     parser.add_argument("--data-root", type=Path, default=default_data_root(), metavar="DIR")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there too")
     options = parser.parse_args()
@@ -326,14 +354,21 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     images, sources = load_images(options.data_root)
     now = time.process_time if options.cpu_time else time.perf_counter
-    peak = measure_peak(options.precision, now)
     name, path = find_suite("mnist")
     contenders = {c.name: c for c in build_suite(read_toml(path), name).list_contenders()}
-    found, flops = {}, {}
-    for family in options.only or FAMILIES:
-        task = Task(contenders[family], images, sources, options.precision, now)
-        flops[family] = count_training_flops(task.build(), BATCH)
-        found[family] = compare(task, options.steps, options.rounds)
+    families = options.only or FAMILIES
+    tasks = [Task(contenders[f], images, sources, options.precision, now) for f in families]
+    if options.turn:
+        clock = Clock(now)
+        train_ours(tasks[0], options.turn, clock)
+        print(json.dumps(clock.ends))
+        return
+    peak = measure_peak(options.precision, now)
+    flops = {task.contender.name: count_training_flops(task.build(), BATCH) for task in tasks}
+    found = {
+        task.contender.name: compare(task, options.steps, options.rounds, options.before)
+        for task in tasks
+    }
     threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
     title = f"{threads}, {options.precision}" + ", processor time" * options.cpu_time
     tables = tabulate(found, flops, peak, title)
