@@ -4,7 +4,7 @@ Products are of inputs rounded to bfloat16, summed in float32 and rounded, as pr
 bfloat16 compute them; everything else is PyTorch's own bfloat16. So scores of whole trainings in
 bfloat16 can be had where its own products would take fifty times as long. Speeds mean nothing.
 
-    python tests/performance/rounded_products.py mnist --models gan_conv vae --out results/rounded
+    python tests/performance/rounded_products.py mnist --models gan_conv,vae --out results/rounded
 """
 
 import sys

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
+from report import write_tables
 
 from benchmarks.config.paths import Paths, find_cache
 from benchmarks.config.suite import build_suite
@@ -72,9 +73,12 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    print("side | model | MiB in training | MiB in all | MiB estimated | ratio | s to estimate")
+    columns = ["pixels, model", "MiB in training", "MiB in all", "MiB estimated", "ratio", "s"]
+    print(*columns, sep=" | ")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for side in options.sides:
             planned = plan(side, options.families, Path(folder), options.batch, options.channels)
@@ -86,8 +90,13 @@ def main() -> None:
                 with ProcessPoolExecutor(1, mp_context=context) as pool:
                     training, peak = pool.submit(measure, job).result()
                 guess = estimated.footprint.memory / 2**20
-                row = (side, job.spec.contender, *(f"{n:,.0f}" for n in (training, peak, guess)))
-                print(*row, f"{guess / peak:.2f}", f"{seconds:.2f}", sep=" | ", flush=True)
+                row = [f"{side}, {job.spec.contender}"]
+                row += [f"{number:,.0f}" for number in (training, peak, guess)]
+                rows.append([*row, f"{guess / peak:.2f}", f"{seconds:.2f}"])
+                print(*rows[-1], sep=" | ", flush=True)
+    if options.json:
+        title = "Peak of a run, and what was estimated of it in so many seconds"
+        write_tables(options.json, [{"title": title, "columns": columns, "rows": rows}])
 
 
 if __name__ == "__main__":

@@ -371,7 +371,7 @@ def main() -> None:
     }
     threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
     title = f"{threads}, {options.precision}" + ", processor time" * options.cpu_time
-    tables = tabulate(found, flops, peak, title)
+    tables = tabulate(found, flops, peak, title)[: 1 if options.before else 2]
     for table in tables:
         shown = Table(*table["columns"], title=table["title"], box=None)
         for row in table["rows"]:
