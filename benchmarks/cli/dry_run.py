@@ -4,7 +4,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -63,12 +62,10 @@ def check_hash(planned: SuiteRun, only: str) -> None:
     about = planned.data, planned.jobs[0].place, first.device
     with fixed_threads(first.threads), suppress(NotReady):
         extractor, *views = (
-            str(load_further_extractor(name, *about, ready=True))
+            load_further_extractor(name, *about, ready=True)
             for name in (first.extractor, *first.views)
         )
-        named = {"extractor": extractor, "views": tuple(views)}
-        jobs = [replace(job, spec=job.spec.model_copy(update=named)) for job in planned.jobs]
-        replace(planned, jobs=jobs).check_only(only, hashed=True)
+        planned.name_extractors(extractor, views).check_only(only, hashed=True)
 
 
 def list_doubts(planned: SuiteRun) -> Iterator[str]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.config import registry
 from benchmarks.config.spec import PROTOCOL
@@ -35,7 +34,6 @@ from benchmarks.evaluation.reference import Reference, extract_features
 from benchmarks.evaluation.request import (
     RESIZING,
     WARNING,
-    ExternalScores,
     OpenProgress,
     ReportProgress,
     ScoringRequest,
@@ -43,7 +41,7 @@ from benchmarks.evaluation.request import (
 )
 from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import EXTERNAL, Record, Score
-from metrics import Extractor, Features, Material, Moments
+from metrics import Extractor, Material, Moments
 
 GENERATION = "made by another program"
 """The generation of the scored images, as far as one can know."""
@@ -91,8 +89,13 @@ def read_batches(images: ImageSet, size: int, report: ReportProgress) -> Iterato
 
 def score_external(
     request: ScoringRequest, images: ImageSet, target: Target, device: str, progress: OpenProgress
-) -> ExternalScores:
-    """Compute the features of both sets and score them."""
+) -> tuple[Record, list[str], dict[str, Rendered]]:
+    """Compute the features of both sets and score them.
+
+    Returns:
+        The record, warnings and notes on the processing of the images, and pictures of these for a
+        row of a comparison.
+    """
     request = choose_by_target(request, target)
     extractor = prepare_extractor(request, images, target, device, progress)
     with fixed_threads(request.options.threads or torch.get_num_threads()):
@@ -110,16 +113,19 @@ def score_external(
             with progress("scoring"):
                 scores += reference.score_features(images, features, GENERATION, request.metrics)
                 scores += score_further(request, images, target, device)
-        shown = reference if request.comparison else None
-        pictures = render_pictures(shown, images, features) if shown else {}
+        pictures = dict[str, Rendered]()
+        if reference and request.comparison:
+            pictures["samples"] = render_samples(as_tensor(images.read(range(FIRST))))
+            pictures |= render_neighbors(
+                reference, lambda rows: as_tensor(images.read(rows.tolist())), features.features
+            )
     names = f"images of {images.source.title}", f"images of {target.name}"
     collapse = find_collapse(passage.variety, real, names)
     other = find_collapse(real, passage.variety, names[::-1]) if real else None
     record = make_record(request, target, content, passage, extractor, scores, collapse)
     doubts = doubt_extractor(request.extractor, (images.channels, images.side, images.side))
     warned = [f"{WARNING}{reason}" for reason in (collapse, other, *doubts) if reason]
-    notes = [*warned, *target.notes]
-    return ExternalScores(record, images.source.title, notes, pictures, target.count)
+    return record, [*warned, *target.notes], pictures
 
 
 def choose_by_target(request: ScoringRequest, target: Target) -> ScoringRequest:
@@ -237,18 +243,6 @@ def score_further(
         reference = Reference(extractor, real, target.split, cache=cache)
         features = extract_features(extractor, images.batches(extractor.batch), len(images))
         yield from reference.score_features(images, features, GENERATION, FURTHER)
-
-
-def render_pictures(
-    reference: Reference, images: ImageSet, features: Features
-) -> dict[str, Rendered]:
-    """Render the first images, and the nearest ones to training images where these count."""
-
-    def choose(rows: Tensor) -> Tensor:
-        return as_tensor(images.read(rows.tolist()))
-
-    pictures = {"samples": render_samples(as_tensor(images.read(range(FIRST))))}
-    return pictures | render_neighbors(reference, choose, features.features)
 
 
 def make_record(

@@ -4,7 +4,6 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from math import nan
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from benchmarks.evaluation.comparison import ExistingComparison
 from benchmarks.evaluation.feature_statistics import FeatureStatistics
 from benchmarks.evaluation.image_sets import ImageSet, open_image_set
 from benchmarks.evaluation.image_source import ImageSource
-from benchmarks.records.schema import Picture, Record, Score
 
 RESIZING = "the shorter side by antialiased bicubic filtering, cropped about the centre"
 
@@ -32,33 +30,6 @@ OpenProgress = Callable[[str], AbstractContextManager[ReportProgress]]
 def hide_progress(_: str) -> AbstractContextManager[ReportProgress]:
     """Display nothing."""
     return nullcontext(lambda *_: None)
-
-
-@dataclass(frozen=True)
-class ExternalScores:
-    """The scores of a set of images; `scores["fid"]` is a value, NaN of a metric that failed.
-
-    Attributes:
-        notes: limits of the scores, and the processing of the images.
-        pictures: of the images, for a row of a comparison, by what they show.
-        count: of the reference's images, None where that is unknown.
-    """
-
-    record: Record
-    title: str
-    notes: list[str]
-    pictures: dict[str, tuple[Picture, bytes]] = field(repr=False)
-    count: int | None = None
-
-    def __getitem__(self, metric: str) -> float:
-        value = {score.metric: score.value for score in self.scores}[metric]
-        return nan if value is None else value
-
-    @property
-    def scores(self) -> list[Score]:
-        """The scores by the extractor itself."""
-        own = {None, self.record.spec["extractor"]}
-        return [score for score in self.record.scores if score.extractor in own]
 
 
 @dataclass(frozen=True)

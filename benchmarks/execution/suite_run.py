@@ -5,18 +5,19 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.config.paths import Paths
 from benchmarks.config.suite import Suite
-from benchmarks.core.errors import BadInput, unknown
+from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error, unknown
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.evaluation.extractors import check_weights
+from benchmarks.evaluation.evaluator import Evaluator
+from benchmarks.evaluation.extractors import check_weights, load_extractor, load_further_extractor
 from benchmarks.execution.engine import Engine
 from benchmarks.execution.events import Emit, Finished, Noticed, Planned
 from benchmarks.execution.footprint import estimate_footprints
 from benchmarks.execution.job import Job
-from benchmarks.execution.plan import plan_runs, prepare_evaluator
+from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.resume import (
     FILM,
     find_finished,
@@ -33,9 +34,6 @@ from benchmarks.execution.resume import (
 from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
 from benchmarks.records.schema import EXTERNAL, Index, IndexEntry, Record
 from benchmarks.records.store import read_index, read_record, read_suite, write_index
-
-if TYPE_CHECKING:
-    from benchmarks.evaluation.evaluator import Evaluator
 
 STAGES = ("finished", "partial", "to do")
 """How far a run may have come."""
@@ -70,12 +68,29 @@ class SuiteRun:
         if hashed and only not in {short, valid[short]}:
             raise BadInput(f"--only {only}: with these options that run is {valid[short]}")
 
+    def name_extractors(self, extractor: object, views: Iterable[object]) -> "SuiteRun":
+        """Return the same runs with the names of loaded extractors, which have their hashes."""
+        named = {"extractor": str(extractor), "views": tuple(map(str, views))}
+        jobs = [replace(job, spec=job.spec.model_copy(update=named)) for job in self.jobs]
+        return replace(self, jobs=jobs)
+
     def with_features(self) -> "tuple[SuiteRun, Evaluator]":
-        """Return the same runs with the hashes of their extractors, and what scores them."""
-        specs = [job.spec for job in self.jobs]
-        specs, evaluator = prepare_evaluator(self.data, specs, self.jobs[0].place)
-        jobs = [replace(job, spec=spec) for job, spec in zip(self.jobs, specs, strict=True)]
-        return replace(self, jobs=jobs), evaluator
+        """Return the same runs with the hashes of their extractors, and what scores them.
+
+        Raises:
+            OwnFailure: the first extractor fails, by which training is validated.
+        """
+        spec, paths = self.jobs[0].spec, self.jobs[0].place
+        views = [load_further_extractor(v, self.data, paths, spec.device) for v in spec.views]
+        try:
+            extractor = load_extractor(spec.extractor, self.data, paths, spec.device)
+            sizes = spec.samples, spec.reconstructions
+            evaluator = Evaluator(self.data, extractor, *sizes, paths.cache, views)
+        except (BadInput, OSError):
+            raise
+        except FAILURES as error:
+            raise OwnFailure(f"extractor {spec.extractor!r}: {describe_error(error)}") from error
+        return self.name_extractors(extractor, views), evaluator
 
     def run(self, emit: Emit, only: str | None = None) -> list[Record]:
         """Carry out every run that is not finished, longest first, or `only` one.
@@ -207,18 +222,14 @@ def reuse_trainings(jobs: list[Job]) -> list[str]:
     """
     folders, changed = list_folders(jobs[0].place.folder) if jobs else {}, []
     for job in jobs:
-        related = list_related(job, folders)
+        # Of the job's row, and of its contender by other samplers.
+        contender, seed = job.spec.training.contender, f"-s{job.spec.seed}"
+        others = [n for n in folders if n.startswith(f"{contender}_") and n.endswith(seed)]
+        names = dict.fromkeys([short_name(job), contender + seed, *others])
+        related = [folder for name in names for folder in folders.get(name, [])]
         if not job.afresh and not is_begun(job) and not reuse_training(job, related):
             changed += [job.spec.contender] * any(has_other_code(job, path) for path in related)
     return changed
-
-
-def list_related(job: Job, folders: dict[str, list[Path]]) -> list[Path]:
-    """List the folders of runs of a job's row, and of its contender by other samplers."""
-    contender, seed = job.spec.training.contender, f"-s{job.spec.seed}"
-    others = [n for n in folders if n.startswith(f"{contender}_") and n.endswith(seed)]
-    names = dict.fromkeys([short_name(job), contender + seed, *others])
-    return [folder for name in names for folder in folders.get(name, [])]
 
 
 def split_by_training(jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
