@@ -114,7 +114,7 @@ def score_external(
                 scores += reference.score_features(images, features, GENERATION, request.metrics)
                 scores += score_further(request, images, target, device)
         pictures = dict[str, Rendered]()
-        if reference and request.comparison:
+        if reference and request.spec:
             pictures["samples"] = render_samples(as_tensor(images.read(range(FIRST))))
             pictures |= render_neighbors(
                 reference, lambda rows: as_tensor(images.read(rows.tolist())), features.features
@@ -255,7 +255,6 @@ def make_record(
     collapse: str | None,
 ) -> Record:
     """Build the record of the scores; `real` is the fingerprint of the reference."""
-    options, comparison = request.options, request.comparison
     shape = list(target.shape) if target.shape else None
     spec: dict[str, Any] = {
         "protocol": PROTOCOL,
@@ -266,13 +265,13 @@ def make_record(
         "extractor": str(extractor),
         "metrics": sorted(request.metrics),
     }
-    if options.resize:
-        spec["resize"] = {"side": options.resize, "by": RESIZING}
+    if side := request.options.resize:
+        spec["resize"] = {"side": side, "by": RESIZING}
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     gpu = torch.cuda.get_device_name(extractor.device) if extractor.device.type == "cuda" else None
     return Record(
         run=f"{request.label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
-        suite=comparison.results.index.suite if comparison else request.paths.folder.name,
+        suite=request.suite,
         dataset=target.name,
         contender=request.label,
         family=EXTERNAL,

@@ -36,14 +36,17 @@ def _encode_png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
-    """Append a row of uint8 images [N, C, S, S] to the first `rows` of those in a picture.
+def extend_film(
+    path: Path, rows: int, images: Tensor, truth: Truth | None = None
+) -> tuple[int, int, bytes]:
+    """Append a row of the first images, or of points all together, to the first `rows` of a film.
 
     Where the picture at `path` is missing, damaged or has fewer rows, none of it stays.
 
     Returns:
-        The number of rows, and the PNG.
+        The numbers of rows and columns, and the PNG.
     """
+    row = images[:GRID] if truth is None else render_points(images, truth)[None]
     side, last = row.shape[2], _join_row(row)
     try:
         with Image.open(path) as picture:
@@ -52,7 +55,7 @@ def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
         earlier = last[:0]
     if earlier.shape != (rows * side, *last.shape[1:]):
         earlier = last[:0]
-    return len(earlier) // side + 1, _encode_png(np.concatenate([earlier, last]))
+    return len(earlier) // side + 1, len(row), _encode_png(np.concatenate([earlier, last]))
 
 
 def render_points(points: Tensor, truth: Truth | None = None, side: int = 256) -> Tensor:
@@ -98,11 +101,6 @@ def render_samples(images: Tensor, truth: Truth | None = None) -> Rendered:
     rows = min(GRID, len(images) // columns)
     lines = list(images[: rows * columns].split(columns))
     return Picture(file="samples.png", rows=rows, columns=columns), encode_tiles(lines)
-
-
-def render_film_row(images: Tensor, truth: Truth | None = None) -> Tensor:
-    """Return the row of a film that shows the first images, or points all together: uint8."""
-    return images[:GRID] if truth is None else render_points(images, truth)[None]
 
 
 def walk(start: Tensor, end: Tensor, count: int) -> Tensor:

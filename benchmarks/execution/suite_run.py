@@ -98,7 +98,12 @@ class SuiteRun:
         Returns:
             The records there are, in the order of the jobs.
         """
-        finished, todo = select_run(only, self.jobs) if only else find_todo(self.jobs, emit)
+        if only:
+            todo = [job for job in self.jobs if only in {job.spec.name, short_name(job)}]
+            others = (find_finished(job) for job in self.jobs if job not in todo)
+            finished = {record.run: record for record in others if record}
+        else:
+            finished, todo = find_todo(self.jobs, emit)
         for job in todo:
             if damage := quarantine_damaged(job.folder / "record.json", read_record):
                 emit(Noticed("", damage))
@@ -153,13 +158,6 @@ def plan_suite(
     specs = plan_runs(suite, data, place, **machine, weights=paths.weights)
     check_weights([specs[0].extractor, *specs[0].views], paths.weights)
     return SuiteRun(suite, data, [Job(spec, name, paths, **job_options) for spec in specs], engine)
-
-
-def select_run(only: str, jobs: list[Job]) -> tuple[dict[str, Record], list[Job]]:
-    """Return the records of the other runs that have one, and the one job that is to be done."""
-    todo = [job for job in jobs if only in {job.spec.name, short_name(job)}]
-    others = (find_finished(job) for job in jobs if job not in todo)
-    return {record.run: record for record in others if record}, todo
 
 
 def find_todo(jobs: list[Job], emit: Emit) -> tuple[dict[str, Record], list[Job]]:

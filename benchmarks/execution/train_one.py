@@ -17,7 +17,7 @@ from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Truth
 from benchmarks.evaluation.evaluator import Evaluator, load_run_data
-from benchmarks.evaluation.pictures import extend_tiles, render_film_row, render_samples
+from benchmarks.evaluation.pictures import extend_film, render_samples
 from benchmarks.execution.events import Advanced, Drawn, Emit, Saved, Started
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import model_version, sampling_fields
@@ -195,11 +195,11 @@ def write_progress(
     *earlier, now = progress.history
     number = 1 + sum("validation_fid" in row for row in earlier)
     if number in evenly_spaced(validations, FRAMES):
-        row, film = render_film_row(images, truth), checkpointer.film
-        rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
-        write_atomically(job.folder / FILM, content)
+        film, path = checkpointer.film, job.folder / FILM
+        rows, columns, content = extend_film(path, film.rows if film else 0, images, truth)
+        write_atomically(path, content)
         seen = [*(film.seen if film else ()), int(now["images"])][-rows:]
-        checkpointer.film = Picture(file=FILM, rows=rows, columns=len(row), seen=seen)
+        checkpointer.film = Picture(file=FILM, rows=rows, columns=columns, seen=seen)
     if checkpointer.film:
         progress.pictures["evolution"] = checkpointer.film
 
