@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import run_command
-from benchmarks.cli.options import read_run_arguments
+from benchmarks.cli.options import make_run_parser
 from benchmarks.config.paths import Paths, find_cache
 from benchmarks.core.devices import choose_device, count_processes
 from benchmarks.core.files import check_folder
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     interrupted = "interrupted; the same command resumes the runs that are not finished"
     try:
         with processes:
-            return run_command(argv, read_run_arguments, run_or_list, interrupted)
+            return run_command(argv, make_run_parser().parse_args, run_or_list, interrupted)
     except ConnectionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

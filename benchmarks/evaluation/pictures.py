@@ -16,9 +16,16 @@ from metrics import find_nearest
 
 FINER = 4  # points are drawn at so many times the size of their picture, and shrunk
 
-
 INK, MARK = (0, 114, 178, 110), (170, 170, 170)
 """The blue of Okabe and Ito (2008), so thin that crowded points are darker; and a grey."""
+
+GRID, PAIRS = 8, 10
+"""Rows and columns of a picture of samples; columns of a picture of reconstructions."""
+
+LINES = 6  # rows of a picture of interpolations: pairs of codes, and what lies between them
+
+Rendered = tuple[Picture, bytes]
+"""A picture and the content of its file."""
 
 
 def encode_tiles(rows: list[Tensor]) -> bytes:
@@ -79,17 +86,6 @@ def render_points(points: Tensor, truth: Truth | None = None, side: int = 256) -
         pen.circle(point, FINER, fill=INK)
     shrunk = picture.resize((side, side), Image.Resampling.BOX)
     return torch.from_numpy(np.array(shrunk)).permute(2, 0, 1).contiguous()
-
-
-GRID, PAIRS = 8, 10
-"""Rows and columns of a picture of samples; columns of a picture of reconstructions."""
-
-
-LINES = 6  # rows of a picture of interpolations: pairs of codes, and what lies between them
-
-
-Rendered = tuple[Picture, bytes]
-"""A picture and the content of its file."""
 
 
 def render_samples(images: Tensor, truth: Truth | None = None) -> Rendered:
