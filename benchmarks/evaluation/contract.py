@@ -15,8 +15,8 @@ class ContractError(Exception):
     """A model breaks its contract; the message names its class, its method and what is right."""
 
 
-def check_players(model: GenerativeModel) -> list[Player]:
-    """Return a model's players, each with float32 parameters to learn; else raise ContractError."""
+def check_players(model: GenerativeModel) -> None:
+    """Refuse a model without players, or one of these without float32 parameters to learn."""
     kind, players, count = type(model).__name__, model.players(), model.validation_samples
     if count is not None and (not isinstance(count, int) or count < 2):
         raise ContractError(
@@ -36,7 +36,6 @@ def check_players(model: GenerativeModel) -> list[Player]:
                 f"{kind}.players returned {player.name!r} without a parameter that requires a "
                 "gradient; every player must have one"
             )
-    return players
 
 
 def check_loss(model: GenerativeModel, player: Player, loss: object) -> Tensor:
