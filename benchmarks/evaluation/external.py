@@ -1,7 +1,6 @@
 """From images of another program, and what they are compared with, to their scores."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.config import registry
-from benchmarks.config.spec import PROTOCOL
+from benchmarks.config.spec import PROTOCOL, hash_fields
 from benchmarks.core.errors import BadInput
 from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
@@ -267,10 +266,9 @@ def make_record(
     }
     if side := request.options.resize:
         spec["resize"] = {"side": side, "by": RESIZING}
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     gpu = torch.cuda.get_device_name(extractor.device) if extractor.device.type == "cuda" else None
     return Record(
-        run=f"{request.label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
+        run=f"{request.label}-{hash_fields(spec)[:8]}",
         suite=request.suite,
         dataset=target.name,
         contender=request.label,

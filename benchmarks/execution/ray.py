@@ -318,18 +318,12 @@ class Scheduler:
 
 def share_files(ray: Any, jobs: list[Job]) -> SharedFiles:
     """Put into the cluster's object store, once, what all runs need."""
-    needed = {(n, job.place.cache) for job in jobs for n in (job.spec.extractor, *job.spec.views)}
-    extractors = (find_extractor_file(name, cache) for name, cache in needed)
-    files = {f"cache/{path.name}": path for path in extractors if path}
-    files |= {f"weights/{path.name}": path for job in jobs if (path := job.place.weights)}
+    needed = {name for job in jobs for name in (job.spec.extractor, *job.spec.views)}
+    files = {f"weights/{path.name}": path for job in jobs if (path := job.place.weights)}
+    caches = {job.place.cache for job in jobs}
+    for path in (path for cache in caches for path in cache.glob(CLASSIFIERS)):
+        with suppress(ValueError, OSError):
+            if str(load_classifier(path)) in needed:
+                files[f"cache/{path.name}"] = path
     stored = {name: ray.put(path.read_bytes()) for name, path in files.items()}
     return SharedFiles(str(Path.cwd()), fingerprint_code(), stored)
-
-
-def find_extractor_file(name: str, cache: Path) -> Path | None:
-    """Find the file of a trained classifier by its name and hash; None where there is none."""
-    for path in sorted(cache.glob(CLASSIFIERS)):
-        with suppress(ValueError, OSError):
-            if str(load_classifier(path)) == name:
-                return path
-    return None

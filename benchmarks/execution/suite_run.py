@@ -3,6 +3,7 @@
 import shlex
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,12 +125,17 @@ class SuiteRun:
 
     def write_index(self, calibration: list[Record], command: list[str], emit: Emit) -> None:
         """Write the index by which reports find the records; rows that were added to it stay."""
-        added = find_external(self.folder, self.suite.dataset, emit)
+        if damage := quarantine_damaged(self.folder / "suite.json", read_index):
+            emit(Noticed("", f"warning: {damage}; add rows of other programs' images again"))
+        earlier, name = list[Record](), self.suite.dataset
+        with suppress(BadInput):
+            earlier = read_suite(self.folder).records
+        added = [r for r in earlier if r.family == EXTERNAL and r.dataset == name]
         families = {job.spec.contender: job.spec.family for job in self.jobs}
         families |= {record.contender: record.family for record in added}
         index = Index(
             suite=self.jobs[0].suite,
-            dataset=self.suite.dataset,
+            dataset=name,
             contenders=[IndexEntry(name=c, family=f) for c, f in families.items()],
             runs=[job.spec.name for job in self.jobs] + [record.run for record in added],
             calibration=[record.run for record in calibration],
@@ -261,14 +267,3 @@ def share_training(job: Job, jobs: list[Job], records: dict[str, Record], emit: 
     emit(Finished(record.run, record))
     records[record.run] = record
     return None
-
-
-def find_external(folder: Path, dataset: str, emit: Emit) -> list[Record]:
-    """List the records of other programs' images on a data set that are in a suite's folder."""
-    if damage := quarantine_damaged(folder / "suite.json", read_index):
-        emit(Noticed("", f"warning: {damage}; add rows of other programs' images again"))
-    try:
-        earlier = read_suite(folder)
-    except BadInput:
-        return []
-    return [r for r in earlier.records if r.family == EXTERNAL and r.dataset == dataset]
