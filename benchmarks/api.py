@@ -3,18 +3,20 @@
 import io
 import warnings
 from argparse import Namespace
+from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 
 from benchmarks.cli.score_options import OUT, build_request
-from benchmarks.cli.scoreboard import list_notes, render_scores, sort_scores
+from benchmarks.cli.scoreboard import find_own_scores, list_notes, render_scores, sort_scores
 from benchmarks.core.devices import choose_device
 from benchmarks.core.files import write_atomically
 from benchmarks.evaluation.image_source import ValueRange
-from benchmarks.evaluation.request import ExternalScores, OpenProgress, hide_progress, open_request
-from benchmarks.records.schema import Score
+from benchmarks.evaluation.request import OpenProgress, hide_progress, open_request
+from benchmarks.records.schema import Picture, Record, Score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,13 +60,32 @@ def score(
     return score_images(Namespace(**locals(), into=None, label=None, force=False), watch)
 
 
-class Result(ExternalScores):
-    """The scores of a set of images, as a notebook shows and a file keeps them."""
+@dataclass(frozen=True)
+class Result:
+    """The scores of a set of images, as a notebook shows and a file keeps them.
+
+    `result["fid"]` is a value, NaN of a metric that failed.
+
+    Attributes:
+        notes: limits of the scores, and the processing of the images.
+        pictures: of the images, for a row of a comparison, by what they show.
+        count: of the reference's images, None where that is unknown.
+    """
+
+    record: Record
+    title: str
+    notes: list[str]
+    pictures: dict[str, tuple[Picture, bytes]]
+    count: int | None = None
+
+    def __getitem__(self, metric: str) -> float:
+        value = {score.metric: score.value for score in self.scores}[metric]
+        return nan if value is None else value
 
     @property
     def scores(self) -> list[Score]:
         """The scores by the extractor itself, in the order of tables."""
-        return sort_scores(super().scores)
+        return sort_scores(find_own_scores(self.record))
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -112,6 +133,6 @@ def score_images(options: Namespace, progress: OpenProgress = hide_progress) -> 
 
         like = request.spec.device if request.spec else "auto"
         device = choose_device(like if options.device == "auto" else options.device)
-        found = score_external(request, images, target, device, progress)
-    notes = [*found.notes, *list_notes(found.record, found.scores, found.count)]
-    return Result(found.record, found.title, notes, found.pictures, found.count)
+        record, notes, pictures = score_external(request, images, target, device, progress)
+    notes += list_notes(record, target.count)
+    return Result(record, images.source.title, notes, pictures, target.count)

@@ -97,7 +97,9 @@ def rebuild_reports(options: argparse.Namespace, _: list[str]) -> int:
     if len(folders) > 1:
         place = None if options.terminal else options.out or folders[0].parent / "comparison"
         if place:
-            check_out(place)
+            if (place / "suite.json").exists():
+                raise BadInput(f"{place} is a suite's own folder: name another one by --out")
+            check_folder(place)
         report.report_suites(folders, place, require_audit=required)
         return 0
     (folder,) = folders
@@ -112,13 +114,6 @@ def rebuild_reports(options: argparse.Namespace, _: list[str]) -> int:
     elif not options.tensorboard:
         report.write_reports(folder, require_audit=required)
     return 0
-
-
-def check_out(place: Path) -> None:
-    """Raise BadInput where a folder for a comparison is a suite's own or cannot be written."""
-    if (place / "suite.json").exists():
-        raise BadInput(f"{place} is a suite's own folder: name another one by --out")
-    check_folder(place)
 
 
 def check_writable(folder: Path, paper: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.cli.command import run_command
-from benchmarks.cli.options import read_run_arguments
+from benchmarks.cli.options import make_run_parser
 from benchmarks.config.paths import Paths, find_cache
 from benchmarks.core.devices import choose_device, count_processes
 from benchmarks.core.files import check_folder
@@ -25,26 +25,22 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code: 1 where a run did not go well or a score is missing; else of `run_command`.
     """
-    if count_processes() > 1 and os.environ["RANK"] != "0":
-        from benchmarks.execution.train_one import follow_rank_0
+    processes: AbstractContextManager[object] = nullcontext()
+    if count_processes() > 1:
+        if os.environ["RANK"] != "0":
+            from benchmarks.execution.train_one import follow_rank_0
 
-        return follow_rank_0()
+            return follow_rank_0()
+        from benchmarks.training.distributed import process_group
+
+        processes = process_group()  # whose others end with this one
     interrupted = "interrupted; the same command resumes the runs that are not finished"
     try:
-        with join_processes():
-            return run_command(argv, read_run_arguments, run_or_list, interrupted)
+        with processes:
+            return run_command(argv, make_run_parser().parse_args, run_or_list, interrupted)
     except ConnectionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def join_processes() -> AbstractContextManager[object]:
-    """Join the other processes of `torchrun`, where there are any; they end with this one."""
-    if count_processes() == 1:
-        return nullcontext()
-    from benchmarks.training.distributed import process_group
-
-    return process_group()
 
 
 def run_or_list(options: argparse.Namespace, argv: list[str]) -> int:

@@ -24,12 +24,8 @@ from benchmarks.records.schema import SCORED, Record
 SILENCE = 10.0
 """Seconds between two plain lines about the same run."""
 
-SHOWN = {
-    "FID": ("fid", "lower"),
-    "IS": ("inception_score", "higher"),
-    "MSE": ("reconstruction_mse", None),
-}
-"""The scores that are shown as runs finish, each with its metric and direction.
+SHOWN = {"FID": ("fid", min), "IS": ("inception_score", max), "MSE": ("reconstruction_mse", None)}
+"""The scores that are shown as runs finish, each with its metric and how the best is found.
 
 Reconstructions by different routes have no best.
 """
@@ -238,8 +234,7 @@ class Scores:
             columns["failed"] = [Text(str(self.bad[name])) for name in kept]
         for label in SHOWN:
             if any(label in row for row in averages.values()):
-                best = find_best(label, averages)
-                columns[label] = [show_score(averages[name].get(label), best) for name in kept]
+                columns[label] = show_scores(label, averages, kept)
         times = [averages[name].get("time") for name in kept]
         columns["time"] = [Text("" if t is None else show_duration(t)) for t in times]
         return fit_table(kept, columns, width, len(order) - len(kept))
@@ -277,21 +272,17 @@ def average_scores(runs: list[dict[str, float]]) -> dict[str, float]:
     return averages
 
 
-def find_best(label: str, averages: dict[str, dict[str, float]]) -> float | None:
-    """Return the best of a column, None where there is but one value or no better one."""
-    values = [row[label] for row in averages.values() if label in row]
-    direction = SHOWN[label][1]
-    if len(values) < 2 or direction is None:
-        return None
-    return min(values) if direction == "lower" else max(values)
-
-
-def show_score(value: float | None, best: float | None) -> Text:
-    """Format a score, with a star where it is the best."""
-    if value is None:
-        return Text("")
-    shown = show_number(value)
-    return Text(f"{shown}*", "bold green") if value == best else Text(shown)
+def show_scores(label: str, averages: dict[str, dict[str, float]], names: list[str]) -> list[Text]:
+    """Format a score of these contenders, with a star where it is the best of several."""
+    known = [row[label] for row in averages.values() if label in row]
+    find_best = SHOWN[label][1]
+    best = find_best(known) if find_best and len(known) > 1 else None
+    texts = []
+    for value in (averages[name].get(label) for name in names):
+        shown = "" if value is None else show_number(value)
+        starred = value is not None and value == best
+        texts.append(Text(f"{shown}*", "bold green") if starred else Text(shown))
+    return texts
 
 
 def describe_losses(losses: dict[str, float]) -> str:

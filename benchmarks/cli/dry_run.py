@@ -4,7 +4,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +12,6 @@ from rich.table import Table
 
 from benchmarks.analysis.audits import find_fingerprints
 from benchmarks.analysis.notes import find_accuracy
-from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error
 from benchmarks.core.files import check_folder
@@ -63,32 +61,19 @@ def check_hash(planned: SuiteRun, only: str) -> None:
     about = planned.data, planned.jobs[0].place, first.device
     with fixed_threads(first.threads), suppress(NotReady):
         extractor, *views = (
-            str(load_further_extractor(name, *about, ready=True))
+            load_further_extractor(name, *about, ready=True)
             for name in (first.extractor, *first.views)
         )
-        named = {"extractor": extractor, "views": tuple(views)}
-        jobs = [replace(job, spec=job.spec.model_copy(update=named)) for job in planned.jobs]
-        replace(planned, jobs=jobs).check_only(only, hashed=True)
+        planned.name_extractors(extractor, views).check_only(only, hashed=True)
 
 
 def list_doubts(planned: SuiteRun) -> Iterator[str]:
     """Yield a line on each extractor that is not ready or fails, and on weak features."""
     data, spec, paths = planned.data, planned.jobs[0].spec, planned.jobs[0].place
-    with fixed_threads(spec.threads):
-        yield from check_extractors(data, spec, paths)
-    accuracy = None
-    with suppress(BadInput):
-        results = read_suite(paths.folder)
-        if find_fingerprints(results) == {data.fingerprint}:
-            accuracy = find_accuracy(results.records)
-    yield from doubt_extractor(spec.extractor, data.shape, accuracy)
-
-
-def check_extractors(data: Dataset, spec: RunSpec, paths: Paths) -> Iterator[str]:
-    """Build the extractors that are ready; yield a line on each other one."""
     for name in (spec.extractor, *spec.views):
         try:
-            found = load_further_extractor(name, data, paths, spec.device, ready=True)
+            with fixed_threads(spec.threads):
+                found = load_further_extractor(name, data, paths, spec.device, ready=True)
         except NotReady as missing:
             check_folder(paths.cache, "BENCHMARKS_CACHE")
             yield f"extractor {name}: {missing}"
@@ -97,6 +82,12 @@ def check_extractors(data: Dataset, spec: RunSpec, paths: Paths) -> Iterator[str
             if name == spec.extractor:
                 raise OwnFailure(f"extractor {name!r}: {found.note.removeprefix(FAILED)}")
             yield f"FID by {name} {found.note}"
+    accuracy = None
+    with suppress(BadInput):
+        results = read_suite(paths.folder)
+        if find_fingerprints(results) == {data.fingerprint}:
+            accuracy = find_accuracy(results.records)
+    yield from doubt_extractor(spec.extractor, data.shape, accuracy)
 
 
 def print_dry_run(console: Console, planned: SuiteRun) -> int:

@@ -148,8 +148,3 @@ def make_run_parser() -> Parser:
     add("--clean", type=Path, metavar="DIR", help="remove runs that DIR's suite does not name")
     add("--list", action="store_true", help="print what there is to choose from and stop")
     return parser
-
-
-def read_run_arguments(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line of `python -m benchmarks.run`; refuse wrong options."""
-    return make_run_parser().parse_args(argv)

@@ -11,14 +11,10 @@ from benchmarks.core.errors import printable
 from benchmarks.records.schema import Record
 
 
-def find_launcher() -> list[str]:
-    """Return the start of the command that starts as many processes as there are."""
-    processes = count_processes()
-    return ["python"] if processes == 1 else ["torchrun", f"--nproc-per-node={processes}"]
-
-
 def print_problems(records: list[Record], folder: Path, argv: list[str]) -> int:
     """Print to the standard error what did not go well; return 1 where a run or a score failed."""
+    processes = count_processes()
+    launcher = ["python"] if processes == 1 else ["torchrun", f"--nproc-per-node={processes}"]
     bad = [record for record in records if record.status != "ok"]
     for record in bad:
         print(printable(f"{record.run} {record.status}: {record.reason}"), file=sys.stderr)
@@ -28,7 +24,7 @@ def print_problems(records: list[Record], folder: Path, argv: list[str]) -> int:
         if record.family == CALIBRATION:
             continue
         again = [*without_engine(argv), "--only", record.run, "--engine", "inline"]
-        command = shlex.join([*find_launcher(), "-m", "benchmarks.run", *again])
+        command = shlex.join([*launcher, "-m", "benchmarks.run", *again])
         print(f"  alone, in the foreground: {command}", file=sys.stderr)
     lost = Counter(
         f"{score.metric}{f' by {score.extractor}' if score.extractor else ''} {score.note}"

@@ -10,13 +10,14 @@ import numpy as np
 from benchmarks.cli.options import names
 from benchmarks.config import registry
 from benchmarks.config.paths import Paths, find_cache
+from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import AUTO
 from benchmarks.core.errors import BadInput, unknown
 from benchmarks.core.files import check_folder
 from benchmarks.core.text import safe
 from benchmarks.data import default_data_root, is_points, list_datasets
 from benchmarks.data.resizing import LARGEST, SMALLEST
-from benchmarks.evaluation.comparison import ExistingComparison, check_label, read_comparison
+from benchmarks.evaluation.comparison import check_label, read_comparison
 from benchmarks.evaluation.extractors import check_weights
 from benchmarks.evaluation.image_source import ARRAY_SUFFIXES, ImageSource, ValueRange
 from benchmarks.evaluation.request import ScoringRequest
@@ -41,13 +42,13 @@ def build_request(options: Namespace) -> ScoringRequest:
         check_source(source)
     if options.dataset:
         check_dataset(options.dataset)
-    metrics, comparison = choose_metrics(options), find_comparison(options)
-    extractor = find_extractor_name(options, comparison)
+    metrics, (spec, suite) = choose_metrics(options), find_comparison(options)
+    extractor = find_extractor_name(options, spec)
     check_places(options)
     weights = options.inception_weights and Path(options.inception_weights)
     paths = Paths(OUT, Path(options.data_root or default_data_root()), find_cache(), weights)
     label = options.label or safe(Path(images.title).stem) or "images"
-    return ScoringRequest(options, images, against, extractor, metrics, comparison, paths, label)
+    return ScoringRequest(options, images, against, extractor, metrics, spec, suite, paths, label)
 
 
 def make_image_source(
@@ -136,22 +137,22 @@ def choose_metrics(options: Namespace) -> list[str]:
     return chosen
 
 
-def find_comparison(options: Namespace) -> ExistingComparison | None:
-    """Read the comparison that a row is added to, and check that it can be added."""
+def find_comparison(options: Namespace) -> tuple[RunSpec | None, str]:
+    """Check that a row can be added to a comparison; return the spec of its rows, and its name."""
     if options.into is None:
-        return None
-    comparison = read_comparison(options.into)
-    name = comparison.spec.data.name
+        return None, OUT.name
+    results, spec = read_comparison(options.into)
+    name = spec.data.name
     check_dataset(name)
-    check_label(comparison.results, options.label, force=options.force)
+    check_label(results, options.label, force=options.force)
     if options.dataset not in {None, name}:
         raise BadInput(f"--dataset {options.dataset}: {options.into} compares on {name}")
-    return comparison
+    return spec, results.index.suite
 
 
-def find_extractor_name(options: Namespace, comparison: ExistingComparison | None) -> str:
+def find_extractor_name(options: Namespace, spec: RunSpec | None) -> str:
     """Return the name of the extractor, `auto` where it follows from a data set."""
-    own = comparison.spec.extractor.rpartition("@")[0] if comparison else None
+    own = spec.extractor.rpartition("@")[0] if spec else None
     usual = AUTO if options.dataset else "inception"
     asked = None if options.extractor == AUTO else options.extractor
     name: str = asked or own or usual

@@ -71,6 +71,12 @@ def render_scores(
     return Group(Text(heading, style="bold"), table, *lines)
 
 
+def find_own_scores(record: Record) -> list[Score]:
+    """Return the scores by the extractor itself."""
+    own = {None, record.spec["extractor"]}
+    return [score for score in record.scores if score.extractor in own]
+
+
 def sort_scores(scores: Iterable[Score]) -> list[Score]:
     """Sort scores by the order of a comparison's columns, those that it lacks at the end."""
     from benchmarks.analysis.columns import PANELS
@@ -82,9 +88,9 @@ def sort_scores(scores: Iterable[Score]) -> list[Score]:
     return sorted(scores, key=lambda score: places.get(score.metric, len(places)))
 
 
-def list_notes(record: Record, scores: list[Score], count: int | None) -> list[str]:
+def list_notes(record: Record, count: int | None) -> list[str]:
     """List the kinds of intervals and the limits of the scores, a line each."""
-    kinds = dict[str, list[str]]()
+    scores, kinds = find_own_scores(record), dict[str, list[str]]()
     for score in scores:
         if score.interval and score.low is not None:
             kinds.setdefault(score.interval, []).append(find_symbol(score.metric))

@@ -18,9 +18,12 @@ class Paths:
     weights: Path | None = None
 
 
-def find_cache() -> Path:
-    """Choose the folder of trained extractors: $BENCHMARKS_CACHE, or the user's cache folder."""
+def find_cache(purpose: str = "extractors") -> Path:
+    """Choose the folder of trained extractors: in $BENCHMARKS_CACHE, or the user's cache folder.
+
+    Or that of another purpose.
+    """
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("BENCHMARKS_CACHE")
-    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / "extractors"
+    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / purpose

@@ -104,7 +104,11 @@ def _round_colours(file: Any, source: Path | BinaryIO) -> None:
 
     The low one is what it reads where it takes the two to come in the other order.
     """
-    deep = DEEP.fullmatch(str(_raw_mode(file.tile[0]))) if file.tile else None
+    if not file.tile:
+        return
+    # How Pillow's decoder of the first part reads its bytes, alone or before other arguments.
+    args = file.tile[0][3]
+    deep = DEEP.fullmatch(str(args[0] if isinstance(args, tuple | list) and args else args))
     if deep is None:
         return
     bands, order = deep.groups()
@@ -118,11 +122,6 @@ def _round_colours(file: Any, source: Path | BinaryIO) -> None:
     file.frombytes(np.rint(levels / 257).astype(np.uint8).tobytes())
     if isinstance(clear := file.info.get("transparency"), tuple):
         file.info["transparency"] = tuple(round(level / 257) for level in clear)
-
-
-def _raw_mode(tile: tuple[Any, ...]) -> object:
-    """Return how Pillow's decoder of a part of a picture reads its bytes."""
-    return tile[3][0] if isinstance(tile[3], tuple | list) and tile[3] else tile[3]
 
 
 def _read_as(tile: Any, mode: str) -> Any:

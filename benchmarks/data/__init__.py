@@ -9,14 +9,13 @@ from benchmarks.core.errors import BadInput, one_line, unknown
 from benchmarks.data import registry
 from benchmarks.data.dataset import Dataset, Raw, Split, Truth, fingerprint_splits
 from benchmarks.data.folder import read_folder
-from benchmarks.data.registry import DATASETS, TRANSFORMS, DatasetEntry
+from benchmarks.data.registry import DATASETS, TRANSFORMS
 from benchmarks.data.resizing import check_shape, fit
 from benchmarks.data.sources import transform_source
 from benchmarks.data.splits import split_source, split_target
 
 __all__ = [
     "Dataset",
-    "DatasetEntry",
     "Split",
     "Truth",
     "default_data_root",
@@ -53,11 +52,12 @@ def is_points(name: str) -> bool:
 
 
 def list_sources(name: str) -> tuple[str, ...]:
-    """List the source domains that a data set may have."""
-    if not name.startswith(FOLDER):
-        return DATASETS[name].sources
-    images = (entry.name for entry in DATASETS.values() if not entry.points)
-    return (*TRANSFORMS, *images, FOLDER_SOURCE)
+    """List the source domains of a data set: transforms and images, or of points other points."""
+    points = is_points(name)
+    others = (entry for entry in DATASETS.values() if entry.name != name)
+    alike = (entry.name for entry in others if entry.points == points)
+    own = (FOLDER_SOURCE,) if name.startswith(FOLDER) else ()
+    return tuple(alike) if points else (*TRANSFORMS, *alike, *own)
 
 
 def load_dataset(

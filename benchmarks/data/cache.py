@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from platformdirs import user_cache_path
 
+from benchmarks.config.paths import find_cache
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import write_atomically
 
@@ -34,8 +34,7 @@ SETTLED = 2 * 10**9
 
 def cache_folder() -> Path:
     """Folder of decoded images: below `$BENCHMARKS_CACHE`, or else the user's cache folder."""
-    chosen = os.environ.get("BENCHMARKS_CACHE")
-    return (Path(chosen) if chosen else user_cache_path("generative-benchmarks")) / "decoded"
+    return find_cache("decoded")
 
 
 @contextmanager

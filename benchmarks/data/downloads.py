@@ -4,8 +4,6 @@ import gzip
 import hashlib
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import zip_longest
@@ -19,9 +17,8 @@ from benchmarks.data.dataset import Raw, Split
 from benchmarks.data.registry import dataset
 
 DIGITS = tuple("0123456789")
-ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
-THINGS = ("airplane", "automobile", *ANIMALS, "ship", "truck")
-TIMEOUT = 30  # seconds without an answer of a server
+THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TIMEOUT = 30  # seconds without an answer of a server, after which a download fails
 
 
 @dataclass(frozen=True)
@@ -232,7 +229,7 @@ def _read_torchvision(kind: str, root: Path) -> tuple[Split, Split, tuple[str, .
     # CIFAR-10 alone is unpickled, after its checksum has shown it to be what was published. What
     # old versions of torchvision left of MNIST has none.
     unpickled = {"_check_legacy_exist": lambda _: False}
-    make: Callable[..., Any] = type(kind, (getattr(datasets, kind),), unpickled)
+    make: Any = type(kind, (getattr(datasets, kind),), unpickled)
     if kind == "SVHN":
         parts = [make(root, split=split) for split in ("train", "test")]
     else:
@@ -263,12 +260,16 @@ def _download_file(published: PublishedFile, root: Path) -> None:
     from torchvision.datasets.utils import extract_archive
 
     root.mkdir(parents=True, exist_ok=True)
-    with _time_out(), tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder:
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as folder:
         fresh, archive = Path(folder, published.file), root / published.file
         fresh.parent.mkdir(parents=True, exist_ok=True)
         if not archive.exists():
-            archive = fresh
-            download_url_to_file(published.url, str(fresh))
+            archive, before = fresh, socket.getdefaulttimeout()
+            socket.setdefaulttimeout(TIMEOUT)
+            try:
+                download_url_to_file(published.url, str(fresh))
+            finally:
+                socket.setdefaulttimeout(before)
         _check_file(archive, *published.checksum, name=published.url if archive == fresh else "")
         if published.parts:
             extract_archive(archive, fresh.parent)
@@ -278,17 +279,6 @@ def _download_file(published: PublishedFile, root: Path) -> None:
                 target.mkdir(exist_ok=True)
             else:
                 file.replace(target)
-
-
-@contextmanager
-def _time_out() -> Iterator[None]:
-    """Fail the download, instead of waiting without end, where a server stops answering."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 SETS = {

@@ -32,13 +32,6 @@ class DatasetEntry:
     read: Callable[[Path, bool], Raw]
     points: bool = False
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Every source domain it may have: points of points, images or transforms of images."""
-        others = (entry for entry in DATASETS.values() if entry.name != self.name)
-        alike = (entry.name for entry in others if entry.points == self.points)
-        return tuple(alike) if self.points else (*TRANSFORMS, *alike)
-
 
 DATASETS: dict[str, DatasetEntry] = {}
 TRANSFORMS: dict[str, Transform] = {}

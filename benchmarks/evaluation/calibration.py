@@ -1,7 +1,8 @@
 """The two calibration rows: real training images and noise, scored as if models had made them."""
 
+from functools import partial
+
 import torch
-from torch import Tensor
 
 from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import as_tensor
@@ -19,7 +20,10 @@ def generate_calibration(evaluator: Evaluator) -> dict[str, Generated]:
     """Return the images of the calibration rows: `real` training images, and uniform `noise`."""
     test, truth, extractor = evaluator.test, evaluator.data.truth, evaluator.extractor
     rng = torch.Generator().manual_seed(derive_seed("noise", *test.shape[1:]))
-    noise = fill_uniformly(allocate_like(test, evaluator.samples), rng)
+    noise = allocate_like(test, evaluator.samples)
+    # Every value that a pixel can have is as likely as any other.
+    draw = partial(torch.randint, 0, 256) if noise.dtype == torch.uint8 else torch.rand
+    draw(noise.shape, generator=rng, dtype=noise.dtype, out=noise)
     unrelated = noise[torch.arange(len(evaluator.originals)) % len(noise)]
     real = evaluator.train[: evaluator.samples]
     pictures = {"samples": render_samples(test[: evaluator.samples], truth)}
@@ -28,13 +32,6 @@ def generate_calibration(evaluator: Evaluator) -> dict[str, Generated]:
         "real": Generated(real, extractor(real), evaluator.originals, pictures),
         "noise": Generated(noise, extractor(noise), unrelated, drawn),
     }
-
-
-def fill_uniformly(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Fill a tensor with noise: every value that a pixel can have is as likely as any other."""
-    if images.dtype == torch.uint8:
-        return torch.randint(0, 256, images.shape, generator=rng, dtype=images.dtype, out=images)
-    return torch.rand(images.shape, generator=rng, dtype=images.dtype, out=images)
 
 
 def score_calibration(evaluator: Evaluator, name: str, row: Generated) -> list[Score]:

@@ -1,7 +1,7 @@
 """A suite's results as something that a row of foreign images can be added to."""
 
 import shutil
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,25 +14,15 @@ from benchmarks.records.schema import EXTERNAL, IndexEntry, Picture, Record
 from benchmarks.records.store import Results, read_index, read_suite, write_index, write_record
 
 
-@dataclass(frozen=True)
-class ExistingComparison:
-    """A suite's results, as they were when they were read, and the spec of its first run.
+def read_comparison(folder: Path) -> tuple[Results, RunSpec]:
+    """Read a folder written by `benchmarks.run`, and the spec of its first run that has one.
 
     All rows have in common its data, extractor, threads, device and version of the protocol.
     """
-
-    results: Results
-    spec: RunSpec
-
-
-def read_comparison(folder: Path) -> ExistingComparison:
-    """Read a folder written by `benchmarks.run`, in which some run says how it was scored."""
     results = read_suite(folder)
     for record in results.records:
-        try:
-            return ExistingComparison(results, RunSpec.model_validate(record.spec))
-        except ValidationError:
-            continue
+        with suppress(ValidationError):
+            return results, RunSpec.model_validate(record.spec)
     raise BadInput(f"{folder}: no run there says what it was scored on; run its suite again")
 
 

@@ -15,8 +15,8 @@ class ContractError(Exception):
     """A model breaks its contract; the message names its class, its method and what is right."""
 
 
-def check_players(model: GenerativeModel) -> list[Player]:
-    """Return a model's players, each with float32 parameters to learn; else raise ContractError."""
+def check_players(model: GenerativeModel) -> None:
+    """Refuse a model without players, or one of these without float32 parameters to learn."""
     kind, players, count = type(model).__name__, model.players(), model.validation_samples
     if count is not None and (not isinstance(count, int) or count < 2):
         raise ContractError(
@@ -36,7 +36,6 @@ def check_players(model: GenerativeModel) -> list[Player]:
                 f"{kind}.players returned {player.name!r} without a parameter that requires a "
                 "gradient; every player must have one"
             )
-    return players
 
 
 def check_loss(model: GenerativeModel, player: Player, loss: object) -> Tensor:
@@ -68,31 +67,18 @@ def check_gradients(
 
 def check_images(output: object, method: str, count: int, shape: Sequence[int]) -> Tensor:
     """Return an output that is float32 [count, *shape] in [0, 1]; else raise ContractError."""
-    if fault := find_fault(output, method, count, shape):
-        raise ContractError(fault)
-    assert isinstance(output, Tensor)
-    return output
-
-
-def find_fault(output: object, method: str, count: int, shape: Sequence[int]) -> str | None:
-    """Return the fault of a method's output in one line, None where it is sound."""
-    right = [count, *shape]
+    right, wanted = [count, *shape], "images in [0, 1]"
     typed = isinstance(output, Tensor) and output.dtype == torch.float32
     if not isinstance(output, Tensor) or not typed or list(output.shape) != right:
-        found = describe_value(output)
-        return f"{method} returned {found}; it must return float32 images {right}"
-    if not is_finite(output):
-        return f"{method} returned values that are not finite; it must return images in [0, 1]"
-    low, high = (end.item() for end in output.aminmax())
-    if low < -ROUNDING or high > 1 + ROUNDING:
+        found, wanted = describe_value(output), f"float32 images {right}"
+    elif not output.isfinite().all():
+        found = "values that are not finite"
+    else:
+        low, high = (end.item() for end in output.aminmax())
+        if low >= -ROUNDING and high <= 1 + ROUNDING:
+            return output
         found = f"values from {low:.3g} to {high:.3g}"
-        return f"{method} returned {found}; it must return images in [0, 1]"
-    return None
-
-
-def is_finite(output: object) -> bool:
-    """Return whether no number of an output is NaN or infinite."""
-    return not isinstance(output, Tensor) or bool(output.isfinite().all())
+    raise ContractError(f"{method} returned {found}; it must return {wanted}")
 
 
 def reconstruct(model: GenerativeModel, images: Tensor, rng: torch.Generator) -> Tensor | None:

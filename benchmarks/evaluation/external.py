@@ -1,7 +1,6 @@
 """From images of another program, and what they are compared with, to their scores."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.config import registry
-from benchmarks.config.spec import PROTOCOL
+from benchmarks.config.spec import PROTOCOL, hash_fields
 from benchmarks.core.errors import BadInput
 from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
@@ -35,7 +33,6 @@ from benchmarks.evaluation.reference import Reference, extract_features
 from benchmarks.evaluation.request import (
     RESIZING,
     WARNING,
-    ExternalScores,
     OpenProgress,
     ReportProgress,
     ScoringRequest,
@@ -43,7 +40,7 @@ from benchmarks.evaluation.request import (
 )
 from benchmarks.records.environment import read_environment
 from benchmarks.records.schema import EXTERNAL, Record, Score
-from metrics import Extractor, Features, Material, Moments
+from metrics import Extractor, Material, Moments
 
 GENERATION = "made by another program"
 """The generation of the scored images, as far as one can know."""
@@ -91,8 +88,13 @@ def read_batches(images: ImageSet, size: int, report: ReportProgress) -> Iterato
 
 def score_external(
     request: ScoringRequest, images: ImageSet, target: Target, device: str, progress: OpenProgress
-) -> ExternalScores:
-    """Compute the features of both sets and score them."""
+) -> tuple[Record, list[str], dict[str, Rendered]]:
+    """Compute the features of both sets and score them.
+
+    Returns:
+        The record, warnings and notes on the processing of the images, and pictures of these for a
+        row of a comparison.
+    """
     request = choose_by_target(request, target)
     extractor = prepare_extractor(request, images, target, device, progress)
     with fixed_threads(request.options.threads or torch.get_num_threads()):
@@ -110,16 +112,19 @@ def score_external(
             with progress("scoring"):
                 scores += reference.score_features(images, features, GENERATION, request.metrics)
                 scores += score_further(request, images, target, device)
-        shown = reference if request.comparison else None
-        pictures = render_pictures(shown, images, features) if shown else {}
+        pictures = dict[str, Rendered]()
+        if reference and request.spec:
+            pictures["samples"] = render_samples(as_tensor(images.read(range(FIRST))))
+            pictures |= render_neighbors(
+                reference, lambda rows: as_tensor(images.read(rows.tolist())), features.features
+            )
     names = f"images of {images.source.title}", f"images of {target.name}"
     collapse = find_collapse(passage.variety, real, names)
     other = find_collapse(real, passage.variety, names[::-1]) if real else None
     record = make_record(request, target, content, passage, extractor, scores, collapse)
     doubts = doubt_extractor(request.extractor, (images.channels, images.side, images.side))
     warned = [f"{WARNING}{reason}" for reason in (collapse, other, *doubts) if reason]
-    notes = [*warned, *target.notes]
-    return ExternalScores(record, images.source.title, notes, pictures, target.count)
+    return record, [*warned, *target.notes], pictures
 
 
 def choose_by_target(request: ScoringRequest, target: Target) -> ScoringRequest:
@@ -239,18 +244,6 @@ def score_further(
         yield from reference.score_features(images, features, GENERATION, FURTHER)
 
 
-def render_pictures(
-    reference: Reference, images: ImageSet, features: Features
-) -> dict[str, Rendered]:
-    """Render the first images, and the nearest ones to training images where these count."""
-
-    def choose(rows: Tensor) -> Tensor:
-        return as_tensor(images.read(rows.tolist()))
-
-    pictures = {"samples": render_samples(as_tensor(images.read(range(FIRST))))}
-    return pictures | render_neighbors(reference, choose, features.features)
-
-
 def make_record(
     request: ScoringRequest,
     target: Target,
@@ -261,7 +254,6 @@ def make_record(
     collapse: str | None,
 ) -> Record:
     """Build the record of the scores; `real` is the fingerprint of the reference."""
-    options, comparison = request.options, request.comparison
     shape = list(target.shape) if target.shape else None
     spec: dict[str, Any] = {
         "protocol": PROTOCOL,
@@ -272,13 +264,12 @@ def make_record(
         "extractor": str(extractor),
         "metrics": sorted(request.metrics),
     }
-    if options.resize:
-        spec["resize"] = {"side": options.resize, "by": RESIZING}
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
+    if side := request.options.resize:
+        spec["resize"] = {"side": side, "by": RESIZING}
     gpu = torch.cuda.get_device_name(extractor.device) if extractor.device.type == "cuda" else None
     return Record(
-        run=f"{request.label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}",
-        suite=comparison.results.index.suite if comparison else request.paths.folder.name,
+        run=f"{request.label}-{hash_fields(spec)[:8]}",
+        suite=request.suite,
         dataset=target.name,
         contender=request.label,
         family=EXTERNAL,

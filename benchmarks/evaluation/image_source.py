@@ -49,7 +49,10 @@ class ImageSource:
         if place.is_dir():
             return ""
         if not place.exists():
-            raise BadInput(f"there is no {place}{suggest_path(place)}")
+            siblings = place.parent.iterdir() if place.parent.is_dir() else ()
+            near = get_close_matches(place.name, [path.name for path in siblings], n=1)
+            hint = f"; did you mean {place.parent / near[0]}?" if near else ""
+            raise BadInput(f"there is no {place}{hint}")
         kind = place.suffix.lower()
         if kind in picture_suffixes():
             raise BadInput(f"{place} is one picture; name the folder that holds all of them")
@@ -67,10 +70,3 @@ class ImageSource:
         """Its name in tables."""
         word = "images" if self.option == "--" else "reference"
         return self.place.name if isinstance(self.place, Path) else word
-
-
-def suggest_path(place: Path) -> str:
-    """Return a hint at a file of nearly the same name as a missing one, "" without any."""
-    siblings = place.parent.iterdir() if place.parent.is_dir() else ()
-    near = get_close_matches(place.name, [path.name for path in siblings], n=1)
-    return f"; did you mean {place.parent / near[0]}?" if near else ""

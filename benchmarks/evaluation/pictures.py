@@ -16,9 +16,16 @@ from metrics import find_nearest
 
 FINER = 4  # points are drawn at so many times the size of their picture, and shrunk
 
-
 INK, MARK = (0, 114, 178, 110), (170, 170, 170)
 """The blue of Okabe and Ito (2008), so thin that crowded points are darker; and a grey."""
+
+GRID, PAIRS = 8, 10
+"""Rows and columns of a picture of samples; columns of a picture of reconstructions."""
+
+LINES = 6  # rows of a picture of interpolations: pairs of codes, and what lies between them
+
+Rendered = tuple[Picture, bytes]
+"""A picture and the content of its file."""
 
 
 def encode_tiles(rows: list[Tensor]) -> bytes:
@@ -36,14 +43,17 @@ def _encode_png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
-    """Append a row of uint8 images [N, C, S, S] to the first `rows` of those in a picture.
+def extend_film(
+    path: Path, rows: int, images: Tensor, truth: Truth | None = None
+) -> tuple[int, int, bytes]:
+    """Append a row of the first images, or of points all together, to the first `rows` of a film.
 
     Where the picture at `path` is missing, damaged or has fewer rows, none of it stays.
 
     Returns:
-        The number of rows, and the PNG.
+        The numbers of rows and columns, and the PNG.
     """
+    row = images[:GRID] if truth is None else render_points(images, truth)[None]
     side, last = row.shape[2], _join_row(row)
     try:
         with Image.open(path) as picture:
@@ -52,7 +62,7 @@ def extend_tiles(path: Path, rows: int, row: Tensor) -> tuple[int, bytes]:
         earlier = last[:0]
     if earlier.shape != (rows * side, *last.shape[1:]):
         earlier = last[:0]
-    return len(earlier) // side + 1, _encode_png(np.concatenate([earlier, last]))
+    return len(earlier) // side + 1, len(row), _encode_png(np.concatenate([earlier, last]))
 
 
 def render_points(points: Tensor, truth: Truth | None = None, side: int = 256) -> Tensor:
@@ -78,17 +88,6 @@ def render_points(points: Tensor, truth: Truth | None = None, side: int = 256) -
     return torch.from_numpy(np.array(shrunk)).permute(2, 0, 1).contiguous()
 
 
-GRID, PAIRS = 8, 10
-"""Rows and columns of a picture of samples; columns of a picture of reconstructions."""
-
-
-LINES = 6  # rows of a picture of interpolations: pairs of codes, and what lies between them
-
-
-Rendered = tuple[Picture, bytes]
-"""A picture and the content of its file."""
-
-
 def render_samples(images: Tensor, truth: Truth | None = None) -> Rendered:
     """Render the first images, chosen by their index alone, as a grid; points all together."""
     if truth is not None:
@@ -98,11 +97,6 @@ def render_samples(images: Tensor, truth: Truth | None = None) -> Rendered:
     rows = min(GRID, len(images) // columns)
     lines = list(images[: rows * columns].split(columns))
     return Picture(file="samples.png", rows=rows, columns=columns), encode_tiles(lines)
-
-
-def render_film_row(images: Tensor, truth: Truth | None = None) -> Tensor:
-    """Return the row of a film that shows the first images, or points all together: uint8."""
-    return images[:GRID] if truth is None else render_points(images, truth)[None]
 
 
 def walk(start: Tensor, end: Tensor, count: int) -> Tensor:

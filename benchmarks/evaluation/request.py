@@ -4,7 +4,6 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from math import nan
 
 import numpy as np
 
@@ -12,11 +11,9 @@ from benchmarks.config.paths import Paths
 from benchmarks.config.spec import RunSpec
 from benchmarks.core.errors import BadInput
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.evaluation.comparison import ExistingComparison
 from benchmarks.evaluation.feature_statistics import FeatureStatistics
 from benchmarks.evaluation.image_sets import ImageSet, open_image_set
 from benchmarks.evaluation.image_source import ImageSource
-from benchmarks.records.schema import Picture, Record, Score
 
 RESIZING = "the shorter side by antialiased bicubic filtering, cropped about the centre"
 
@@ -35,39 +32,13 @@ def hide_progress(_: str) -> AbstractContextManager[ReportProgress]:
 
 
 @dataclass(frozen=True)
-class ExternalScores:
-    """The scores of a set of images; `scores["fid"]` is a value, NaN of a metric that failed.
-
-    Attributes:
-        notes: limits of the scores, and the processing of the images.
-        pictures: of the images, for a row of a comparison, by what they show.
-        count: of the reference's images, None where that is unknown.
-    """
-
-    record: Record
-    title: str
-    notes: list[str]
-    pictures: dict[str, tuple[Picture, bytes]] = field(repr=False)
-    count: int | None = None
-
-    def __getitem__(self, metric: str) -> float:
-        value = {score.metric: score.value for score in self.scores}[metric]
-        return nan if value is None else value
-
-    @property
-    def scores(self) -> list[Score]:
-        """The scores by the extractor itself."""
-        own = {None, self.record.spec["extractor"]}
-        return [score for score in self.record.scores if score.extractor in own]
-
-
-@dataclass(frozen=True)
 class ScoringRequest:
     """Images to be scored, and how, as far as the options say.
 
     Attributes:
         against: the source of what the images are compared with, or None.
-        comparison: the results that a row is added to, or None.
+        spec: of the rows of the comparison that one is added to, None without one.
+        suite: the name of that comparison, or of scores alone.
         label: the name of the images in a table.
     """
 
@@ -76,14 +47,10 @@ class ScoringRequest:
     against: ImageSource | None
     extractor: str
     metrics: list[str]
-    comparison: ExistingComparison | None
+    spec: RunSpec | None
+    suite: str
     paths: Paths
     label: str
-
-    @property
-    def spec(self) -> RunSpec | None:
-        """The spec of the comparison's rows, None without one."""
-        return self.comparison.spec if self.comparison else None
 
 
 @dataclass(frozen=True)
@@ -134,7 +101,7 @@ def open_request(request: ScoringRequest, progress: OpenProgress) -> tuple[Image
 
 def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
     """Load the reference of the images."""
-    options, comparison = request.options, request.comparison
+    options, known = request.options, request.spec and request.spec.data
     if request.against:
         real = open_image_set(request.against)
         named = set(request.metrics) != {"fid"} and options.metrics
@@ -142,15 +109,14 @@ def load_target(request: ScoringRequest, progress: OpenProgress) -> Target:
             raise BadInput(f"--metrics: statistics, as in {request.against.name}, serve fid alone")
         return Target(request.against.title, "against", real)
     name, size, channels = options.dataset, options.image_size, options.channels
-    if comparison:
-        spec = comparison.spec.data
-        name, size, channels = spec.name, spec.image_size, spec.channels
+    if known:
+        name, size, channels = known.name, known.image_size, known.channels
     if name is None:
         return Target(request.images.title, "nothing", None)
     with progress(f"loading {name}"):
         root = request.paths.data_root
         data = load_dataset(name, data_root=root, image_size=size, channels=channels)
-    if comparison and data.fingerprint != comparison.spec.data.fingerprint:
+    if known and data.fingerprint != known.fingerprint:
         raise BadInput(f"the images of {name} are not those that {options.into} was scored on")
     split = options.split or "test"
     return Target(name, split, getattr(data, split).images, data)
@@ -177,7 +143,7 @@ def match_form(request: ScoringRequest, images: ImageSet, target: Target) -> Non
         images.channels = 3
         notes.append(f"{images.source.title} is grey, and shown as colour")
     elif images.channels > channels and target.data is not None:
-        remedy = "" if request.comparison else "add --channels 3, or "
+        remedy = "" if request.spec else "add --channels 3, or "
         raise BadInput(
             f"the images are in colour and those of {target.name} grey: {remedy}save them in grey"
         )
@@ -194,6 +160,6 @@ def suggest_size(request: ScoringRequest, images: ImageSet, target: Target) -> s
     if isinstance(target.real, ImageSet):
         return f"add --resize {min(images.side, side)} to bring both to one size"
     resize = f"--resize {side} to resize the images"
-    if target.data is None or request.comparison:
+    if target.data is None or request.spec:
         return f"add {resize}"
     return f"add --image-size {images.side} to resize {target.name}, or {resize}"

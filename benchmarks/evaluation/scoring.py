@@ -12,7 +12,6 @@ from benchmarks.records.schema import FAILED, Score
 from metrics import INTERVALS, METRICS, Interval, Metric, NotApplicable, jackknife, mean_interval
 
 OVER_IMAGES = "95 %, Student's t over images"  # the interval of a mean over images, in words
-NOTHING = Interval(nan, nan, nan, nan)  # the interval of a score that is missing
 
 
 class FailedExtractor:
@@ -57,7 +56,7 @@ def attempt_score(
         return
     except FAILURES as error:
         missing = {"interval": None, "note": FAILED + describe_error(error)}
-        score = make(NOTHING, "").model_copy(update=missing)
+        score = make(Interval(nan, nan, nan, nan), "").model_copy(update=missing)
     yield score
 
 

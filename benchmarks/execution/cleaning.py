@@ -18,7 +18,8 @@ def clean(folder: Path, argv: list[str], *, dry: bool) -> int:
     with hold(folder, ["python", "-m", "benchmarks.run", *argv]):
         total = 0
         for path in find_unnamed(folder, {*index.runs, *index.calibration}):
-            size = count_bytes(path)
+            files = path.rglob("*") if path.is_dir() else [path]
+            size = sum(file.lstat().st_size for file in files if not file.is_dir())
             total += size
             print(f"{path}  {size / 2**20:,.1f} MiB")
             if not dry:
@@ -41,9 +42,3 @@ def find_unnamed(folder: Path, named: set[str]) -> Iterator[Path]:
             continue
         for place in (path, path / "checkpoint"):
             yield from sorted([*place.glob(".*.tmp"), *place.glob("*.damaged")])
-
-
-def count_bytes(path: Path) -> int:
-    """Return the bytes that a file, or all files of a folder, take."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())

@@ -10,19 +10,13 @@ from pydantic import JsonValue
 from torch.nn.modules.conv import _ConvNd
 
 from benchmarks.config import registry
-from benchmarks.config.paths import Paths
 from benchmarks.config.source import hash_user_code
 from benchmarks.config.spec import PROTOCOL, DataSpec, RunSpec, Sampler
 from benchmarks.config.suite import FEWEST, Contender, Suite, check_sampler, validate
 from benchmarks.core.devices import multiplies_bfloat16
-from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error
+from benchmarks.core.errors import FAILURES, BadInput
 from benchmarks.data import Dataset
-from benchmarks.evaluation.evaluator import Evaluator
-from benchmarks.evaluation.extractors import (
-    choose_extractor,
-    load_extractor,
-    load_further_extractor,
-)
+from benchmarks.evaluation.extractors import choose_extractor
 from benchmarks.training.loop import LOOP
 from models.base import GenerativeModel
 
@@ -98,29 +92,6 @@ def describe_suite(suite: Suite, data: Dataset, samples: int) -> dict[str, Any]:
     }
 
 
-def prepare_evaluator(
-    data: Dataset, specs: list[RunSpec], paths: Paths
-) -> tuple[list[RunSpec], Evaluator]:
-    """Build the evaluator of a suite, and name the extractors with their hashes in every spec.
-
-    Raises:
-        OwnFailure: the first extractor fails, by which training is validated.
-    """
-    first = specs[0]
-    views = [load_further_extractor(name, data, paths, first.device) for name in first.views]
-    try:
-        extractor = load_extractor(first.extractor, data, paths, first.device)
-        evaluator = Evaluator(
-            data, extractor, first.samples, first.reconstructions, paths.cache, views
-        )
-    except (BadInput, OSError):
-        raise
-    except FAILURES as error:
-        raise OwnFailure(f"extractor {first.extractor!r}: {describe_error(error)}") from error
-    named = {"extractor": str(extractor), "views": tuple(map(str, views))}
-    return [spec.model_copy(update=named) for spec in specs], evaluator
-
-
 def build_models(
     contenders: list[Contender], shape: tuple[int, int, int], place: str
 ) -> list[tuple[Contender, GenerativeModel]]:
@@ -154,11 +125,16 @@ def build_contender(
     none where its constructor fails, which its runs find again.
 
     Raises:
-        BadInput: a hyper-parameter's value is wrong or the shape cannot work.
+        BadInput: a hyper-parameter's value is wrong, a sampler sets what does not concern sampling,
+            or the shape cannot work.
     """
     kind = registry.load_model(contender.model)
     where = f"{place}: contenders.{contender.name}"
-    check_samplers(contender, kind, where)
+    validate(kind.Config, contender.settings, where)
+    fields, sampling = list(kind.Config.model_fields), sampling_fields(kind)
+    for name, table in contender.samplers.items():
+        check_sampler(table, fields, sampling, f"{where}.samplers.{name}")
+        validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
     sampler = next(iter(contender.samplers.values()), {})
     config = validate(kind.Config, contender.settings | sampler, where)
     if empty:
@@ -173,15 +149,6 @@ def build_contender(
         bare = kind.__new__(kind)
         GenerativeModel.__init__(bare, config, shape)
         return bare
-
-
-def check_samplers(contender: Contender, kind: type[GenerativeModel], where: str) -> None:
-    """Refuse a contender's wrong settings, and samplers that set what does not concern sampling."""
-    validate(kind.Config, contender.settings, where)
-    fields, sampling = list(kind.Config.model_fields), sampling_fields(kind)
-    for name, table in contender.samplers.items():
-        check_sampler(table, fields, sampling, f"{where}.samplers.{name}")
-        validate(kind.Config, contender.settings | table, f"{where}.samplers.{name}")
 
 
 def sampling_fields(kind: type[GenerativeModel]) -> list[str]:

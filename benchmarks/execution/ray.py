@@ -109,8 +109,14 @@ def joined(address: str | None) -> Iterator[Any]:
     options = alone if address is None else {"address": address}
     # Ray lets its workers import from this folder, which `python -P` is not to do.
     apart = chdir(ROOT) if sys.flags.safe_path else nullcontext()
-    with handlers_kept(), apart:
-        ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with apart:
+            ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    finally:
+        with suppress(ValueError):  # in another thread Ray has replaced no handler
+            for number, handler in before.items():
+                signal.signal(number, handler)
     try:
         yield ray
     finally:
@@ -123,7 +129,13 @@ def check_address(address: str) -> None:
     if "://" in address:
         raise BadInput(f"{place}: write HOST:PORT, and start this on a machine of the cluster")
     if address != "auto":
-        check_port(address, place)
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+        except ValueError:
+            raise BadInput(f"{place}: write HOST:PORT, as `ray start --head` tells it") from None
+        except OSError as error:
+            raise BadInput(f"{place}: nothing answers there: {one_line(error)}") from None
     try:
         command = [sys.executable, "-c", JOIN, address]
         tried = subprocess.run(command, capture_output=True, check=False, timeout=ANSWER)
@@ -137,29 +149,6 @@ def check_address(address: str) -> None:
     if b"AuthToken" in said:
         why = "it asks for a token; set RAY_AUTH_MODE=token here, and see `ray get-auth-token`"
     raise BadInput(f"{place}: the cluster cannot be joined: {why}")
-
-
-def check_port(address: str, place: str) -> None:
-    """Refuse an address where nothing listens."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
-    except ValueError:
-        raise BadInput(f"{place}: write HOST:PORT, as `ray start --head` tells it") from None
-    except OSError as error:
-        raise BadInput(f"{place}: nothing answers there: {one_line(error)}") from None
-
-
-@contextmanager
-def handlers_kept() -> Iterator[None]:
-    """Restore the handlers of signals that Ray replaces by its own, in the main thread alone."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # this is another thread
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 @contextmanager
@@ -329,18 +318,12 @@ class Scheduler:
 
 def share_files(ray: Any, jobs: list[Job]) -> SharedFiles:
     """Put into the cluster's object store, once, what all runs need."""
-    needed = {(n, job.place.cache) for job in jobs for n in (job.spec.extractor, *job.spec.views)}
-    extractors = (find_extractor_file(name, cache) for name, cache in needed)
-    files = {f"cache/{path.name}": path for path in extractors if path}
-    files |= {f"weights/{path.name}": path for job in jobs if (path := job.place.weights)}
+    needed = {name for job in jobs for name in (job.spec.extractor, *job.spec.views)}
+    files = {f"weights/{path.name}": path for job in jobs if (path := job.place.weights)}
+    caches = {job.place.cache for job in jobs}
+    for path in (path for cache in caches for path in cache.glob(CLASSIFIERS)):
+        with suppress(ValueError, OSError):
+            if str(load_classifier(path)) in needed:
+                files[f"cache/{path.name}"] = path
     stored = {name: ray.put(path.read_bytes()) for name, path in files.items()}
     return SharedFiles(str(Path.cwd()), fingerprint_code(), stored)
-
-
-def find_extractor_file(name: str, cache: Path) -> Path | None:
-    """Find the file of a trained classifier by its name and hash; None where there is none."""
-    for path in sorted(cache.glob(CLASSIFIERS)):
-        with suppress(ValueError, OSError):
-            if str(load_classifier(path)) == name:
-                return path
-    return None

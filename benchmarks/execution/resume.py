@@ -190,20 +190,16 @@ def find_trained(job: Job, emit: Emit) -> Weights | None:
         known = read_sealed(job.checkpoint / "training.json", TrainedRecord)
         if known.key != job.spec.training_key:
             return None
-        last, best, _ = (load_weights(job, file) for file in WEIGHTS)
+        weights = []
+        for path in (job.checkpoint / file for file in WEIGHTS):
+            tensors, about = load_checkpoint(path)
+            if about.get("key") != known.key:
+                raise Damaged(f"{path} is of another training")
+            weights.append(tensors)
     except (BadInput, Damaged, OSError) as error:
         quarantine(job, emit, one_line(error), "training.json", *WEIGHTS)
         return None
-    return Weights(known, last, best)
-
-
-def load_weights(job: Job, file: str) -> dict[str, Tensor]:
-    """Read weights of the job's own training; raise Damaged where they are another's or altered."""
-    path = job.checkpoint / file
-    tensors, about = load_checkpoint(path)
-    if about.get("key") != job.spec.training_key:
-        raise Damaged(f"{path} is of another training")
-    return tensors
+    return Weights(known, *weights[:2])
 
 
 def find_state(job: Job, emit: Emit) -> TrainingState | None:

@@ -167,7 +167,10 @@ def evaluate_model(
     last = next(s for s in scores if s.metric == "fid") if known.training.last_is_best else None
     model.load_state_dict(trained.best)
     scores.append(evaluator.score_best(model, seed, known.chosen_by, last))
-    write_images(job.folder, made)
+    write_pictures(job.folder, made)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, images=made.samples.numpy())
+    write_atomically(job.folder / "samples.npz", archive.getbuffer())
     alike = find_collapse(Variety(made.samples.numpy()), Variety(evaluator.test.numpy()))
     seconds = time.perf_counter() - started
     return Record(
@@ -239,14 +242,6 @@ def write_calibration(job: Job, evaluator: Evaluator, made: Generated) -> Record
     return record
 
 
-def write_images(folder: Path, made: Generated) -> None:
-    """Write the pictures and the scored images of a run."""
-    write_pictures(folder, made)
-    archive = io.BytesIO()
-    np.savez_compressed(archive, images=made.samples.numpy())
-    write_atomically(folder / "samples.npz", archive.getbuffer())
-
-
 def write_pictures(folder: Path, made: Generated) -> None:
     """Write the pictures of a run."""
     for picture, content in made.pictures.values():
@@ -274,15 +269,6 @@ def identify_row(job: Job) -> dict[str, Any]:
     }
 
 
-def identify_run(job: Job) -> dict[str, Any]:
-    """Return the fields of a record that say which run it is, here and now."""
-    return identify_row(job) | {
-        "seed": None if job.spec.family == CALIBRATION else job.spec.seed,
-        "environment": read_environment(gpu_name(job.spec)),
-        "code": hash_model(job.spec.model),
-    }
-
-
 def unfinished(
     job: Job,
     status: Status,
@@ -291,5 +277,13 @@ def unfinished(
     model: ModelTraits | None = None,
 ) -> Record:
     """Return the record of a run that failed or diverged, with the pictures so far."""
-    known = {**identify_run(job), "pictures": pictures or {}, "model": model}
-    return Record(**known, status=status, reason=reason)
+    return Record(
+        **identify_row(job),
+        seed=None if job.spec.family == CALIBRATION else job.spec.seed,
+        environment=read_environment(gpu_name(job.spec)),
+        code=hash_model(job.spec.model),
+        pictures=pictures or {},
+        model=model,
+        status=status,
+        reason=reason,
+    )

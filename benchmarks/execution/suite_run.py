@@ -3,20 +3,22 @@
 import shlex
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.config.paths import Paths
 from benchmarks.config.suite import Suite
-from benchmarks.core.errors import BadInput, unknown
+from benchmarks.core.errors import FAILURES, BadInput, OwnFailure, describe_error, unknown
 from benchmarks.data import Dataset, load_dataset
-from benchmarks.evaluation.extractors import check_weights
+from benchmarks.evaluation.evaluator import Evaluator
+from benchmarks.evaluation.extractors import check_weights, load_extractor, load_further_extractor
 from benchmarks.execution.engine import Engine
 from benchmarks.execution.events import Emit, Finished, Noticed, Planned
 from benchmarks.execution.footprint import estimate_footprints
 from benchmarks.execution.job import Job
-from benchmarks.execution.plan import plan_runs, prepare_evaluator
+from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.resume import (
     FILM,
     find_finished,
@@ -33,9 +35,6 @@ from benchmarks.execution.resume import (
 from benchmarks.execution.run_one import describe_failure, unfinished, write_outcome
 from benchmarks.records.schema import EXTERNAL, Index, IndexEntry, Record
 from benchmarks.records.store import read_index, read_record, read_suite, write_index
-
-if TYPE_CHECKING:
-    from benchmarks.evaluation.evaluator import Evaluator
 
 STAGES = ("finished", "partial", "to do")
 """How far a run may have come."""
@@ -70,12 +69,29 @@ class SuiteRun:
         if hashed and only not in {short, valid[short]}:
             raise BadInput(f"--only {only}: with these options that run is {valid[short]}")
 
+    def name_extractors(self, extractor: object, views: Iterable[object]) -> "SuiteRun":
+        """Return the same runs with the names of loaded extractors, which have their hashes."""
+        named = {"extractor": str(extractor), "views": tuple(map(str, views))}
+        jobs = [replace(job, spec=job.spec.model_copy(update=named)) for job in self.jobs]
+        return replace(self, jobs=jobs)
+
     def with_features(self) -> "tuple[SuiteRun, Evaluator]":
-        """Return the same runs with the hashes of their extractors, and what scores them."""
-        specs = [job.spec for job in self.jobs]
-        specs, evaluator = prepare_evaluator(self.data, specs, self.jobs[0].place)
-        jobs = [replace(job, spec=spec) for job, spec in zip(self.jobs, specs, strict=True)]
-        return replace(self, jobs=jobs), evaluator
+        """Return the same runs with the hashes of their extractors, and what scores them.
+
+        Raises:
+            OwnFailure: the first extractor fails, by which training is validated.
+        """
+        spec, paths = self.jobs[0].spec, self.jobs[0].place
+        views = [load_further_extractor(v, self.data, paths, spec.device) for v in spec.views]
+        try:
+            extractor = load_extractor(spec.extractor, self.data, paths, spec.device)
+            sizes = spec.samples, spec.reconstructions
+            evaluator = Evaluator(self.data, extractor, *sizes, paths.cache, views)
+        except (BadInput, OSError):
+            raise
+        except FAILURES as error:
+            raise OwnFailure(f"extractor {spec.extractor!r}: {describe_error(error)}") from error
+        return self.name_extractors(extractor, views), evaluator
 
     def run(self, emit: Emit, only: str | None = None) -> list[Record]:
         """Carry out every run that is not finished, longest first, or `only` one.
@@ -83,7 +99,12 @@ class SuiteRun:
         Returns:
             The records there are, in the order of the jobs.
         """
-        finished, todo = select_run(only, self.jobs) if only else find_todo(self.jobs, emit)
+        if only:
+            todo = [job for job in self.jobs if only in {job.spec.name, short_name(job)}]
+            others = (find_finished(job) for job in self.jobs if job not in todo)
+            finished = {record.run: record for record in others if record}
+        else:
+            finished, todo = find_todo(self.jobs, emit)
         for job in todo:
             if damage := quarantine_damaged(job.folder / "record.json", read_record):
                 emit(Noticed("", damage))
@@ -104,12 +125,17 @@ class SuiteRun:
 
     def write_index(self, calibration: list[Record], command: list[str], emit: Emit) -> None:
         """Write the index by which reports find the records; rows that were added to it stay."""
-        added = find_external(self.folder, self.suite.dataset, emit)
+        if damage := quarantine_damaged(self.folder / "suite.json", read_index):
+            emit(Noticed("", f"warning: {damage}; add rows of other programs' images again"))
+        earlier, name = list[Record](), self.suite.dataset
+        with suppress(BadInput):
+            earlier = read_suite(self.folder).records
+        added = [r for r in earlier if r.family == EXTERNAL and r.dataset == name]
         families = {job.spec.contender: job.spec.family for job in self.jobs}
         families |= {record.contender: record.family for record in added}
         index = Index(
             suite=self.jobs[0].suite,
-            dataset=self.suite.dataset,
+            dataset=name,
             contenders=[IndexEntry(name=c, family=f) for c, f in families.items()],
             runs=[job.spec.name for job in self.jobs] + [record.run for record in added],
             calibration=[record.run for record in calibration],
@@ -138,13 +164,6 @@ def plan_suite(
     specs = plan_runs(suite, data, place, **machine, weights=paths.weights)
     check_weights([specs[0].extractor, *specs[0].views], paths.weights)
     return SuiteRun(suite, data, [Job(spec, name, paths, **job_options) for spec in specs], engine)
-
-
-def select_run(only: str, jobs: list[Job]) -> tuple[dict[str, Record], list[Job]]:
-    """Return the records of the other runs that have one, and the one job that is to be done."""
-    todo = [job for job in jobs if only in {job.spec.name, short_name(job)}]
-    others = (find_finished(job) for job in jobs if job not in todo)
-    return {record.run: record for record in others if record}, todo
 
 
 def find_todo(jobs: list[Job], emit: Emit) -> tuple[dict[str, Record], list[Job]]:
@@ -207,18 +226,14 @@ def reuse_trainings(jobs: list[Job]) -> list[str]:
     """
     folders, changed = list_folders(jobs[0].place.folder) if jobs else {}, []
     for job in jobs:
-        related = list_related(job, folders)
+        # Of the job's row, and of its contender by other samplers.
+        contender, seed = job.spec.training.contender, f"-s{job.spec.seed}"
+        others = [n for n in folders if n.startswith(f"{contender}_") and n.endswith(seed)]
+        names = dict.fromkeys([short_name(job), contender + seed, *others])
+        related = [folder for name in names for folder in folders.get(name, [])]
         if not job.afresh and not is_begun(job) and not reuse_training(job, related):
             changed += [job.spec.contender] * any(has_other_code(job, path) for path in related)
     return changed
-
-
-def list_related(job: Job, folders: dict[str, list[Path]]) -> list[Path]:
-    """List the folders of runs of a job's row, and of its contender by other samplers."""
-    contender, seed = job.spec.training.contender, f"-s{job.spec.seed}"
-    others = [n for n in folders if n.startswith(f"{contender}_") and n.endswith(seed)]
-    names = dict.fromkeys([short_name(job), contender + seed, *others])
-    return [folder for name in names for folder in folders.get(name, [])]
 
 
 def split_by_training(jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
@@ -252,14 +267,3 @@ def share_training(job: Job, jobs: list[Job], records: dict[str, Record], emit: 
     emit(Finished(record.run, record))
     records[record.run] = record
     return None
-
-
-def find_external(folder: Path, dataset: str, emit: Emit) -> list[Record]:
-    """List the records of other programs' images on a data set that are in a suite's folder."""
-    if damage := quarantine_damaged(folder / "suite.json", read_index):
-        emit(Noticed("", f"warning: {damage}; add rows of other programs' images again"))
-    try:
-        earlier = read_suite(folder)
-    except BadInput:
-        return []
-    return [r for r in earlier.records if r.family == EXTERNAL and r.dataset == dataset]

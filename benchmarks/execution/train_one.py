@@ -17,7 +17,7 @@ from benchmarks.core.tensors import as_tensor
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import Truth
 from benchmarks.evaluation.evaluator import Evaluator, load_run_data
-from benchmarks.evaluation.pictures import extend_tiles, render_film_row, render_samples
+from benchmarks.evaluation.pictures import extend_film, render_samples
 from benchmarks.execution.events import Advanced, Drawn, Emit, Saved, Started
 from benchmarks.execution.job import Job
 from benchmarks.execution.plan import model_version, sampling_fields
@@ -165,7 +165,15 @@ def gather_inputs(
     job: Job, model: GenerativeModel, images: Tensor, source: Tensor
 ) -> tuple[GenerativeModel, Tensor, Tensor | None, TrainingConfig]:
     """Return the model, the images, the sources and the config by which `train` does a job."""
-    device, config = model.device, make_training_config(job, model)
+    spec, device = job.spec, model.device
+    config = TrainingConfig(
+        steps=count_steps(spec, model),
+        batch=spec.batch,
+        seed=derive_seed(job.seed, "training"),
+        evaluations=spec.evaluations,
+        precision=spec.precision,
+        compile=spec.compile,
+    )
     sources = resident(source, device) if model.uses_source else None
     return model, resident(images, device), sources, config
 
@@ -187,11 +195,11 @@ def write_progress(
     *earlier, now = progress.history
     number = 1 + sum("validation_fid" in row for row in earlier)
     if number in evenly_spaced(validations, FRAMES):
-        row, film = render_film_row(images, truth), checkpointer.film
-        rows, content = extend_tiles(job.folder / FILM, film.rows if film else 0, row)
-        write_atomically(job.folder / FILM, content)
+        film, path = checkpointer.film, job.folder / FILM
+        rows, columns, content = extend_film(path, film.rows if film else 0, images, truth)
+        write_atomically(path, content)
         seen = [*(film.seen if film else ()), int(now["images"])][-rows:]
-        checkpointer.film = Picture(file=FILM, rows=rows, columns=len(row), seen=seen)
+        checkpointer.film = Picture(file=FILM, rows=rows, columns=columns, seen=seen)
     if checkpointer.film:
         progress.pictures["evolution"] = checkpointer.film
 
@@ -220,37 +228,21 @@ def describe_training(
     )
 
 
-def make_training_config(job: Job, model: GenerativeModel) -> TrainingConfig:
-    """Return how long, and on what, a job's model is trained."""
-    return TrainingConfig(
-        steps=count_steps(job.spec, model),
-        batch=job.spec.batch,
-        seed=derive_seed(job.seed, "training"),
-        evaluations=job.spec.evaluations,
-        precision=job.spec.precision,
-        compile=job.spec.compile,
-    )
-
-
 def describe_model(model: GenerativeModel) -> ModelTraits:
     """Return a model's traits: all that reports say of it follows from them."""
     reconstructs = type(model).reconstruct is not GenerativeModel.reconstruct
+    fields, sampling = type(model.config).model_fields, sampling_fields(type(model))
+    tuned = (
+        getattr(model.config, name) != about.get_default(call_default_factory=True)
+        for name, about in fields.items()
+        if name not in sampling
+    )
     return ModelTraits(
         uses_source=model.uses_source,
         code_size=model.code_size if reconstructs else None,
         reconstruction=model.reconstruction if reconstructs else None,
-        tuned=count_tuned(model),
+        tuned=sum(tuned),
         note=model.caveat,
-    )
-
-
-def count_tuned(model: GenerativeModel) -> int:
-    """Count the hyper-parameters that are not at their defaults, those of sampling left out."""
-    fields, sampling = type(model.config).model_fields, sampling_fields(type(model))
-    return sum(
-        getattr(model.config, name) != about.get_default(call_default_factory=True)
-        for name, about in fields.items()
-        if name not in sampling
     )
 
 
@@ -264,12 +256,8 @@ def build_model(spec: RunSpec, shape: tuple[int, int, int]) -> GenerativeModel:
 
 def count_steps(spec: RunSpec, model: GenerativeModel) -> int:
     """Count the steps in which the player with the most updates sees the budget of images."""
-    return max(1, spec.images // (spec.batch * count_updates(model)))
-
-
-def count_updates(model: GenerativeModel) -> int:
-    """Return the updates a training step of the player with the most."""
-    return max(player.updates for player in model.players())
+    most = max(player.updates for player in model.players())
+    return max(1, spec.images // (spec.batch * most))
 
 
 _tried: dict[str, Costs] = {}

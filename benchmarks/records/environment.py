@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -56,15 +57,12 @@ def _git(root: Path) -> Git | None:
     """Return the state of the checkout at `root`; results do not make it dirty: runs write them."""
     if not (root / ".git").exists():
         return None
-    git = ("git", "-C", str(root))
+    git = partial(
+        subprocess.check_output, cwd=root, stderr=subprocess.DEVNULL, text=True, timeout=30
+    )
     try:
-        commit = _output(*git, "rev-parse", "HEAD")
-        changes = _output(*git, "status", "--porcelain", "--", ".", ":!results")
+        commit = git(["git", "rev-parse", "HEAD"])
+        changes = git(["git", "status", "--porcelain", "--", ".", ":!results"])
     except (OSError, subprocess.SubprocessError):
         return None
-    return Git(commit=commit, dirty=bool(changes))
-
-
-def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    return done.stdout.strip()
+    return Git(commit=commit.strip(), dirty=bool(changes.strip()))

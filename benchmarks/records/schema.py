@@ -15,8 +15,6 @@ from pydantic import (
 
 from benchmarks.config.suite import PublishedScores
 
-SCHEMA: Literal[1] = 1
-
 EXTERNAL = "external"
 """The family of rows whose images another program generated."""
 
@@ -195,7 +193,7 @@ class Record(_Schema):
         shape: channels, height and width of the images, in calibration runs.
     """
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     run: RunName
     suite: str
     dataset: str
@@ -256,7 +254,7 @@ class Index(_Schema):
     `calibration` names the runs `real` and `noise`; `published` are a paper's scores.
     """
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     suite: str
     dataset: str
     contenders: list[IndexEntry]

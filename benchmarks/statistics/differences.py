@@ -147,10 +147,13 @@ def plan_seeds(a: Sample, b: Sample, comparisons: Numbers, power: float = POWER)
         power: probability of finding the difference.
     """
     with np.errstate(all="ignore"):
-        effect = np.abs(a.mean - b.mean) / np.sqrt(a.variance + b.variance)
+        difference, spread = np.abs(a.mean - b.mean), np.sqrt(a.variance + b.variance)
+        effect = difference / spread
         level = ALPHA / (2 * comparisons)  # of the side on which the difference lies
         fewest = np.ceil(((ndtri(1 - level) + ndtri(power)) / effect) ** 2)
-        known = _visible(a, b) & (fewest <= MOST_SEEDS) & (np.minimum(a.n, b.n) >= FEWEST_SEEDS)
+        rounding = ROUNDING * np.maximum(np.abs(a.mean), np.abs(b.mean))
+        visible = (spread > rounding) & (difference > rounding)
+        known = visible & (fewest <= MOST_SEEDS) & (np.minimum(a.n, b.n) >= FEWEST_SEEDS)
         arrays = np.broadcast_arrays(effect, level, a.variance, b.variance, fewest)
         needed = np.full(known.shape, math.nan)
         needed[known] = _bisect(power, *(array[known] for array in arrays))
@@ -196,13 +199,6 @@ def _student(estimate: Numbers, error: Numbers, df: Numbers, size: Numbers) -> D
         half = stdtrit(df, (1 + LEVEL) / 2) * varied
         p = np.where(same, 1.0, p)
         return DifferenceTest(estimate, estimate - half, estimate + half, p, df)
-
-
-def _visible(a: Sample, b: Sample) -> Numbers:
-    """Return whether samples differ, and vary, by more than rounding."""
-    size = np.maximum(np.abs(a.mean), np.abs(b.mean))
-    spread = np.sqrt(a.variance + b.variance)
-    return (spread > ROUNDING * size) & (np.abs(a.mean - b.mean) > ROUNDING * size)
 
 
 def _as_floats(test: DifferenceTest, log: bool) -> DifferenceTest:

@@ -30,9 +30,6 @@ class SeedInterval(NamedTuple):
     high: float
 
 
-NOTHING = SeedInterval(math.nan, math.nan, math.nan)
-
-
 def student_interval(values: Sequence[float], *, log: bool = False) -> SeedInterval:
     """Compute the mean of at least two independent values with Student's t interval.
 
@@ -56,7 +53,7 @@ def interval_over_seeds(metric: str, runs: Sequence[SeedInterval]) -> SeedInterv
     """
     scored = [run for run in runs if math.isfinite(run.value)]
     if not scored:
-        return NOTHING
+        return SeedInterval(math.nan, math.nan, math.nan)
     values = [run.value for run in scored]
     log = metric in LOG_SCALE and min(values) > 0
     value, low, high = student_interval(values, log=log) if len(scored) > 1 else scored[0]

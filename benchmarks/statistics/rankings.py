@@ -19,7 +19,6 @@ from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.statistics.differences import (
     ALPHA,
-    DifferenceTest,
     Sample,
     compare_samples,
     holm,
@@ -95,7 +94,9 @@ def compare_contenders(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     for place in np.flatnonzero(paired):
         share[place] = _summarize_pair(scored, (first[place], second[place]), (a, b), int(place))
     test = compare_samples(a, b)
-    p = _unless_reversed(test, paired, scored.lower)
+    # Shared seeds that have the other order than all seeds do not count as a difference.
+    otherwise = (test.estimate > 0) if scored.lower else (test.estimate < 0)
+    p = np.where(paired & otherwise & np.isfinite(test.p), 1.0, test.p)
     adjusted = np.array(holm(p.tolist()), dtype=float)
     low, high = wilson(share, np.minimum(a.n, b.n))
     names = np.array(scored.names, dtype=object)
@@ -240,12 +241,6 @@ def _summarize_pair(
             column[place] = value
     wins = float(np.mean((x < y) + (x == y) / 2)) if len(x) else math.nan
     return wins if scored.lower else 1 - wins
-
-
-def _unless_reversed(test: DifferenceTest, paired: np.ndarray, lower: bool) -> np.ndarray:
-    """Return the p-values, 1 where shared seeds have the other order than all seeds."""
-    other = (test.estimate > 0) if lower else (test.estimate < 0)
-    return np.where(paired & other & np.isfinite(test.p), 1.0, test.p)
 
 
 def _base(metric: str) -> str:

@@ -30,7 +30,7 @@ from safetensors.torch import save
 from synthetic import write_suite
 
 from benchmarks import report, run
-from benchmarks.cli.options import read_run_arguments
+from benchmarks.cli.options import make_run_parser
 from benchmarks.cli.suite_options import read_options
 from benchmarks.core.errors import BadInput
 from benchmarks.core.pictures import FORMATS, open_picture
@@ -354,7 +354,7 @@ TABLE = tomllib.loads(VALID)
 
 
 def read(path: Path, *options: str) -> Callable[[], object]:
-    return lambda: read_options(read_run_arguments([str(path), *options]))
+    return lambda: read_options(make_run_parser().parse_args([str(path), *options]))
 
 
 @pytest.fixture(scope="module")

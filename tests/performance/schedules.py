@@ -23,8 +23,9 @@ from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.core.threads import fixed_threads
 from benchmarks.data import load_dataset
 from benchmarks.evaluation.evaluator import load_evaluator
+from benchmarks.evaluation.extractors import load_extractor
 from benchmarks.execution.job import Job
-from benchmarks.execution.plan import plan_runs, prepare_evaluator
+from benchmarks.execution.plan import plan_runs
 from benchmarks.execution.train_one import Progress, train_model
 
 SCHEDULES = ("constant", "constant_linear", "linear", "cosine")
@@ -56,7 +57,7 @@ def plan(options: argparse.Namespace) -> dict[tuple[str, str, int], RunSpec]:
         if not runs:
             place = Paths(Path(), options.data_root, find_cache())
             with fixed_threads(suite.threads):
-                extractor = prepare_evaluator(data, specs[:1], place)[0][0].extractor
+                extractor = str(load_extractor(specs[0].extractor, data, place, "cpu"))
         for spec in (spec for spec in specs if spec.seed == 0):
             for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
                 fields = {"seed": seed, "extractor": extractor}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.cli.options import read_run_arguments
+from benchmarks.cli.options import make_run_parser
 from benchmarks.cli.suite_options import read_options
 from benchmarks.config.suite import build_suite, find_suite, read_toml
 from benchmarks.core.errors import BadInput
@@ -51,7 +51,7 @@ def flat(pictures: Path) -> Dataset:
 
 
 def choose(*words: str) -> tuple[str, list[str]]:
-    name, _, _, notes = read_options(read_run_arguments([*words]))
+    name, _, _, notes = read_options(make_run_parser().parse_args([*words]))
     return name, notes
 
 
@@ -93,7 +93,9 @@ def test_the_suite_of_ones_own_pictures_has_conv_models_for_every_size(
 def test_backbone_skips_contenders_without_it_and_says_so() -> None:
     models = f"vae,cyclegan,{OWN}:Average"
     _, suite, _, notes = read_options(
-        read_run_arguments(["--models", models, "--backbone", "tanh", "--set", "vae.hidden=[8]"])
+        make_run_parser().parse_args(
+            ["--models", models, "--backbone", "tanh", "--set", "vae.hidden=[8]"]
+        )
     )
     assert suite.contenders["vae"]["backbone"] == "tanh"
     assert suite.contenders["cyclegan"]["backbone"] == "mlp"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmarks import run
-from benchmarks.cli.options import read_run_arguments
+from benchmarks.cli.options import make_run_parser
 from benchmarks.config.spec import RunSpec
 from benchmarks.config.suite import build_suite
 from benchmarks.core.errors import BadInput
@@ -141,7 +141,7 @@ def test_options_that_several_processes_cannot_have_are_refused(
 ) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    options = read_run_arguments(["smoke", *line.split()])
+    options = make_run_parser().parse_args(["smoke", *line.split()])
     with pytest.raises(BadInput, match=message):
         run.compare_suite(options, [])
 
