@@ -108,7 +108,17 @@ class MetricInfo(_Audited):
     ignores: list[str]
 
 
-class _Answer(_Audited):
+class KnownAnswer(_Audited):
+    """The outcome of a question whose answer is known.
+
+    Attributes:
+        question: what was done, and what is asked.
+        expected: the answer that is known.
+        found: what was found, or why it could not be asked.
+        passed: whether that is as expected; None where it could not be asked.
+        values: the numbers behind it, by what they are.
+    """
+
     name: str
     question: str
     expected: str
@@ -145,7 +155,7 @@ class AuditAbout(_Audited):
     classes: Whole
     faults: list[FaultInfo]
     metrics: list[MetricInfo]
-    answers: list[_Answer] = Field(default_factory=list)
+    answers: list[KnownAnswer] = Field(default_factory=list)
     advice: list[str] = Field(default_factory=list)
     command: str = ""
     environment: Environment | None = None

@@ -26,9 +26,6 @@ from benchmarks.statistics.intervals import (
     last_over_best,
 )
 
-PROVENANCE = {"samples": "n", "reference": "reference", "extractor": "extractor"}
-"""Columns by the fields of the FID that they are taken from."""
-
 
 def comparison_frame(results: Results) -> pd.DataFrame:
     """Build a row a contender in the suite's order, then calibration, with `COMPARISON_COLUMNS`.
@@ -70,7 +67,10 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
         cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
     last, best = ([run.value for run in _intervals(runs, metric)] for metric in ("fid", "fid_best"))
     cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": geometric_std(last)}
-    return cells | _provenance_cells(runs) | _cost_cells(scored) | _model_cells(scored or records)
+    fid = next((run["fid"] for run in runs if "fid" in run), None)
+    cells |= {"samples": fid and fid.n, "reference": fid and fid.reference}
+    cells |= {"extractor": fid and fid.extractor}
+    return cells | _cost_cells(scored) | _model_cells(scored or records)
 
 
 def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterval]:
@@ -78,11 +78,6 @@ def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterv
     scores = [run.get(metric) for run in runs]
     bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
     return [SeedInterval(*(math.nan if x is None else x for x in b)) for b in bounds]
-
-
-def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
-    fid = next((run["fid"] for run in runs if "fid" in run), None)
-    return {key: getattr(fid, name, None) for key, name in PROVENANCE.items()}
 
 
 def _model_cells(records: Sequence[Record]) -> dict[str, Any]:

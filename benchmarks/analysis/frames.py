@@ -132,9 +132,9 @@ def runs_frame(results: Results) -> pd.DataFrame:
     scores += [f"fid@{other}" for other in others]
     frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops", *MODEL])
     frame["contender"] = categorize(results, frame["contender"])
+    numbers = dict.fromkeys([*scores, *COSTS, "training_flops"], "float64")
     whole = dict.fromkeys(("seed", *(c for c in frame if c in WHOLE)), "Int64")
-    numbers = dict.fromkeys([*scores, *(c for c in COSTS if c not in WHOLE)], "float64")
-    return frame.astype({**whole, **numbers, "training_flops": "float64"})
+    return frame.astype(numbers | whole)
 
 
 def scores_of_runs(runs: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:

@@ -28,13 +28,15 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
         brief: whether it has only the headline scores.
     """
     records = results.records
+    sampling = (s.interval for r in records for s in r.scores if s.metric == "fid" and s.interval)
+    by = f" ({words})" if (words := next(sampling, None)) else ""
     translators = dict.fromkeys(plain(r.contender) for r in records if read_traits(r).uses_source)
     sentences = [
         f"Data set {results.index.dataset}; {_provenance(results)}.",
         "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1], and"
         " reconstructions compare by one route from codes of one size alone.",
         f"{intervals}: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about"
-        f" the geometric mean); with one seed, over samples{_sample_interval(records)}.",
+        f" the geometric mean); with one seed, over samples{by}.",
     ]
     if not brief:
         sentences += [
@@ -209,8 +211,3 @@ def _show_own(row: dict[Any, Any], metric: str) -> str:
     numbers = [row[f"{metric}{end}"] for end in ("", "_low", "_high")]
     value, low, high = map(show_number, numbers)
     return "none" if math.isnan(numbers[0]) else f"{value} [{low}, {high}]"
-
-
-def _sample_interval(records: Iterable[Record]) -> str:
-    words = (s.interval for r in records for s in r.scores if s.metric == "fid" and s.interval)
-    return f" ({found})" if (found := next(words, None)) else ""

@@ -6,7 +6,7 @@ but count as one data set: they say nothing about others.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,7 @@ class Aggregate:
 
 
 def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> Aggregate:
-    """Read several suites and rank their contenders.
+    """Read several suites and rank their contenders by each headline score.
 
     With `require_audit`, by no score that has not passed every suite's audit.
 
@@ -90,18 +90,9 @@ def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> A
     suites = [read_suite(folder) for folder in folders]
     for suite in suites if require_audit else ():
         demand_audit(suite)
-    return aggregate(suites, require_audit=require_audit)
-
-
-def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggregate:
-    """Rank the contenders of several suites by each headline score, as `read_aggregate` has it.
-
-    Raises:
-        BadInput: none of them has a headline score.
-    """
     values = _values(suites)
     if values.empty:
-        names = ", ".join(str(suite.folder) for suite in suites)
+        names = ", ".join(map(str, folders))
         raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
     warnings = list[str]()
     audits = [
@@ -110,12 +101,12 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
     ]
     failed, refusals = _find_faults(dict(zip(_labels(suites), audits, strict=True)), values)
     parts, ranks, tests = [], [], {}
-    left_out: dict[str, list[str]] = {}
+    left_out = defaultdict[str, list[str]](list)
     for metric, rows in ((str(name), rows) for name, rows in values.groupby("metric", sort=False)):
         ranked, reasons = _rank(metric, rows, refusals.get(metric))
         parts.append(ranked)
         for reason in reasons:
-            left_out.setdefault(reason, []).append(_symbol(metric))
+            left_out[reason].append(_symbol(metric))
         if ranked["rank"].notna().any():
             summary, tests[metric] = _summarise(metric, ranked)
             ranks.append(summary)
@@ -270,9 +261,9 @@ def _list_suite_caveats(suites: Sequence[Results], values: pd.DataFrame) -> list
     """Return a line for each caveat on rows that are read together."""
     notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
     notes += [
-        f"{suite.folder}: {len(suite.warnings) - 3:,} more records could not be read"
+        f"{suite.folder}: {more:,} more records could not be read"
         for suite in suites
-        if len(suite.warnings) > 3
+        if (more := len(suite.warnings) - 3) > 0
     ]
     notes += [f"{s.index.suite}: {line}" for s in suites for line in doubt_features(s.records)]
     rows = values[["suite", "dataset"]].drop_duplicates().groupby("dataset", sort=False)["suite"]

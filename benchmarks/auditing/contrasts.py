@@ -13,13 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.analysis.audits import name_recipe
+from benchmarks.auditing.ladders import ROUNDING
 from benchmarks.auditing.measurements import Session, ask_all
 from metrics import METRICS, Features, student_quantile
 
 SPLITS = 20
 """Splits that make a floor, at most."""
-ROUNDING = 1e-6
-"""Differences below this share of a value are those of single precision."""
 
 
 @dataclass(frozen=True)

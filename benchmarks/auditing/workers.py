@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from benchmarks.auditing.answers import Answer, answer
+from benchmarks.analysis.audit_files import KnownAnswer
+from benchmarks.auditing.answers import answer
 from benchmarks.auditing.measurements import (
     Bank,
     Design,
@@ -65,7 +66,7 @@ class Source:
 
 def measure_all(
     session: Session, source: Source, questions: Sequence[str], jobs: int, tell: Tell
-) -> tuple[list[Measurement], list[Answer]]:
+) -> tuple[list[Measurement], list[KnownAnswer]]:
     """Answer the questions, measure every level of every fault, then the floor at all counts.
 
     The result does not depend on the number of processes.

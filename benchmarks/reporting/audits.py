@@ -183,15 +183,22 @@ def write_verdict_markdown(audit: Audit) -> bytes:
     """Write `verdict.md`: recommendations, a table an extractor, failed claims, known answers."""
     blocks = lay_out_verdicts(audit)
     broken = list_broken(blocks, audit) or ["None: every metric does what it claims."]
+    legend = [f"- {SIGNS[verdict]} {verdict}: {words}" for verdict, words in MEANINGS.items()]
+    legend += ["- **bold and !**: the metric claims otherwise", "- –: not measured"]
+    answers = (
+        f"{state_outcome(answer['passed']).capitalize()}: {answer['question']} "
+        f"Expected: {answer['expected']}. Found: {answer['found']}."
+        for answer in audit.about["answers"]
+    )
     sections = [
         f"# Audit of metrics on {escape_markdown(audit.about['dataset']['name'])}",
         _bullets(audit.about["advice"]),
         *(section for block in blocks for section in _write_block(block, audit)),
-        _legend(),
+        "\n".join(legend),
         "## Metrics that fail their claims",
         _bullets(broken),
         "## Known answers",
-        _bullets(_state_answer(answer) for answer in audit.about["answers"]),
+        _bullets(answers),
         "## What was measured",
         escape_markdown(state_counts(audit)),
         f"Made by `{plain(audit.about['command']).replace('`', '')}`.",
@@ -208,31 +215,20 @@ def _write_block(block: Block, audit: Audit) -> list[str]:
     header = [Head("metric", left=True)]
     header += [Head(plain(fault["title"]), left=True) for fault in audit.about["faults"]]
     rows = [
-        [Cell(plain(line.metric["symbol"])), *map(_show_cell, line.cells.values())]
+        [
+            Cell(plain(line.metric["symbol"])),
+            *(
+                Cell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
+                if cell
+                else Cell("–")
+                for cell in line.cells.values()
+            ),
+        ]
         for line in block.lines
     ]
     title = escape_markdown(block.title)
     heading = f"## {title[:1].upper()}{title[1:]}"
     return [heading, write_markdown_table(Table("", header, [rows]))]
-
-
-def _show_cell(cell: VerdictCell | None) -> Cell:
-    if cell is None:
-        return Cell("–")
-    return Cell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
-
-
-def _legend() -> str:
-    verdicts = [f"- {SIGNS[verdict]} {verdict}: {words}" for verdict, words in MEANINGS.items()]
-    marks = ["- **bold and !**: the metric claims otherwise", "- –: not measured"]
-    return "\n".join(verdicts + marks)
-
-
-def _state_answer(answer: Mapping[str, Any]) -> str:
-    return (
-        f"{state_outcome(answer['passed']).capitalize()}: {answer['question']} "
-        f"Expected: {answer['expected']}. Found: {answer['found']}."
-    )
 
 
 def state_outcome(passed: bool | None) -> str:

@@ -69,19 +69,14 @@ def tabulars(
     All texts are LaTeX; the alignment has an l or r for each column.
     """
     rows = [(place, row) for place, group in enumerate(groups) for row in group]
-    chunks = (rows[i : i + ROWS] for i in range(0, len(rows), ROWS))
-    heading = f"\\textbf{{{title}}}\\par\\nopagebreak\\smallskip\n" if title else ""
-    return heading + "".join(_tabular(alignment, header, chunk) for chunk in chunks)
-
-
-def _tabular(
-    alignment: str, header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]
-) -> str:
-    lines = [r"\setbox0\hbox{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-    lines.append(_ampersands(header))
-    for _, group in groupby(rows, key=itemgetter(0)):
-        lines += [r"\midrule", *(_ampersands(row) for _, row in group)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}\fit", ""])
+    lines = [rf"\textbf{{{title}}}\par\nopagebreak\smallskip"] if title else []
+    for start in range(0, len(rows), ROWS):
+        lines += [r"\setbox0\hbox{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+        lines.append(_ampersands(header))
+        for _, group in groupby(rows[start : start + ROWS], key=itemgetter(0)):
+            lines += [r"\midrule", *(_ampersands(row) for _, row in group)]
+        lines += [r"\bottomrule", r"\end{tabular}}\fit"]
+    return "\n".join([*lines, ""]) if lines else ""
 
 
 def _ampersands(row: Iterable[str]) -> str:

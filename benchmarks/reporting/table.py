@@ -137,15 +137,13 @@ def _write_markdown_cell(cell: Cell) -> str:
 
 def write_latex_table(table: Table) -> str:
     """Write a table in LaTeX, the best in bold, the second underlined; see `latex.tabulars`."""
-    return latex.tabulars(
-        escape_latex(table.title),
-        "".join(head.align[0] for head in table.header),
-        [escape_latex(head.title) for head in table.header],
-        [
-            [[escape_latex(row[0].text), *map(_write_latex_cell, row[1:])] for row in group]
-            for group in table.groups
-        ],
-    )
+    alignment = "".join(head.align[0] for head in table.header)
+    header = [escape_latex(head.title) for head in table.header]
+    groups = [
+        [[escape_latex(row[0].text), *map(_write_latex_cell, row[1:])] for row in group]
+        for group in table.groups
+    ]
+    return latex.tabulars(escape_latex(table.title), alignment, header, groups)
 
 
 def _write_latex_cell(cell: Cell) -> str:
@@ -181,7 +179,7 @@ def show_parts(table: Table, width: int, *, stacked: bool = False) -> Iterator[R
     for place in range(1, len(table.header)):
         widths.append(_measure_column(table, place, stacked=stacked))
         if widths[-1] + 2 > room:
-            table = _drop_intervals(table, place)
+            table = _change_column(table, place, lambda cell: replace(cell, bounds=""))
             widths[-1] = _measure_column(table, place, stacked=stacked)
     for number, places in enumerate(_split_columns(widths, room)):
         names = max(8, width - 4 - sum(widths[place - 1] + 2 for place in places))
@@ -213,10 +211,6 @@ def _split_columns(widths: Sequence[int], room: int) -> list[list[int]]:
         parts[-1].append(place)
         left -= width + 2
     return parts
-
-
-def _drop_intervals(table: Table, place: int) -> Table:
-    return _change_column(table, place, lambda cell: replace(cell, bounds=""))
 
 
 def _shorten_names(table: Table, width: int) -> Table:

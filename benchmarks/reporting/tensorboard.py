@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.analysis.lookup import read_or_warn, scores_of, shown_extractor
+from benchmarks.analysis.pictures import join_tiles
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
 from benchmarks.core.text import plain
@@ -37,8 +38,6 @@ COUNTS = ("step", "images", "seconds")
 """Columns of a history that are no curves but what curves are drawn over."""
 SMALLEST = 32
 """Pixels that a tile is enlarged to, by a whole factor; beyond, it stays as it is."""
-GAP = 2
-"""Pixels between tiles."""
 Row = dict[Any, Any]
 """A row of a history."""
 
@@ -159,24 +158,13 @@ def _image(kind: str, tiles: np.ndarray) -> "Summary":
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    pixels = tile_images(tiles)
+    pixels = join_tiles(tiles, max(1, SMALLEST // max(tiles.shape[2:4])))
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     height, width, _ = pixels.shape
     png = file.getvalue()
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     return Summary(value=[Summary.Value(tag=f"pictures/{kind}", image=image)])
-
-
-def tile_images(tiles: np.ndarray) -> np.ndarray:
-    """Enlarge tiles and put them side by side on white: uint8 [H, W, 3]."""
-    rows, columns, height, width, _ = tiles.shape
-    factor = max(1, SMALLEST // max(height, width))
-    large = tiles.repeat(factor, axis=2).repeat(factor, axis=3)
-    padding = ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0))
-    padded = np.pad(large, padding, constant_values=255).swapaxes(1, 2)
-    whole = padded.reshape(rows * (height * factor + GAP), columns * (width * factor + GAP), 3)
-    return whole[:-GAP, :-GAP]
 
 
 def _collect_settings(record: Record) -> "Summary":

@@ -59,17 +59,15 @@ def list_troubles(records: Sequence[Record]) -> list[str]:
     for record in records:
         if record.status != "ok":
             runs.setdefault((record.contender, record.status), []).append(record)
-    return [
-        f"{show_name(name)}: {len(bad):,} of {totals[name]:,} {status} "
-        f"({name_seeds(record.seed for record in bad)}): "
-        f"{plain(bad[0].reason or '')}{_count_other_reasons(bad)}"
-        for (name, status), bad in runs.items()
-    ]
-
-
-def _count_other_reasons(records: Sequence[Record]) -> str:
-    others = len({record.reason for record in records}) - 1
-    return f" ({count(others, 'other reason')})" if others else ""
+    lines = []
+    for (name, status), bad in runs.items():
+        others = len({record.reason for record in bad}) - 1
+        more = f" ({count(others, 'other reason')})" if others else ""
+        lines.append(
+            f"{show_name(name)}: {len(bad):,} of {totals[name]:,} {status} "
+            f"({name_seeds(record.seed for record in bad)}): {plain(bad[0].reason or '')}{more}"
+        )
+    return lines
 
 
 def split_fid_variance(frames: Frames) -> tuple[str, list[tuple[str, str, float]]] | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -76,11 +76,8 @@ def _find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
     """Find the scores by metric of each contender's first run that was scored."""
     records = frames.results.records
     extractor = shown_extractor(records)
-    first = {
-        name: next((run for run in runs if run.status in SCORED), None)
-        for name, runs in runs_by_contender(records).items()
-    }
-    return {name: scores_of(run, extractor) if run else {} for name, run in first.items()}
+    runs = runs_by_contender(record for record in records if record.status in SCORED)
+    return {name: scores_of(own[0], extractor) for name, own in runs.items()}
 
 
 def _explain_table(
@@ -89,29 +86,19 @@ def _explain_table(
     """Build the table of a panel, each heading and cell with all that explains it."""
     table = build_table(title, frame, columns, whole=True)
     rows = {str(row["contender"]): row for row in frame.to_dict("records")}
-    heads = [
-        _explain_head(head, column, scores, marks)
-        for head, column in zip(table.header[1:], columns, strict=True)
-    ]
+    heads = [MODEL]
+    for head, column in zip(table.header[1:], columns, strict=True):
+        having = [found[column.key] for found in scores.values() if column.key in found]
+        audit = "".join(state_audit([marks.state(column.key, column.heading)]))
+        lines = (column.title, column.definition, *_state_protocol(having), audit)
+        tip = "\n".join(filter(None, lines))
+        plain_head = asdict(replace(head, tip=tip))
+        heads.append(PageHead(**plain_head, definition=column.definition, audit=audit))
     groups = [
         [_explain_row(row, columns, rows[row[0].text], scores) for row in group]
         for group in table.groups
     ]
-    return replace(table, header=[MODEL, *heads], groups=groups)
-
-
-def _explain_head(head: Head, column: Column, scores: Scores, marks: Marks) -> PageHead:
-    having = [found[column.key] for found in scores.values() if column.key in found]
-    audit = "".join(state_audit([marks.state(column.key, column.heading)]))
-    lines = (column.title, column.definition, *_state_protocol(having), audit)
-    return PageHead(
-        head.text,
-        head.better,
-        prose=head.prose,
-        tip="\n".join(filter(None, lines)),
-        definition=column.definition,
-        audit=audit,
-    )
+    return replace(table, header=heads, groups=groups)
 
 
 def _state_protocol(scores: Sequence[Score]) -> list[str]:

@@ -221,6 +221,22 @@ def name_right(
         )
 
 
+def name_grid(
+    axes: Axes,
+    columns: Sequence[float],
+    headings: Sequence[str],
+    rows: Sequence[float],
+    names: Sequence[str],
+) -> None:
+    """Name the columns of a grid above at a slant and its rows on the left, without axes."""
+    axes.xaxis.tick_top()
+    axes.set_xticks(columns, headings, rotation=45, ha="left", rotation_mode="anchor")
+    axes.set_yticks(rows, names)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
 def spread_out(places: Sequence[float], gap: float) -> list[float]:
     """Move ascending places of [0, 1] at least `gap` apart, as little as least squares can.
 

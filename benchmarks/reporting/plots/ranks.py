@@ -29,6 +29,7 @@ from benchmarks.reporting.plots.drawing import (
     label,
     left_out,
     looks,
+    name_grid,
     panel_figure,
     small,
     widest,
@@ -109,13 +110,7 @@ def _make_grid(
         room = PAGE - side - margins.right
         wide = min(room, max(0.42 * len(columns), COLUMN - side - margins.right))
     figure, (axes,) = panel_figure((1, 1), (wide, high), margins, note=note)
-    style: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
-    axes.xaxis.tick_top()
-    axes.set_xticks(range(len(columns)), columns, **style)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    name_grid(axes, range(len(columns)), columns, range(len(rows)), rows)
     return figure, axes
 
 
@@ -142,24 +137,24 @@ def _draw_rank_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int
         axes.text(place, len(fids) - 0.4, text, va="top", color=colour, **style)
 
 
-def draw_critical_difference(ranks: pd.DataFrame, cd: float, *, paper: bool = False) -> Figure:
+def draw_critical_difference(ranks: pd.DataFrame, cd: float) -> Figure:
     """Draw mean ranks over data sets, 1 the best; bars join those less than `cd` ranks apart.
 
     Source: Demšar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
     7, figure 1.
     """
-    with style(paper):
-        return _draw_mean_ranks(ranks.sort_values("rank", kind="stable"), cd, paper=paper)
+    with style(paper=False):
+        return _draw_mean_ranks(ranks.sort_values("rank", kind="stable"), cd)
 
 
-def _draw_mean_ranks(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
+def _draw_mean_ranks(ranks: pd.DataFrame, cd: float) -> Figure:
     values, look = ranks["rank"].to_numpy(dtype=float), looks(ranks["contender"])
-    labels = [label(str(name), paper=paper) for name in ranks["contender"]]
+    labels = [label(str(name)) for name in ranks["contender"]]
     colours = [look[name].colour for name in ranks["contender"]]
     bars = join_ranks(values, cd)
     half = math.ceil(len(values) / 2)
     line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
-    width = 3.2 if not paper else (COLUMN if COLUMN - 2 * side > 1.3 else PAGE) - 2 * side
+    width = 3.2
     down = line * (3.2 + half) + 0.09 * (1 + len(bars))
     figure = Figure(figsize=(width + 2 * side, down))
     axes = figure.add_axes((side / (width + 2 * side), 0, width / (width + 2 * side), 1))
