@@ -176,17 +176,6 @@ class AuditAbout(_Audited):
         found: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
         return found
 
-    def check_known(self, table: pd.DataFrame) -> None:
-        """Raise ValueError if a table holds faults, metrics or extractors that were not audited."""
-        known = {
-            "fault": {fault.name for fault in self.faults},
-            "metric": {metric.name for metric in self.metrics},
-            "extractor": {"", *self.extractors},
-        }
-        for column in known.keys() & set(table.columns):
-            if foreign := set(table[column]) - known[column]:
-                raise ValueError(f"audit.json knows no {column} {min(foreign)!r}")
-
 
 def read_about(folder: Path) -> AuditAbout:
     """Read `audit.json` alone.
@@ -214,7 +203,14 @@ def read_audit_table(path: Path, about: AuditAbout) -> pd.DataFrame:
         raise BadInput(f"{path} is damaged: its content does not match audit.json beside it")
     try:
         table = parse_table(content, TABLES[path.name])
-        about.check_known(table)
+        known = {
+            "fault": {fault.name for fault in about.faults},
+            "metric": {metric.name for metric in about.metrics},
+            "extractor": {"", *about.extractors},
+        }
+        for column in known.keys() & set(table.columns):
+            if foreign := set(table[column]) - known[column]:
+                raise ValueError(f"audit.json knows no {column} {min(foreign)!r}")
     except (ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"{path} is no readable table: {one_line(error)}") from error
     return table

@@ -127,9 +127,8 @@ def find_audit_of(folder: Path, fingerprints: Iterable[str], warnings: list[str]
             if data == found or (place == own and not data):
                 return read_audit(place)
             if place == own:
-                warnings.append(
-                    f"{own} is of other data than the results beside it: it is left out"
-                )
+                why = "of other data than the results beside it: it is left out"
+                warnings.append(f"{own} is {why}")
         except BadInput as error:
             warnings.append(str(error))
     return None

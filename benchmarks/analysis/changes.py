@@ -89,9 +89,8 @@ class Measured:
     conditions: dict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
 
 
-Key = tuple[str, str]
-"""A metric, and the name of its extractor where that is not the one that is shown."""
-Measurements = dict[Key, Measured]
+Measurements = dict[tuple[str, str], Measured]
+"""By metric, and the name of its extractor where that is not the one that is shown."""
 Row = dict[str, Any]
 
 

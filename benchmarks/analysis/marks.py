@@ -96,11 +96,6 @@ def state_audit(failures: Iterable[str]) -> list[str]:
     return [f"The audit found {'; '.join(found)}."] if found else []
 
 
-def set_marks(document: str) -> str:
-    """Spell the marks in LaTeX, for they are no signs of its fonts."""
-    return document.replace(MARK, r"$^\dagger$")
-
-
 UNMARKED = Marks()
 """Marks of results that no audit covers."""
 

@@ -1,9 +1,7 @@
 """What is to be known beside the numbers of a suite, in sentences: caption, doubts and notes."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -198,16 +196,12 @@ def compare_published(results: Results, frame: pd.DataFrame) -> list[str]:
     if published is None:
         return []
     rows = {row["contender"]: row for row in frame.to_dict("records")}
-    return [
-        f"{contender}: {metric}: here {_show_own(rows[contender], metric)}; {published.source} has"
-        f" {show_number(value)}"
-        for contender, scores in published.scores.items()
-        for metric, value in scores.items()
-        if contender in rows and metric in rows[contender]
-    ]
-
-
-def _show_own(row: dict[Any, Any], metric: str) -> str:
-    numbers = [row[f"{metric}{end}"] for end in ("", "_low", "_high")]
-    value, low, high = map(show_number, numbers)
-    return "none" if math.isnan(numbers[0]) else f"{value} [{low}, {high}]"
+    lines = []
+    for contender, scores in published.scores.items():
+        row = rows.get(contender, {})
+        for metric in (metric for metric in scores if metric in row):
+            own, low, high = (show_number(row[f"{metric}{end}"]) for end in ("", "_low", "_high"))
+            here = f"here {own} [{low}, {high}]" if own else "here none"
+            stated = f"{published.source} has {show_number(scores[metric])}"
+            lines.append(f"{contender}: {metric}: {here}; {stated}")
+    return lines

@@ -1,7 +1,6 @@
 """The pictures of a suite as a data frame, a row a picture."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +62,12 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
             if kind == "evolution" and record and tiles is not None:
                 seen = record.pictures[kind].seen
                 cells["images"] = tuple(seen) if len(seen) == len(tiles) else None
-            rows.append({**identity, **cells, **_shown_score(record, KINDS[kind], extractor)})
+            metric, score = KINDS[kind], None
+            if record and metric and record.status in SCORED:
+                score = score_of(record, metric, extractor)
+            cells |= {"metric": metric, "value": score and score.value}
+            cells["protocol"] = find_protocol(record, score) if record and score else None
+            rows.append(identity | cells)
     frame = pd.DataFrame(rows, columns=[*PICTURE_COLUMNS])
     frame["contender"] = categorize(results, frame["contender"])
     numbers = {"value": "float64", "mean_fid": "float64"}
@@ -89,19 +93,6 @@ def _kinds(record: Record | None, family: str | None) -> list[str]:
     if record and record.status not in SCORED:
         had = {kind: had[kind] for kind in ("samples", "evolution") if kind in had}
     return [kind for kind in KINDS if kind in had or kind in expected]
-
-
-def _shown_score(
-    record: Record | None, metric: str | None, extractor: str | None
-) -> dict[str, Any]:
-    score = None
-    if record and metric and record.status in SCORED:
-        score = score_of(record, metric, extractor)
-    return {
-        "metric": metric,
-        "value": score.value if score else None,
-        "protocol": find_protocol(record, score) if record and score else None,
-    }
 
 
 def join_tiles(tiles: np.ndarray, scale: int) -> np.ndarray:

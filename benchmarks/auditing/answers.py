@@ -13,11 +13,10 @@ from benchmarks.auditing.contrasts import (
     Contrast,
     contrast_sets,
     merge_values,
-    reach,
     score_real,
     symbol,
 )
-from benchmarks.auditing.ladders import ROUNDING
+from benchmarks.auditing.ladders import ROUNDING, widen
 from benchmarks.auditing.likelihoods import DRAWN, SIDE, evaluate_vae
 from benchmarks.auditing.measurements import Session, make_rng
 from benchmarks.core.text import show_share
@@ -140,7 +139,7 @@ def leave_out(values: Sequence[float]) -> float:
     """Return the share of values that are within the floor of the others."""
     array = np.array(values)
     others = np.array([np.delete(array, place) for place in range(len(array))])
-    half = reach(others.shape[1]) * others.std(axis=1, ddof=1)
+    half = widen(others.shape[1]) * others.std(axis=1, ddof=1)
     shift = np.abs(array - others.mean(axis=1))
     return float((shift <= half + ROUNDING * np.abs(array)).mean())
 

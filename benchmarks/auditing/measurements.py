@@ -330,17 +330,3 @@ def to_frame(found: Iterable[Measurement]) -> pd.DataFrame:
     """Return measurements as a data frame, sorted."""
     frame = pd.DataFrame(list(found), columns=list(MEASURED))
     return frame.sort_values(list(MEASURED[:-1]), ignore_index=True)
-
-
-def list_levels(names: Iterable[str]) -> list[tuple[str, int]]:
-    """List all levels of some faults."""
-    return [(name, level + 1) for name in names for level in range(len(FAULTS[name].amounts))]
-
-
-def list_counts(found: Iterable[Measurement], samples: int) -> dict[str, set[int]]:
-    """List the numbers of images that sets have, by size, those of undamaged ones among them."""
-    counts = {size: {samples // part} for size, part in SIZES.items()}
-    for row in found:
-        if row.extractor:
-            counts[row.size].add(row.n)
-    return counts

@@ -57,6 +57,9 @@ from metrics import METRICS, Extractor, Features
 SOURCE = "edges"
 """A source domain that is made from target images, so that these are held out as well."""
 
+CLAIMS = ("symbol", "direction", "sees", "ignores")
+"""What `audit.json` keeps of a metric."""
+
 DisplayProgress = Callable[[Console, str, str], AbstractContextManager[Tell]]
 """Opens a display of how many parts of a piece of work, named in words, are done."""
 
@@ -282,9 +285,8 @@ def describe_audit(
         "classes": int(stock.pool_classes.max()) + 1,
         "faults": [FAULTS[name].describe() for name in design.faults],
         "metrics": [
-            {"name": name, "symbol": m.symbol, "direction": m.direction}
-            | {"sees": m.sees, "ignores": m.ignores}
-            for name, m in ((name, METRICS[name].metadata) for name in design.metrics)
+            {"name": name} | {key: getattr(METRICS[name].metadata, key) for key in CLAIMS}
+            for name in design.metrics
         ],
         "command": " ".join(request.command),
         "environment": environment.model_dump(mode="json"),
@@ -314,21 +316,17 @@ def judge_and_write(
         floors(measurements, metrics),
         curves(measurements, faults, metrics),
     )
-    audit.about["advice"] = advise(audit, read_runs(folder, about["dataset"]["fingerprint"]))
+    runs = None
+    results = read_suite(folder) if (folder / "suite.json").exists() else None
+    if results and find_fingerprints(results) == {about["dataset"]["fingerprint"]}:
+        runs = runs_frame(results)  # on the same data: they tell the spread over seeds
+    audit.about["advice"] = advise(audit, runs)
     drawn = render_audit(audit)
     files = {f"plots/{name}": content for name, content in drawn.items()}
     files |= {f"strips/{name}": content for name, content in strips.items()}
     files["verdict.md"] = write_verdict_markdown(audit)
     files["audit.html"] = build_audit_page(audit, drawn, strips)
     return audit, store.write_audit(audit, measurements, files)
-
-
-def read_runs(folder: Path, fingerprint: str) -> pd.DataFrame | None:
-    """Read the suite's runs, if there are any on these data, for the spread over seeds."""
-    if not (folder / "suite.json").exists():
-        return None
-    results = read_suite(folder)
-    return runs_frame(results) if find_fingerprints(results) == {fingerprint} else None
 
 
 def draw_all_strips(session: Session) -> dict[str, bytes]:

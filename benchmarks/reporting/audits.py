@@ -1,5 +1,6 @@
 """An audit's verdicts as tables: metrics by extractors in rows, faults by aspects in columns."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -153,14 +154,18 @@ def list_broken(blocks: Sequence[Block], audit: Audit) -> list[str]:
     ]
 
 
+def describe_verdicts(found: Iterable[tuple[str, str]], most: int | None = None) -> list[str]:
+    """Return verdicts on faults in words, equal ones together: `blind to blur and shift`."""
+    faults = defaultdict[str, list[str]](list)
+    for verdict, fault in found:
+        faults[verdict].append(fault)
+    return [describe_verdict(v, join_words(faults[v], most)) for v in SIGNS if v in faults]
+
+
 def _complain(line: Line, titles: Mapping[str, str]) -> list[str]:
     """Return what a metric is blind to, misled or moved by against its claim, a clause each."""
     broken = [(name, cell) for name, cell in line.cells.items() if cell and cell.broken]
-    clauses = []
-    for verdict in SIGNS:
-        names = [titles[n] for n, c in broken if c.promise == "sees" and c.verdict == verdict]
-        if names:
-            clauses.append(describe_verdict(verdict, join_words(names)))
+    clauses = describe_verdicts((c.verdict, titles[n]) for n, c in broken if c.promise == "sees")
     moved = [titles[name] for name, cell in broken if cell.promise == "ignores"]
     return clauses + ([f"moved by {join_words(moved)}, which it claims to ignore"] if moved else [])
 
@@ -215,20 +220,18 @@ def _write_block(block: Block, audit: Audit) -> list[str]:
     header = [Head("metric", left=True)]
     header += [Head(plain(fault["title"]), left=True) for fault in audit.about["faults"]]
     rows = [
-        [
-            Cell(plain(line.metric["symbol"])),
-            *(
-                Cell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
-                if cell
-                else Cell("–")
-                for cell in line.cells.values()
-            ),
-        ]
+        [Cell(plain(line.metric["symbol"])), *map(_show_cell, line.cells.values())]
         for line in block.lines
     ]
     title = escape_markdown(block.title)
     heading = f"## {title[:1].upper()}{title[1:]}"
     return [heading, write_markdown_table(Table("", header, [rows]))]
+
+
+def _show_cell(cell: VerdictCell | None) -> Cell:
+    if cell is None:
+        return Cell("–")
+    return Cell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
 
 
 def state_outcome(passed: bool | None) -> str:

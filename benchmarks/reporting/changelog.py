@@ -98,13 +98,13 @@ def summarise_changes(changes: Changes) -> str:
 def _list_changes(rows: Sequence[Row]) -> str:
     """List changes of headline scores, `gan FID ×1.31 [1.12, 1.54] (p = 0.003)`; count others."""
     main = [row for row in rows if row["kind"] == "runs" or is_headline(row)]
-    words = [
-        f"{row['contender']} ({row['reason']})"
-        if row["kind"] == "runs"
-        else f"{row['contender']} {name_score(row['name'], row['view'])} {show_change(row)}"
-        f" ({state_p(row['p_holm'])})"
-        for row in (main or rows)[:NAMED]
-    ]
+    words = []
+    for row in (main or rows)[:NAMED]:
+        what = f"({row['reason']})"
+        if row["kind"] != "runs":
+            name = name_score(row["name"], row["view"])
+            what = f"{name} {show_change(row)} ({state_p(row['p_holm'])})"
+        words.append(f"{row['contender']} {what}")
     more = len(rows) - len(words)
     return ", ".join(words) + (f" and {count(more, 'more score')}" if more else "")
 
@@ -140,14 +140,6 @@ def explain_tests(changes: Changes) -> str:
 
 def write_changes(changes: Changes) -> dict[str, bytes]:
     """Write the changes: `changes.csv` and `differences.csv`, both tidy, and `changes.md`."""
-    return {
-        "changes.csv": write_csv(changes.frame),
-        "differences.csv": write_csv(changes.differences),
-        "changes.md": _write_changes_markdown(changes),
-    }
-
-
-def _write_changes_markdown(changes: Changes) -> bytes:
     old, new = escape_markdown(changes.old), escape_markdown(changes.new)
     sections = [f"# Changes from {old} to {new}", escape_markdown(summarise_changes(changes))]
     for name, rows in _by_contender(changes.frame).items():
@@ -158,7 +150,11 @@ def _write_changes_markdown(changes: Changes) -> bytes:
         table = _tabulate_differences("", changes.differences)
         sections += ["## What else differs", write_markdown_table(table)]
     sections.append("\n".join(f"- {escape_markdown(note)}" for note in changes.notes))
-    return ("\n\n".join(filter(None, sections)) + "\n").encode()
+    return {
+        "changes.csv": write_csv(changes.frame),
+        "differences.csv": write_csv(changes.differences),
+        "changes.md": ("\n\n".join(filter(None, sections)) + "\n").encode(),
+    }
 
 
 def _tabulate_differences(title: str, rows: pd.DataFrame) -> Table:

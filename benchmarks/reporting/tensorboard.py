@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 FILE = "events.out.tfevents.report"
-IDENTITY = ("contender", "family", "status")
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 COUNTS = ("step", "images", "seconds")
 """Columns of a history that are no curves but what curves are drawn over."""
@@ -103,14 +102,11 @@ def _build_events(
     writer = RecordWriter(file)
     writer.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
     for row, summary in _summaries(record, rows, pictures, extractor):
-        seconds, step = (_finite(row.get(name)) for name in ("seconds", "step"))
+        dates = (row.get(name, 0.0) for name in ("seconds", "step"))
+        seconds, step = (value if math.isfinite(value) else 0.0 for value in dates)
         event = Event(wall_time=seconds, step=int(step), summary=summary)
         writer.write(event.SerializeToString(deterministic=True))
     return file.getvalue()
-
-
-def _finite(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) else 0.0
 
 
 def _summaries(
@@ -172,7 +168,7 @@ def _collect_settings(record: Record) -> "Summary":
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
     spec, settings = record.spec, record.spec.get("settings")
-    chosen: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
+    chosen: dict[str, Any] = {k: getattr(record, k) for k in ("contender", "family", "status")}
     for name, value in (settings if isinstance(settings, dict) else {}).items():
         chosen[name] = value if isinstance(value, int | float | str) else json.dumps(value)
     numbers = {name: spec.get(name) for name in ("seed", "images", "batch")}

@@ -1,15 +1,13 @@
 """Small tables and lists of a suite's page: extractors, runs that went wrong, variance, costs."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
 
-from benchmarks.analysis import lookup
 from benchmarks.analysis.columns import ALL_COSTS
-from benchmarks.analysis.frames import Frames, scores_frame
+from benchmarks.analysis.frames import Frames, scores_frame, summarise_runs
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, join_words, plain, show_number, show_share
 from benchmarks.records.schema import Record
@@ -18,7 +16,6 @@ from benchmarks.reporting.page.provenance import name_seeds
 from benchmarks.reporting.page.table import MODEL
 from benchmarks.reporting.page.templating import show_name
 from benchmarks.reporting.table import Cell, Head, Table
-from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
 SOURCES = {
@@ -36,20 +33,14 @@ def compare_extractors(frames: Frames) -> Table | None:
     others = [str(column) for column in runs if str(column).startswith("fid@")]
     if not others:
         return None
-    means = runs.groupby("contender", observed=True)[["fid", *others]].agg(_mean_fid)
-    names = (lookup.shown_extractor(frames.results.records) or "FID", *(o[4:] for o in others))
+    means = [summarise_runs(runs, fid) for fid in ("fid", *others)]
+    names = (frames.marks.extractor or "FID", *(o[4:] for o in others))
     heads = [Head(name, tip=f"FID in the features of {name}") for name in names]
     rows = [
-        [Cell(str(name)), *(Cell(show_number(value)) for value in row)]
-        for name, row in zip(means.index, means.to_numpy(), strict=True)
+        [Cell(name), *(Cell(show_number(m[name].value) if name in m else "") for m in means)]
+        for name in runs["contender"].cat.remove_unused_categories().cat.categories
     ]
     return Table("", [MODEL, *heads], [rows])
-
-
-def _mean_fid(values: pd.Series) -> float:
-    """Return the mean over seeds as all tables have it, the geometric one."""
-    runs = [SeedInterval(value, math.nan, math.nan) for value in values]
-    return interval_over_seeds("fid", runs).value
 
 
 def list_troubles(records: Sequence[Record]) -> list[str]:

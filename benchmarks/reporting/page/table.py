@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.analysis.columns import STATUSES, Column
 from benchmarks.analysis.frames import Frames
-from benchmarks.analysis.lookup import runs_by_contender, scores_of, shown_extractor
+from benchmarks.analysis.lookup import runs_by_contender, scores_of
 from benchmarks.analysis.marks import Marks, state_audit
 from benchmarks.core.text import show_number
 from benchmarks.records.schema import SCORED, Score
@@ -26,14 +26,6 @@ BODIES = ("contenders", "calibration")
 Scores = Mapping[str, Mapping[str, Score]]
 
 
-@dataclass(frozen=True)
-class PageHead(Head):
-    """The heading of a column with its definition, and what the audit of its scores failed for."""
-
-    definition: str = ""
-    audit: str = ""
-
-
 def build_page_table(frames: Frames) -> dict[str, Any]:
     """Build the comparison table with all that is explained when a cell is pointed at.
 
@@ -44,7 +36,9 @@ def build_page_table(frames: Frames) -> dict[str, Any]:
         marks: a line for each score whose audit failed, with the reason.
     """
     frame, marks = frames.comparison, frames.marks
-    scores = _find_first_scores(frames)
+    # By contender, the scores of its first run that was scored.
+    runs = runs_by_contender(r for r in frames.results.records if r.status in SCORED)
+    scores = {name: scores_of(own[0], marks.extractor) for name, own in runs.items()}
     panels = find_panels(frame, marks)
     tables = [_explain_table(title, frame, cols, scores, marks) for title, cols in panels.items()]
     return {
@@ -72,14 +66,6 @@ def _join_rows(
     ]
 
 
-def _find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
-    """Find the scores by metric of each contender's first run that was scored."""
-    records = frames.results.records
-    extractor = shown_extractor(records)
-    runs = runs_by_contender(record for record in records if record.status in SCORED)
-    return {name: scores_of(own[0], extractor) for name, own in runs.items()}
-
-
 def _explain_table(
     title: str, frame: pd.DataFrame, columns: Sequence[Column], scores: Scores, marks: Marks
 ) -> Table:
@@ -92,8 +78,7 @@ def _explain_table(
         audit = "".join(state_audit([marks.state(column.key, column.heading)]))
         lines = (column.title, column.definition, *_state_protocol(having), audit)
         tip = "\n".join(filter(None, lines))
-        plain_head = asdict(replace(head, tip=tip))
-        heads.append(PageHead(**plain_head, definition=column.definition, audit=audit))
+        heads.append(replace(head, tip=tip, definition=column.definition, audit=audit))
     groups = [
         [_explain_row(row, columns, rows[row[0].text], scores) for row in group]
         for group in table.groups

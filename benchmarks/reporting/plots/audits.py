@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 
+from benchmarks.analysis.audits import Audit
 from benchmarks.reporting.audits import (
     Block,
     VerdictCell,
@@ -35,9 +36,6 @@ from benchmarks.reporting.plots.drawing import (
     widest,
 )
 from benchmarks.reporting.plots.registry import save, style
-
-if TYPE_CHECKING:
-    from benchmarks.analysis.audits import Audit
 
 Groups = Sequence[tuple[str, list[dict[str, Any]]]]
 """Aspects, each with its faults."""
@@ -85,7 +83,7 @@ NOTE = (
 )
 
 
-def render_audit(audit: "Audit") -> dict[str, bytes]:
+def render_audit(audit: Audit) -> dict[str, bytes]:
     """Draw all plots of an audit: file name, such as `heatmap.svg` or `blur.png`, to content.
 
     `heatmap` is that of the first extractor, `heatmap_all` of all of them.
@@ -107,7 +105,7 @@ def save_thinly(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def draw_heatmap(audit: "Audit", *, extractor: str | None = None) -> Figure | None:
+def draw_heatmap(audit: Audit, *, extractor: str | None = None) -> Figure | None:
     """Draw the verdicts, under one extractor or all: metrics in rows, faults in columns.
 
     Each cell has the sign of its verdict; it is full and framed where the metric claims to see
@@ -125,7 +123,9 @@ def _draw_heatmap(blocks: Sequence[Block], groups: Groups) -> Figure:
     titles = [brief(fault["title"]) for _, faults in groups for fault in faults]
     names = [brief(line.metric["symbol"]) for block in blocks for line in block.lines]
     heads = [brief(block.title) for block in blocks]
-    across, (down, above) = _columns(groups), _rows(blocks)
+    order = [(fault["name"], gaps) for gaps, (_, own) in enumerate(groups) for fault in own]
+    across = {name: place + GAP * gaps for place, (name, gaps) in enumerate(order)}
+    down, above = _rows(blocks)
     wide, high = max(across.values()) + 1, max(down.values()) + 0.5
     side = max(widest(names, small()), widest(heads, small()) - 0.3) + 0.2
     slanted = [math.sqrt(0.5) * widest([title], small()) for title in titles]
@@ -146,15 +146,12 @@ def _draw_heatmap(blocks: Sequence[Block], groups: Groups) -> Figure:
                 spot = across[fault], down[block.extractor, line.metric["name"]]
                 _draw_cell(axes, spot, found)
     for aspect, faults in groups:
-        _underline(axes, aspect, across[faults[0]["name"]], across[faults[-1]["name"]], high)
+        first, last = (across[faults[end]["name"]] for end in (0, -1))
+        axes.plot((first - 0.42, last + 0.42), (high, high), color=GREY, lw=1, clip_on=False)
+        place = (first + last) / 2 or 1e-9
+        _write(axes, (place, high), (0, -4), aspect, ha="center", va="top")
     _explain_cells(figure, key, below / ROW)
     return figure
-
-
-def _columns(groups: Groups) -> dict[str, float]:
-    """Return the place of each fault's column, a gap between aspects."""
-    faults = [(fault["name"], gaps) for gaps, (_, own) in enumerate(groups) for fault in own]
-    return {name: place + GAP * gaps for place, (name, gaps) in enumerate(faults)}
 
 
 def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[float]]:
@@ -198,13 +195,6 @@ def _draw_cell(axes: Axes, place: tuple[float, float], cell: VerdictCell | None)
     axes.text(*place, cell.sign, fontweight="bold" if cell.broken else "normal", **sign)
 
 
-def _underline(axes: Axes, aspect: str, first: float, last: float, low: float) -> None:
-    """Draw a line under an aspect's columns with its name."""
-    axes.plot((first - 0.42, last + 0.42), (low, low), color=GREY, lw=1, clip_on=False)
-    place = (first + last) / 2 or 1e-9
-    _write(axes, (place, low), (0, -4), aspect, ha="center", va="top")
-
-
 def _place_key(width: float) -> list[tuple[float, float]]:
     """Return the place of each entry of the key, in cells, in as many lines as a width needs."""
     places, x, y = list[tuple[float, float]](), 0.6, 0.5
@@ -229,7 +219,7 @@ def _explain_cells(figure: Figure, key: Sequence[tuple[float, float]], high: flo
         axes.text(x + 0.6, y, words, va="center", color=GREY, fontsize=small())
 
 
-def draw_ladder(audit: "Audit", fault: str) -> Figure | None:
+def draw_ladder(audit: Audit, fault: str) -> Figure | None:
     """Draw each metric against the level of a fault, a panel an extractor; None without values.
 
     Upwards is worse, in standard deviations of the floor, that is of what sets of undamaged images
@@ -246,7 +236,7 @@ def draw_ladder(audit: "Audit", fault: str) -> Figure | None:
         return _draw_ladder(audit, about, courses)
 
 
-def _courses(audit: "Audit", curves: pd.DataFrame, extractor: str) -> Courses:
+def _courses(audit: Audit, curves: pd.DataFrame, extractor: str) -> Courses:
     """Return the values of each metric under an extractor, by level."""
     found: Courses = {}
     for metric in audit.about["metrics"]:
@@ -266,9 +256,7 @@ def _spread(values: pd.Series, direction: str) -> pd.Series:
     return (worse - worse.min()) / (span if span > 0 else math.nan)
 
 
-def _draw_ladder(
-    audit: "Audit", fault: Mapping[str, Any], courses: Mapping[str, Courses]
-) -> Figure:
+def _draw_ladder(audit: Audit, fault: Mapping[str, Any], courses: Mapping[str, Courses]) -> Figure:
     names = {metric["name"]: brief(metric["symbol"]) for metric in audit.about["metrics"]}
     seen = {name: look(place) for place, name in enumerate(names)}
     labels = label_levels(fault)
@@ -280,7 +268,11 @@ def _draw_ladder(
     high = max(2.4, 1.5 * small() / 72 * most)
     shape = math.ceil(len(courses) / columns), columns
     figure, panels = panel_figure(shape, (3.5, high), margins, note=NOTE)
-    limits = _limits([found for extractor, found in courses.items() if extractor])
+    # The ends of the axis that all extractors share; infinite values are at an end.
+    shared = [c for extractor, found in courses.items() if extractor for c in found.values()]
+    values = np.concatenate([[0.0], *shared])
+    known = values[np.isfinite(values)].clip(-HIGHEST, HIGHEST)
+    limits = min(-2 * LINEAR, 1.5 * known.min()), max(5 * LINEAR, 1.5 * known.max())
     rows = audit.verdicts[audit.verdicts["fault"] == fault["name"]]
     rings = rows.set_index(["metric", "extractor"])["threshold"].astype(float)
     for axes, (extractor, found) in zip(panels, courses.items(), strict=False):
@@ -295,14 +287,6 @@ def _draw_ladder(
     for axes in panels[len(courses) :]:
         axes.remove()
     return figure
-
-
-def _limits(panels: Sequence[Courses]) -> tuple[float, float]:
-    """Return the ends of the axis that all extractors share; infinite values are at an end."""
-    values = np.concatenate([[0.0], *(course for found in panels for course in found.values())])
-    known = values[np.isfinite(values)].clip(-HIGHEST, HIGHEST)
-    low, high = min(-2 * LINEAR, 1.5 * known.min()), max(5 * LINEAR, 1.5 * known.max())
-    return float(low), float(high)
 
 
 def _set_scale(axes: Axes, limits: tuple[float, float] | None) -> None:

@@ -83,9 +83,8 @@ def by_contender(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def best(names: Sequence[str], values: dict[str, float], limit: int) -> list[str]:
     """Return the `limit` names with the lowest values, in their order."""
-    known = {name: values.get(name, math.nan) for name in names}
-    ranked = sorted(names, key=lambda name: (math.isnan(known[name]), known[name]))
-    chosen = set(ranked[:limit])
+    ranked = pd.Series(values, dtype=float).reindex(list(names)).sort_values(kind="stable")
+    chosen = set(ranked.index[:limit])
     return [name for name in names if name in chosen]
 
 

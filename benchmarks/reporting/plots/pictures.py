@@ -145,7 +145,7 @@ def _make_strip(row: dict[Any, Any], *, paper: bool) -> PicturePanel:
 def _pick_best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
     """Return the rows of the best contenders."""
     fids = {row["contender"]: row["mean_fid"] for row in rows}
-    chosen = set(best(list(fids), fids, PANELS))
+    chosen = best(list(fids), fids, PANELS)
     return [row for row in rows if row["contender"] in chosen]
 
 

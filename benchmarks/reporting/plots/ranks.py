@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.stats import kendalltau
 
+from benchmarks.analysis.audits import name_recipe
 from benchmarks.analysis.columns import AGREEING
 from benchmarks.analysis.frames import summarise_runs
 from benchmarks.config.registry import list_metrics
@@ -65,7 +66,13 @@ def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     labels = [label(name, paper=paper) for name in values.index]
     note = "rank by the mean over seeds; framed: in a pair of the reverse order by FID"
     note = "" if paper else note + left_out(everybody, LABELS)
-    headings = [_name_column(str(metric)) for metric in values]
+    names = (str(metric) for metric in values)
+    headings = [
+        f"FID, {shorten(plain(name_recipe(name.removeprefix('fid@'))), 24)}"
+        if name.startswith("fid@")
+        else list_metrics()[name].about["symbol"]
+        for name in names
+    ]
     figure, axes = _make_grid(labels, headings, note, paper=paper)
     ranks = values.rank(method="min").to_numpy(dtype=float)
     axes.imshow((ranks - 1) / (len(values) - 1), cmap=RANKS, vmin=0, vmax=1, aspect="auto")
@@ -89,13 +96,6 @@ def _tabulate_means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
         higher = metric in AGREEING and list_metrics()[metric].about["direction"] == "higher"
         columns[metric] = pd.Series(means, index=names, dtype=float) * (-1 if higher else 1)
     return pd.DataFrame(columns).dropna(axis="columns", thresh=2)
-
-
-def _name_column(metric: str) -> str:
-    """Return a column's name, of a further extractor without its hash."""
-    if metric.startswith("fid@"):
-        return f"FID, {shorten(plain(metric.removeprefix('fid@').rpartition('@')[0]), 24)}"
-    return str(list_metrics()[metric].about["symbol"])
 
 
 def _make_grid(
@@ -143,39 +143,36 @@ def draw_critical_difference(ranks: pd.DataFrame, cd: float) -> Figure:
     Source: Demšar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
     7, figure 1.
     """
+    ranks = ranks.sort_values("rank", kind="stable")
     with style(paper=False):
-        return _draw_mean_ranks(ranks.sort_values("rank", kind="stable"), cd)
-
-
-def _draw_mean_ranks(ranks: pd.DataFrame, cd: float) -> Figure:
-    values, look = ranks["rank"].to_numpy(dtype=float), looks(ranks["contender"])
-    labels = [label(str(name)) for name in ranks["contender"]]
-    colours = [look[name].colour for name in ranks["contender"]]
-    bars = join_ranks(values, cd)
-    half = math.ceil(len(values) / 2)
-    line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
-    width = 3.2
-    down = line * (3.2 + half) + 0.09 * (1 + len(bars))
-    figure = Figure(figsize=(width + 2 * side, down))
-    axes = figure.add_axes((side / (width + 2 * side), 0, width / (width + 2 * side), 1))
-    last = max(len(values), 2)
-    axes.set(xlim=(1, last), ylim=(-down + 2.6 * line, 2.6 * line))
-    axes.axis("off")
-    _draw_ruler(axes, last, cd, line, labels=int(width / 0.35))
-    pad = 0.012 * (last - 1)
-    for place, (low, high) in enumerate(bars, 1):
-        ends, level = [low - pad, high + pad], -0.09 * place
-        axes.plot(ends, [level, level], color="black", lw=2.4, solid_capstyle="butt")
-    top = 0.09 * (1 + len(bars))
-    for i, (value, name, colour) in enumerate(zip(values, labels, colours, strict=True)):
-        left = i < half
-        level = -top - line * (0.5 + (i if left else len(values) - 1 - i))
-        end = -0.01 if left else 1.01
-        across = 1 + end * (last - 1)
-        axes.plot([value, value, across], [0, level, level], color=colour, lw=0.9, clip_on=False)
-        text: dict[str, Any] = {"ha": "right" if left else "left", "va": "center"}
-        axes.text(across, level, f" {name} ", color=colour, fontsize=small(), **text)
-    return figure
+        values, look = ranks["rank"].to_numpy(dtype=float), looks(ranks["contender"])
+        labels = [label(str(name)) for name in ranks["contender"]]
+        colours = [look[name].colour for name in ranks["contender"]]
+        bars = join_ranks(values, cd)
+        half = math.ceil(len(values) / 2)
+        line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
+        width = 3.2
+        down = line * (3.2 + half) + 0.09 * (1 + len(bars))
+        figure = Figure(figsize=(width + 2 * side, down))
+        axes = figure.add_axes((side / (width + 2 * side), 0, width / (width + 2 * side), 1))
+        last = max(len(values), 2)
+        axes.set(xlim=(1, last), ylim=(-down + 2.6 * line, 2.6 * line))
+        axes.axis("off")
+        _draw_ruler(axes, last, cd, line, labels=int(width / 0.35))
+        pad = 0.012 * (last - 1)
+        for place, (low, high) in enumerate(bars, 1):
+            ends, level = [low - pad, high + pad], -0.09 * place
+            axes.plot(ends, [level, level], color="black", lw=2.4, solid_capstyle="butt")
+        top = 0.09 * (1 + len(bars))
+        for i, (value, name, colour) in enumerate(zip(values, labels, colours, strict=True)):
+            left = i < half
+            level = -top - line * (0.5 + (i if left else len(values) - 1 - i))
+            across = 1 + (-0.01 if left else 1.01) * (last - 1)
+            path = [value, value, across], [0, level, level]
+            axes.plot(*path, color=colour, lw=0.9, clip_on=False)
+            text: dict[str, Any] = {"ha": "right" if left else "left", "va": "center"}
+            axes.text(across, level, f" {name} ", color=colour, fontsize=small(), **text)
+        return figure
 
 
 def join_ranks(values: Sequence[float] | np.ndarray, cd: float) -> list[tuple[float, float]]:
