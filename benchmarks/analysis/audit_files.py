@@ -108,7 +108,17 @@ class MetricInfo(_Audited):
     ignores: list[str]
 
 
-class _Answer(_Audited):
+class KnownAnswer(_Audited):
+    """The outcome of a question whose answer is known.
+
+    Attributes:
+        question: what was done, and what is asked.
+        expected: the answer that is known.
+        found: what was found, or why it could not be asked.
+        passed: whether that is as expected; None where it could not be asked.
+        values: the numbers behind it, by what they are.
+    """
+
     name: str
     question: str
     expected: str
@@ -145,7 +155,7 @@ class AuditAbout(_Audited):
     classes: Whole
     faults: list[FaultInfo]
     metrics: list[MetricInfo]
-    answers: list[_Answer] = Field(default_factory=list)
+    answers: list[KnownAnswer] = Field(default_factory=list)
     advice: list[str] = Field(default_factory=list)
     command: str = ""
     environment: Environment | None = None
@@ -165,17 +175,6 @@ class AuditAbout(_Audited):
         """The content as JSON has it."""
         found: dict[str, Any] = json.loads(self.model_dump_json(by_alias=True))
         return found
-
-    def check_known(self, table: pd.DataFrame) -> None:
-        """Raise ValueError if a table holds faults, metrics or extractors that were not audited."""
-        known = {
-            "fault": {fault.name for fault in self.faults},
-            "metric": {metric.name for metric in self.metrics},
-            "extractor": {"", *self.extractors},
-        }
-        for column in known.keys() & set(table.columns):
-            if foreign := set(table[column]) - known[column]:
-                raise ValueError(f"audit.json knows no {column} {min(foreign)!r}")
 
 
 def read_about(folder: Path) -> AuditAbout:
@@ -204,7 +203,14 @@ def read_audit_table(path: Path, about: AuditAbout) -> pd.DataFrame:
         raise BadInput(f"{path} is damaged: its content does not match audit.json beside it")
     try:
         table = parse_table(content, TABLES[path.name])
-        about.check_known(table)
+        known = {
+            "fault": {fault.name for fault in about.faults},
+            "metric": {metric.name for metric in about.metrics},
+            "extractor": {"", *about.extractors},
+        }
+        for column in known.keys() & set(table.columns):
+            if foreign := set(table[column]) - known[column]:
+                raise ValueError(f"audit.json knows no {column} {min(foreign)!r}")
     except (ValueError, OverflowError, MemoryError) as error:
         raise BadInput(f"{path} is no readable table: {one_line(error)}") from error
     return table

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,12 +64,14 @@ class Audit:
             `blind to shift and warp`, `misled by duplicates`: at most one of each.
         """
         rows = self._rows(metric, extractor)
-        rows = rows[rows["promise"] == "sees"]
-        found = {verdict: rows.loc[rows["verdict"] == verdict, "fault"] for verdict in FAILED}
+        titles = {fault["name"]: fault["title"] for fault in self.about["faults"]}
+        found = defaultdict[str, list[str]](list)
+        for fault, verdict in rows.loc[rows["promise"] == "sees", ["fault", "verdict"]].to_numpy():
+            found[verdict].append(shorten(plain(titles.get(fault, fault)), LONGEST))
         return [
-            f"{verdict} {FAILED[verdict]} {join_words(list(map(self.name_fault, faults)), NAMED)}"
-            for verdict, faults in found.items()
-            if len(faults)
+            f"{verdict} {word} {join_words(found[verdict], NAMED)}"
+            for verdict, word in FAILED.items()
+            if verdict in found
         ]
 
     def covers(self, metric: str, extractor: str | None) -> bool:
@@ -81,11 +84,6 @@ class Audit:
         if extractor is None or extractor in audited:
             return extractor
         return next((name for name in audited if name_recipe(name) == name_recipe(extractor)), None)
-
-    def name_fault(self, fault: str) -> str:
-        """Return what a fault is called in a sentence."""
-        titles = {known["name"]: known["title"] for known in self.about["faults"]}
-        return shorten(plain(titles.get(fault, fault)), LONGEST)
 
     def _rows(self, metric: str, extractor: str | None) -> pd.DataFrame:
         """Select the verdicts on a score; those on metrics of pairs have no extractor."""
@@ -106,7 +104,7 @@ def read_audit(folder: Path) -> Audit:
     return Audit(folder, about.fields, verdicts, tables["floors.csv"], tables["curves.csv"])
 
 
-def find_audit(results: Results, warnings: list[str] | None = None) -> Audit | None:
+def find_audit(results: Results, warnings: list[str]) -> Audit | None:
     """Find the audit that covers a suite's scores: its own, else the published one of its data.
 
     `warnings` gets a line where the audit is damaged or of other data, which covers nothing.
@@ -114,15 +112,12 @@ def find_audit(results: Results, warnings: list[str] | None = None) -> Audit | N
     return find_audit_of(results.folder, find_fingerprints(results), warnings)
 
 
-def find_audit_of(
-    folder: Path, fingerprints: Iterable[str], warnings: list[str] | None = None
-) -> Audit | None:
+def find_audit_of(folder: Path, fingerprints: Iterable[str], warnings: list[str]) -> Audit | None:
     """Find the audit that covers scores in a suite's folder on data of these fingerprints.
 
     Results without a fingerprint are covered by their folder's own audit alone.
     """
-    data, lines = set(fingerprints), [] if warnings is None else warnings
-    own = folder / FOLDER
+    data, own = set(fingerprints), folder / FOLDER
     for place in (own, *sorted(path.parent for path in PUBLISHED.glob(f"*/{FOLDER}/audit.json"))):
         try:
             if not (place / "audit.json").exists():
@@ -132,9 +127,10 @@ def find_audit_of(
             if data == found or (place == own and not data):
                 return read_audit(place)
             if place == own:
-                lines.append(f"{own} is of other data than the results beside it: it is left out")
+                why = "of other data than the results beside it: it is left out"
+                warnings.append(f"{own} is {why}")
         except BadInput as error:
-            lines.append(str(error))
+            warnings.append(str(error))
     return None
 
 

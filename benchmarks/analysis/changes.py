@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.analysis.audits import name_recipe
 from benchmarks.analysis.columns import BY_KEY, COSTS, HEADLINES, PAIRS
 from benchmarks.analysis.lookup import (
     find_protocol,
@@ -35,6 +36,7 @@ from benchmarks.records.schema import SCORED, Record, Score
 from benchmarks.records.store import Results
 from benchmarks.statistics.differences import ALPHA, holm, paired, welch
 from benchmarks.statistics.intervals import LOG_SCALE
+from benchmarks.statistics.rankings import is_lower_better
 
 SAME, BETTER, WORSE = "same", "better", "worse"
 UNCHANGED = "no change beyond noise"
@@ -87,9 +89,8 @@ class Measured:
     conditions: dict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
 
 
-Key = tuple[str, str]
-"""A metric, and the name of its extractor where that is not the one that is shown."""
-Measurements = dict[Key, Measured]
+Measurements = dict[tuple[str, str], Measured]
+"""By metric, and the name of its extractor where that is not the one that is shown."""
 Row = dict[str, Any]
 
 
@@ -150,25 +151,20 @@ def _shared_names(old: Results, new: Results) -> list[str]:
 
 def _collect_values(results: Results) -> dict[str, Measurements]:
     """Collect all values by contender and score of the runs whose scores count."""
-    shown = shown_extractor(results.records)
+    shown = name_recipe(shown_extractor(results.records) or "")
     measured: dict[str, Measurements] = {}
     for record in results.records:
         if record.status not in SCORED or record.family == CALIBRATION:
             continue
         own = measured.setdefault(record.contender, {})
         for score in record.scores:
-            entry = own.setdefault((score.metric, _view(score.extractor, shown)), Measured())
+            name = name_recipe(score.extractor or "")  # hashes may differ
+            entry = own.setdefault((score.metric, "" if name == shown else name), Measured())
             if score.value is not None:
                 entry.by_seed.setdefault(record.seed, score.value)
             for name, value in _conditions(record, score):
                 entry.conditions[name].add(value)
     return measured
-
-
-def _view(extractor: str | None, shown: str | None) -> str:
-    """Return an extractor's name, or nothing where it is that which is shown; hashes may differ."""
-    name, main = ((text or "").partition("@")[0] for text in (extractor, shown))
-    return "" if name == main else name
 
 
 def _conditions(record: Record, score: Score) -> Iterator[tuple[str, Any]]:
@@ -200,19 +196,11 @@ def _score_rows(
             {"kind": "score", "contender": name, "name": metric, "view": view}
             | _compare(metric, before[metric, view], after[metric, view])
             for metric, view in sorted(before.keys() & after.keys())
-            if direction(metric) and (before[metric, view].by_seed or after[metric, view].by_seed)
+            if find_metric(metric) and (before[metric, view].by_seed or after[metric, view].by_seed)
         ]
-        yield from sorted(rows, key=_place)
-
-
-def _place(row: Row) -> int:
-    return HEADLINES.index(row["name"]) if is_headline(row) else len(HEADLINES)
-
-
-def direction(metric: str) -> str | None:
-    """Return whether `lower` or `higher` values of a metric are better; None for no metric."""
-    entry = find_metric(metric)
-    return entry.about["direction"] if entry else None
+        yield from sorted(
+            rows, key=lambda r: HEADLINES.index(r["name"]) if is_headline(r) else len(HEADLINES)
+        )
 
 
 def _compare(metric: str, old: Measured, new: Measured) -> Row:
@@ -284,7 +272,7 @@ def _adjust(rows: Sequence[Row]) -> None:
         row["p_holm"] = p
         if p <= ALPHA:
             rises = row["estimate"] > (1 if row["change"] == "ratio" else 0)
-            row["verdict"] = BETTER if rises == (direction(row["name"]) == "higher") else WORSE
+            row["verdict"] = WORSE if rises == is_lower_better(row["name"]) else BETTER
 
 
 def _statuses(results: Results) -> dict[str, dict[int | None, str]]:
@@ -338,10 +326,10 @@ def _status_row(name: str, old: dict[int | None, str], new: dict[int | None, str
 def _cost_rows(name: str, old: Sequence[Record], new: Sequence[Record]) -> Iterator[Row]:
     """Yield a row a cost: exact ones are the same, more or less; others depend on the machine."""
     for cost in COSTS:
-        costs = (
-            [getattr(r.costs, cost) for r in part if r.status in SCORED] for part in (old, new)
+        before, after = (
+            [c for r in part if r.status in SCORED and (c := getattr(r.costs, cost)) is not None]
+            for part in (old, new)
         )
-        before, after = ([value for value in part if value is not None] for part in costs)
         if before and after:
             means = sum(before) / len(before), sum(after) / len(after)
             verdict = SAME if means[0] == means[1] else "more" if means[1] > means[0] else "less"
@@ -369,7 +357,7 @@ def _differences(
         if not all(parts):
             continue
         for kind, read in (("setting", _settings), ("environment", _surroundings)):
-            before, after = (_gather(chain.from_iterable(map(read, part))) for part in parts)
+            before, after = (_gather(map(read, part)) for part in parts)
             for key in dict.fromkeys((*before, *after)):
                 values = _join(before[key]), _join(after[key])
                 if values[0] != values[1]:
@@ -382,23 +370,23 @@ def _differences(
     return pd.DataFrame(rows, columns=["kind", "contender", "name", "old", "new"])
 
 
-def _gather(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    """Collect all values that occur of each key."""
+def _gather(tables: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """Collect all values that occur of each key, nested keys joined by dots."""
     gathered = defaultdict[str, set[str]](set)
-    for key, value in pairs:
+    for key, value in chain.from_iterable(map(_flatten, tables)):
         gathered[key].add(value)
     return gathered
 
 
-def _settings(record: Record) -> Iterator[tuple[str, str]]:
-    """Return a run's spec but for its seed, nested keys joined by dots."""
-    return _flatten({k: v for k, v in record.spec.items() if k not in {"seed", "contender"}})
+def _settings(record: Record) -> dict[str, Any]:
+    """Return a run's spec but for its seed."""
+    return {k: v for k, v in record.spec.items() if k not in {"seed", "contender"}}
 
 
-def _surroundings(record: Record) -> Iterator[tuple[str, str]]:
+def _surroundings(record: Record) -> dict[str, Any]:
     """Return versions and hardware of a run's scoring, by default those of its training."""
     environment = record.scored or record.environment
-    return _flatten(environment.model_dump() if environment else {})
+    return environment.model_dump() if environment else {}
 
 
 def _flatten(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -431,7 +419,7 @@ def _list_one_sided(old: Results, new: Results) -> list[str]:
 
 def _calibration_notes(old: Results, new: Results) -> Iterator[str]:
     """Yield a line where scores of calibration rows differ: these have no model."""
-    tables = [
+    before, after = (
         {
             (r.contender, s.metric, s.extractor, s.n): s.value
             for r in results.records
@@ -439,8 +427,8 @@ def _calibration_notes(old: Results, new: Results) -> Iterator[str]:
             for s in r.scores
         }
         for results in (old, new)
-    ]
-    moved = [key for key, value in tables[1].items() if tables[0].get(key, value) != value]
+    )
+    moved = [key for key, value in after.items() if before.get(key, value) != value]
     if moved:
         rows = ", ".join(f"{name} {metric}" for name, metric, *_ in moved[:NAMED])
         more = " …" if len(moved) > NAMED else ""

@@ -333,8 +333,8 @@ AGREEING = (
     *("modes", "high_quality"),
 )
 """Metrics whose ranks are compared with those of FID, beside FID by further extractors."""
-STATUSES = {"diverged": {"diverged"}, "failed": {"failed"}, "collapsed": {"collapsed"}}
-"""The columns that count runs which did not go well, each with the statuses that it counts."""
+STATUSES = ("diverged", "failed", "collapsed")
+"""The columns that count runs which did not go well, each named after the status it counts."""
 _PLACES = (
     *("contender", "family", "seeds", "fid", "fid_low", "fid_high"),
     *("inception_score", "inception_score_low", "inception_score_high"),

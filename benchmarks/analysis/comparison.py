@@ -26,9 +26,6 @@ from benchmarks.statistics.intervals import (
     last_over_best,
 )
 
-PROVENANCE = {"samples": "n", "reference": "reference", "extractor": "extractor"}
-"""Columns by the fields of the FID that they are taken from."""
-
 
 def comparison_frame(results: Results) -> pd.DataFrame:
     """Build a row a contender in the suite's order, then calibration, with `COMPARISON_COLUMNS`.
@@ -66,11 +63,18 @@ def _contender_cells(records: Sequence[Record], extractor: str | None) -> dict[s
     for metric in (*FIRST, *FURTHER):
         value, low, high = interval_over_seeds(metric, _intervals(runs, metric))
         cells |= {metric: value, f"{metric}_low": low, f"{metric}_high": high}
-    for column, statuses in STATUSES.items():
-        cells[column] = f"{sum(r.status in statuses for r in records)}/{len(records)}"
+    for status in STATUSES:
+        cells[status] = f"{sum(r.status == status for r in records)}/{len(records)}"
     last, best = ([run.value for run in _intervals(runs, metric)] for metric in ("fid", "fid_best"))
     cells |= {"fid_last_over_best": last_over_best(last, best), "fid_spread": geometric_std(last)}
-    return cells | _provenance_cells(runs) | _cost_cells(scored) | _model_cells(scored or records)
+    fid = next((run["fid"] for run in runs if "fid" in run), None)
+    cells |= {"samples": fid and fid.n, "reference": fid and fid.reference}
+    cells |= {"extractor": fid and fid.extractor}
+    if first := next(iter(scored or records), None):
+        traits = read_traits(first)
+        cells |= {"reconstruction_protocol": find_route(first), "code_size": traits.code_size}
+        cells |= {"tuned": traits.tuned, "training": name_training(first)}
+    return cells | _cost_cells(scored)
 
 
 def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterval]:
@@ -78,24 +82,6 @@ def _intervals(runs: Sequence[dict[str, Score]], metric: str) -> list[SeedInterv
     scores = [run.get(metric) for run in runs]
     bounds = [(s.value, s.low, s.high) if s else (None,) * 3 for s in scores]
     return [SeedInterval(*(math.nan if x is None else x for x in b)) for b in bounds]
-
-
-def _provenance_cells(runs: Sequence[dict[str, Score]]) -> dict[str, Any]:
-    fid = next((run["fid"] for run in runs if "fid" in run), None)
-    return {key: getattr(fid, name, None) for key, name in PROVENANCE.items()}
-
-
-def _model_cells(records: Sequence[Record]) -> dict[str, Any]:
-    """Describe the contender's model, by its first run."""
-    if not records:
-        return {}
-    traits = read_traits(records[0])
-    return {
-        "reconstruction_protocol": find_route(records[0]),
-        "code_size": traits.code_size,
-        "tuned": traits.tuned,
-        "training": name_training(records[0]),
-    }
 
 
 def _cost_cells(scored: Sequence[Record]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import pandas as pd
 
+from benchmarks.analysis.columns import BY_KEY
 from benchmarks.analysis.lookup import name_route, name_size
 from benchmarks.core.text import join_words, plain, round_count, show_number
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS
@@ -21,27 +21,12 @@ NAMED = 4
 """Models named in a list before the others are only counted."""
 
 
-class ScoreWords(NamedTuple):
-    """Words for a score: its symbol, which end is best, and what its leader is chosen for."""
-
-    symbol: str
-    best: str
-    use: str
-
-
-HEADLINE_SCORES = {
-    "fid": ScoreWords("FID", "lowest", "generation"),
-    "inception_score": ScoreWords("Inception Score", "highest", "generation"),
-    "reconstruction_mse": ScoreWords("MSE", "lowest", "reconstruction"),
-}
-
-
 @dataclass(frozen=True)
 class Finding:
     """Everything known about the contenders by one score.
 
     Attributes:
-        metric: the score, of `HEADLINE_SCORES`.
+        metric: the score, of `columns.HEADLINES`.
         runs: the runs that compete.
         ranking: `rank_intervals`, with the columns uses_source, runs (their number), unscored
             (runs without a score) and collapsed.
@@ -71,9 +56,14 @@ class Finding:
         return self.refusal or f"{among}{_state_leader(self)}."
 
     @property
-    def words(self) -> ScoreWords:
-        """The words for the score."""
-        return HEADLINE_SCORES[self.metric]
+    def symbol(self) -> str:
+        """What the score is called in a sentence."""
+        return BY_KEY[self.metric].heading
+
+    @property
+    def best(self) -> str:
+        """Which end of the score is the best."""
+        return "lowest" if BY_KEY[self.metric].better == "lower" else "highest"
 
     @property
     def leader(self) -> str:
@@ -95,12 +85,12 @@ class Finding:
     @property
     def use(self) -> str:
         """The use that its leader is chosen for."""
-        return f"{self.words.use}{self.among and f' {self.among}'}"
+        return f"{BY_KEY[self.metric].panel.lower()}{self.among and f' {self.among}'}"
 
     @property
     def scale(self) -> str:
         """The score, and among which models it ranks."""
-        return f"{self.words.symbol}{self.among and f' {self.among}'}"
+        return f"{self.symbol}{self.among and f' {self.among}'}"
 
     @property
     def unbeaten(self) -> list[str]:
@@ -124,17 +114,17 @@ class Finding:
 
     @cached_property
     def by_extractor(self) -> dict[str, pd.DataFrame]:
-        """By further extractor, `compare_contenders` of the FIDs in its features."""
-        columns = [str(column) for column in self.runs if str(column).startswith("fid@")]
+        """Of FID, `compare_contenders` of the FIDs in each further extractor's features."""
+        further = [str(column) for column in self.runs if str(column).startswith("fid@")]
+        columns = further if self.metric == "fid" else []
         return {column.split("@")[1]: compare_contenders(self.runs, column) for column in columns}
 
 
 def _state_leader(finding: Finding) -> str:
-    leader, words = plain(finding.leader), finding.words
-    value = show_number(finding.ranking["value"].iloc[0])
+    leader, value = plain(finding.leader), show_number(finding.ranking["value"].iloc[0])
     if len(finding.ranking) == 1:
-        return f"{leader} has {words.symbol} {value}; no other model has this score"
-    best = f"{leader} has the {words.best} {words.symbol} ({value})"
+        return f"{leader} has {finding.symbol} {value}; no other model has this score"
+    best = f"{leader} has the {finding.best} {finding.symbol} ({value})"
     if not finding.tested:
         return f"{best}, but {explain_untested(finding)}"
     return f"{best}, {state_lead(finding.rivals, finding.ranking)}"

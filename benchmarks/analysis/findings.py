@@ -5,13 +5,13 @@ A sentence is one function of a `Finding` in `DETAILS`.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.columns import PAIRS
+from benchmarks.analysis.columns import BY_KEY, HEADLINES, PAIRS
 from benchmarks.analysis.finding import (
-    HEADLINE_SCORES,
     NAMED,
     Finding,
     join_few,
@@ -26,6 +26,9 @@ from benchmarks.records.schema import EXTERNAL, SCORED
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS
 from benchmarks.statistics.rankings import compare_contenders, rank_intervals
 
+SIDES = ["first", "second"]
+"""The contenders of a pair."""
+
 
 def collect_findings(runs: pd.DataFrame, marks: Marks = UNMARKED) -> list[Finding]:
     """Collect a finding for each headline score that any run has.
@@ -38,8 +41,12 @@ def collect_findings(runs: pd.DataFrame, marks: Marks = UNMARKED) -> list[Findin
         marks: what their audit found.
     """
     competing = runs[~runs["family"].isin((CALIBRATION, EXTERNAL))]
-    found = [m for m in HEADLINE_SCORES if m in runs and _has_score(competing, m).any()]
-    findings = [finding for metric in found for finding in _find_all(competing, metric, marks)]
+    findings = [
+        finding
+        for metric in HEADLINES
+        if metric in runs and _has_score(competing, metric).any()
+        for finding in _find_all(competing, metric, marks)
+    ]
     for finding in findings:
         if not finding.refusal:
             finding.details.extend(_state_external(runs, finding.metric))
@@ -54,12 +61,15 @@ def _has_score(runs: pd.DataFrame, metric: str) -> np.ndarray:
 
 def _find_all(runs: pd.DataFrame, metric: str, marks: Marks) -> list[Finding]:
     """Return the finding of a score, or those of reconstructions by each route and code size."""
-    symbol = HEADLINE_SCORES[metric].symbol
+    symbol = BY_KEY[metric].heading
     if refusal := marks.refuse(metric, symbol):
         return [_refuse_ranking(runs, metric, refusal)]
     if metric not in PAIRS:
         return [_build_finding(runs, metric, marks)]
-    once = _take_first_sampler(runs, metric)
+    # Of a training with several samplers, the first that has a score counts.
+    named = runs.assign(contender=runs["training"].astype(object))
+    once = named.sort_values(metric, key=pd.isna, kind="stable")
+    once = once.drop_duplicates(["contender", "seed"]).sort_index()
     known = once[_has_score(once, metric)]
     groups = _group_by_route(known)
     findings = [
@@ -76,19 +86,14 @@ def _find_all(runs: pd.DataFrame, metric: str, marks: Marks) -> list[Finding]:
 
 def _group_by_route(runs: pd.DataFrame) -> dict[tuple[str, int], list[str]]:
     """Group contenders by route and code size: those that two have, or the only one."""
-    models = runs.drop_duplicates("contender").dropna(subset=["route", "code_size"])
-    groups: dict[tuple[str, int], list[str]] = {}
-    for name, route, size in models[["contender", "route", "code_size"]].to_numpy():
-        groups.setdefault((route, int(size)), []).append(name)
-    alone = len(set(runs["contender"])) == 1
-    return {alike: names for alike, names in groups.items() if alone or len(names) > 1}
-
-
-def _take_first_sampler(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rename runs to their training, and keep of several samplers the first with a score."""
-    named = runs.assign(contender=runs["training"].astype(object))
-    scored_first = named.sort_values(metric, key=pd.isna, kind="stable")
-    return scored_first.drop_duplicates(["contender", "seed"]).sort_index()
+    models = runs.drop_duplicates("contender")
+    named = models.groupby(["route", "code_size"], sort=False)["contender"]
+    groups: dict[Any, list[str]] = named.agg(list).to_dict()
+    return {
+        (route, int(size)): names
+        for (route, size), names in groups.items()
+        if len(models) == 1 or len(names) > 1
+    }
 
 
 def _refuse_ranking(runs: pd.DataFrame, metric: str, refusal: str) -> Finding:
@@ -102,7 +107,7 @@ def _build_finding(
 ) -> Finding:
     pairs = compare_contenders(runs, metric)
     ranking = rank_intervals(runs, metric, pairs).merge(_count_runs(runs), on="contender")
-    failures = marks.state(metric, HEADLINE_SCORES[metric].symbol)
+    failures = marks.state(metric, BY_KEY[metric].heading)
     finding = Finding(metric, runs, ranking, pairs, failures, "", route, code_size)
     finding.details.extend(state_audit([failures]))
     for state in DETAILS:
@@ -128,12 +133,9 @@ def _count_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 def state_flips(finding: Finding) -> list[str]:
     """State which further extractors reverse pairs that differ significantly by FID."""
-    if finding.metric != "fid":
-        return []
     lines = []
     for name, other in finding.by_extractor.items():
-        sides = ["first", "second"]
-        turned = finding.significant.merge(other, left_on=sides, right_on=sides[::-1])
+        turned = finding.significant.merge(other, left_on=SIDES, right_on=SIDES[::-1])
         texts = [
             f"{plain(better)} is {'significantly ' * (p <= ALPHA)}better than {plain(worse)}"
             f"{' (not significantly)' * (not p <= ALPHA)}"
@@ -162,14 +164,12 @@ def _state_probability(finding: Finding) -> list[str]:
 
 def _state_agreement(finding: Finding) -> list[str]:
     """List the further extractors that order the significantly different pairs alike."""
-    if finding.metric != "fid":
-        return []
-    found, sides = finding.significant, ["first", "second"]
+    found = finding.significant
     agreeing = [
         plain(name)
         for name, other in finding.by_extractor.items()
-        if len(found.merge(other, on=sides))
-        and found.merge(other, left_on=sides, right_on=sides[::-1]).empty
+        if len(found.merge(other, on=SIDES))
+        and found.merge(other, left_on=SIDES, right_on=SIDES[::-1]).empty
     ]
     if not agreeing:
         return []
@@ -205,7 +205,7 @@ def state_head_start(finding: Finding) -> list[str]:
         lead = state_lead(rivals, ranking)
     return [
         f"{easier}; among models that start from noise, {plain(leader)} has the"
-        f" {finding.words.best} {finding.words.symbol}, {lead}."
+        f" {finding.best} {finding.symbol}, {lead}."
     ]
 
 
@@ -256,7 +256,7 @@ def _state_unranked(runs: pd.DataFrame, metric: str) -> list[str]:
         route, size = models.loc[name, ["route", "code_size"]]
         route = "route unknown" if pd.isna(route) else plain(route)
         size = "codes of unknown size" if pd.isna(size) else name_size(size)
-        score = f"{HEADLINE_SCORES[metric].symbol} {show_number(value)}"
+        score = f"{BY_KEY[metric].heading} {show_number(value)}"
         texts.append(f"{plain(name)} ({route}, {size}; {score})")
     return [
         "Reconstructions compare only within a route and code size; not compared:"
@@ -278,7 +278,13 @@ def _state_failures(runs: pd.DataFrame) -> list[str]:
     """List the models of which runs failed or collapsed."""
     counts = _count_runs(runs)
     failed = counts.loc[counts["unscored"] > 0, ["contender", "unscored", "runs"]].to_numpy()
-    lines = [_state_failed_runs(runs, *row) for row in failed[:NAMED]]
+    lines = []
+    for name, unscored, total in failed[:NAMED]:
+        statuses = runs.loc[runs["contender"] == name, "status"]
+        tally = statuses[~statuses.isin(SCORED)].value_counts()
+        how = join_words([f"{n} {status}" for status, n in tally.items()])
+        rest = "it has no score" if unscored == total else "its scores are those of the others"
+        lines.append(f"{plain(name)}: of {total} run{'s' * (total > 1)}, {how}; {rest}.")
     if len(failed) > NAMED:
         lines.append(f"{len(failed) - NAMED} more models have failed runs.")
     collapsed = counts.loc[counts["collapsed"] > 0, ["contender", "collapsed", "runs"]]
@@ -286,11 +292,3 @@ def _state_failures(runs: pd.DataFrame) -> list[str]:
         texts = [f"{plain(name)} ({n} of {total})" for name, n, total in collapsed.to_numpy()]
         lines.append(f"Collapsed runs, scored nevertheless: {join_few(texts)}.")
     return lines
-
-
-def _state_failed_runs(runs: pd.DataFrame, name: str, unscored: int, total: int) -> str:
-    statuses = runs.loc[runs["contender"] == name, "status"]
-    counts = statuses[~statuses.isin(SCORED)].value_counts()
-    how = join_words([f"{count} {status}" for status, count in counts.items()])
-    rest = "it has no score" if unscored == total else "its scores are those of the others"
-    return f"{plain(name)}: of {total} run{'s' * (total > 1)}, {how}; {rest}."

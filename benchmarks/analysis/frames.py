@@ -132,17 +132,23 @@ def runs_frame(results: Results) -> pd.DataFrame:
     scores += [f"fid@{other}" for other in others]
     frame = frame.reindex(columns=[*IDENTITY, *scores, *COSTS, *LENGTHS, "training_flops", *MODEL])
     frame["contender"] = categorize(results, frame["contender"])
+    numbers = dict.fromkeys([*scores, *COSTS, "training_flops"], "float64")
     whole = dict.fromkeys(("seed", *(c for c in frame if c in WHOLE)), "Int64")
-    numbers = dict.fromkeys([*scores, *(c for c in COSTS if c not in WHOLE)], "float64")
-    return frame.astype({**whole, **numbers, "training_flops": "float64"})
+    return frame.astype(numbers | whole)
 
 
 def scores_of_runs(runs: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
     """Return value and interval of each run that has one: by contender, float [runs, 3]."""
+    return values_by_contender(runs, metric, [f"{metric}{end}" for end in ("", "_low", "_high")])
+
+
+def values_by_contender(
+    runs: pd.DataFrame, metric: str, columns: list[str]
+) -> dict[str, np.ndarray]:
+    """Return columns of each run that has a value by a metric: by contender, float [runs, n]."""
     if metric not in runs:
         return {}
     known = runs[runs[metric].notna()]
-    columns = [f"{metric}{end}" for end in ("", "_low", "_high")]
     values = known.reindex(columns=columns).to_numpy(dtype=float)
     groups = known.groupby(known["contender"].astype(object), sort=False).indices
     return {str(name): values[rows] for name, rows in groups.items()}

@@ -65,7 +65,7 @@ def _advise(use: str, findings: Sequence[Finding]) -> str:
             f" (p < {ALPHA:.2g}){also}."
         )
     if certain:
-        leads = [f"{plain(f.leader)} is {best} by {f.words.symbol}" for f in certain]
+        leads = [f"{plain(f.leader)} is {best} by {f.symbol}" for f in certain]
         leads += [_state_open(finding) for finding in left]
         return f"For {use}, the choice depends on the score: {'; '.join(leads)}."
     common = reduce(lambda a, b: [name for name in a if name in b], [f.unbeaten for f in left])
@@ -83,7 +83,7 @@ def _state_open(finding: Finding) -> str:
     """State which models may be the best by a score, and how many seeds might tell."""
     needed = state_seeds_needed(finding.rivals[~(finding.rivals["p_holm"] <= ALPHA)])
     names = name_models(finding.unbeaten, "or")
-    return f"the best by {finding.words.symbol} may be {names}{needed}"
+    return f"the best by {finding.symbol} may be {names}{needed}"
 
 
 def _explain_no_tests(findings: Sequence[Finding]) -> list[str]:
@@ -121,4 +121,4 @@ def _list_caveats(findings: Sequence[Finding], chosen: set[str | None]) -> list[
 
 
 def _name_scores(findings: Iterable[Finding]) -> str:
-    return join_words([finding.words.symbol for finding in findings])
+    return join_words([finding.symbol for finding in findings])

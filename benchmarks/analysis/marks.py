@@ -76,15 +76,11 @@ class Marks:
         unknown = [heading for metric, heading in columns if not self.covers(metric)]
         if self.required and unknown:
             lines.append(f"Not audited, so that nobody is ranked by it: {', '.join(unknown)}.")
-        return lines + self.explain_extractor() if lines else []
-
-    def explain_extractor(self) -> list[str]:
-        """Return a line where the audit is of another training of the scores' extractor."""
         audited = self.audit.find_extractor(self.extractor) if self.audit else None
-        if audited in {None, self.extractor}:
-            return []
-        trainings = f"The audit is of {audited}, the scores are by {self.extractor}"
-        return [plain(f"{trainings}: two trainings of one recipe.")]
+        if lines and audited not in {None, self.extractor}:
+            trainings = f"The audit is of {audited}, the scores are by {self.extractor}"
+            lines.append(plain(f"{trainings}: two trainings of one recipe."))
+        return lines
 
     def _under(self, metric: str) -> str:
         """Return by whose features a score is, to follow its name."""
@@ -98,11 +94,6 @@ def state_audit(failures: Iterable[str]) -> list[str]:
     """Return a sentence of what `Marks.state` returns for some scores; none if that is nothing."""
     found = [failure for failure in failures if failure]
     return [f"The audit found {'; '.join(found)}."] if found else []
-
-
-def set_marks(document: str) -> str:
-    """Spell the marks in LaTeX, for they are no signs of its fonts."""
-    return document.replace(MARK, r"$^\dagger$")
 
 
 UNMARKED = Marks()

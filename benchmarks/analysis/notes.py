@@ -1,9 +1,7 @@
 """What is to be known beside the numbers of a suite, in sentences: caption, doubts and notes."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -28,13 +26,15 @@ def caption(results: Results, intervals: str = "Brackets", *, brief: bool = Fals
         brief: whether it has only the headline scores.
     """
     records = results.records
+    sampling = (s.interval for r in records for s in r.scores if s.metric == "fid" and s.interval)
+    by = f" ({words})" if (words := next(sampling, None)) else ""
     translators = dict.fromkeys(plain(r.contender) for r in records if read_traits(r).uses_source)
     sentences = [
         f"Data set {results.index.dataset}; {_provenance(results)}.",
         "FIDs of different extractors are not to be compared; MSE is of pixels in [0, 1], and"
         " reconstructions compare by one route from codes of one size alone.",
         f"{intervals}: 95 % interval, Student's t over seeds (FID and MSE: on the log scale, about"
-        f" the geometric mean); with one seed, over samples{_sample_interval(records)}.",
+        f" the geometric mean); with one seed, over samples{by}.",
     ]
     if not brief:
         sentences += [
@@ -196,21 +196,12 @@ def compare_published(results: Results, frame: pd.DataFrame) -> list[str]:
     if published is None:
         return []
     rows = {row["contender"]: row for row in frame.to_dict("records")}
-    return [
-        f"{contender}: {metric}: here {_show_own(rows[contender], metric)}; {published.source} has"
-        f" {show_number(value)}"
-        for contender, scores in published.scores.items()
-        for metric, value in scores.items()
-        if contender in rows and metric in rows[contender]
-    ]
-
-
-def _show_own(row: dict[Any, Any], metric: str) -> str:
-    numbers = [row[f"{metric}{end}"] for end in ("", "_low", "_high")]
-    value, low, high = map(show_number, numbers)
-    return "none" if math.isnan(numbers[0]) else f"{value} [{low}, {high}]"
-
-
-def _sample_interval(records: Iterable[Record]) -> str:
-    words = (s.interval for r in records for s in r.scores if s.metric == "fid" and s.interval)
-    return f" ({found})" if (found := next(words, None)) else ""
+    lines = []
+    for contender, scores in published.scores.items():
+        row = rows.get(contender, {})
+        for metric in (metric for metric in scores if metric in row):
+            own, low, high = (show_number(row[f"{metric}{end}"]) for end in ("", "_low", "_high"))
+            here = f"here {own} [{low}, {high}]" if own else "here none"
+            stated = f"{published.source} has {show_number(scores[metric])}"
+            lines.append(f"{contender}: {metric}: {here}; {stated}")
+    return lines

@@ -1,8 +1,8 @@
 """The pictures of a suite as a data frame, a row a picture."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.analysis.lookup import (
@@ -46,8 +46,11 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
     fids = dict(zip(comparison["contender"], comparison["fid"], strict=True))
     rows = []
     for name in categorize(results, []).categories:
-        record = choose_shown_run(runs.get(name, []))
-        identity = _picture_identity(name, families.get(name), runs.get(name, []), record)
+        own = runs.get(name, [])
+        record = choose_shown_run(own)
+        shown = record or next(iter(own), None)  # the first run's reason for the lack of a picture
+        identity = {key: getattr(shown, key, None) for key in ("seed", "run", "status", "reason")}
+        identity |= {"contender": name, "family": families.get(name) or CALIBRATION}
         for kind in _kinds(record, families.get(name)):
             tiles = None
             if record and kind in record.pictures:
@@ -59,7 +62,12 @@ def pictures_frame(results: Results, comparison: pd.DataFrame, warnings: list[st
             if kind == "evolution" and record and tiles is not None:
                 seen = record.pictures[kind].seen
                 cells["images"] = tuple(seen) if len(seen) == len(tiles) else None
-            rows.append({**identity, **cells, **_shown_score(record, KINDS[kind], extractor)})
+            metric, score = KINDS[kind], None
+            if record and metric and record.status in SCORED:
+                score = score_of(record, metric, extractor)
+            cells |= {"metric": metric, "value": score and score.value}
+            cells["protocol"] = find_protocol(record, score) if record and score else None
+            rows.append(identity | cells)
     frame = pd.DataFrame(rows, columns=[*PICTURE_COLUMNS])
     frame["contender"] = categorize(results, frame["contender"])
     numbers = {"value": "float64", "mean_fid": "float64"}
@@ -77,15 +85,6 @@ def choose_shown_run(records: Sequence[Record]) -> Record | None:
     return next(iter([*well, *scored, *came_far]), None)
 
 
-def _picture_identity(
-    name: str, family: str | None, records: Sequence[Record], record: Record | None
-) -> dict[str, Any]:
-    """Return whose picture it is, or the first run's reason for the lack of one."""
-    shown = record or (records[0] if records else None)
-    cells = {key: getattr(shown, key, None) for key in ("seed", "run", "status", "reason")}
-    return {"contender": name, "family": family or CALIBRATION, **cells}
-
-
 def _kinds(record: Record | None, family: str | None) -> list[str]:
     """List the kinds of pictures that a run has or should have."""
     codeless = record is not None and find_route(record) == NO_ROUTE
@@ -96,14 +95,10 @@ def _kinds(record: Record | None, family: str | None) -> list[str]:
     return [kind for kind in KINDS if kind in had or kind in expected]
 
 
-def _shown_score(
-    record: Record | None, metric: str | None, extractor: str | None
-) -> dict[str, Any]:
-    score = None
-    if record and metric and record.status in SCORED:
-        score = score_of(record, metric, extractor)
-    return {
-        "metric": metric,
-        "value": score.value if score else None,
-        "protocol": find_protocol(record, score) if record and score else None,
-    }
+def join_tiles(tiles: np.ndarray, scale: int) -> np.ndarray:
+    """Enlarge tiles, uint8 [rows, columns, H, W, 3], two white pixels apart: uint8 [H, W, 3]."""
+    large = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
+    framed = np.pad(large, ((0, 0), (0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
+    rows, columns, height, width, channels = framed.shape
+    joined = framed.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    return joined[:-2, :-2]

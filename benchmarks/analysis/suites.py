@@ -6,8 +6,8 @@ but count as one data set: they say nothing about others.
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,13 @@ class Aggregate:
     refusals: dict[str, str] = field(default_factory=dict)
 
     @property
-    def metrics(self) -> list[str]:
-        """The headline scores that there are."""
-        return [metric for metric in HEADLINES if metric in set(self.scores["metric"])]
-
-    @property
     def data_sets(self) -> int:
         """How many different data sets there are."""
         return int(self.scores["dataset"].nunique())
 
 
 def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> Aggregate:
-    """Read several suites and rank their contenders.
+    """Read several suites and rank their contenders by each headline score.
 
     With `require_audit`, by no score that has not passed every suite's audit.
 
@@ -88,34 +83,30 @@ def read_aggregate(folders: Sequence[Path], *, require_audit: bool = False) -> A
     if len({folder.resolve() for folder in folders}) < max(2, len(folders)):
         raise BadInput("several suites are compared: name two or more different folders")
     suites = [read_suite(folder) for folder in folders]
-    for suite in suites if require_audit else ():
-        demand_audit(suite)
-    return aggregate(suites, require_audit=require_audit)
-
-
-def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggregate:
-    """Rank the contenders of several suites by each headline score, as `read_aggregate` has it.
-
-    Raises:
-        BadInput: none of them has a headline score.
-    """
+    for results in suites if require_audit else ():
+        demand_audit(results)
     values = _values(suites)
     if values.empty:
-        names = ", ".join(str(suite.folder) for suite in suites)
+        names = ", ".join(map(str, folders))
         raise BadInput(f"{names}: no run there has one of {', '.join(HEADLINES)}")
     warnings = list[str]()
-    audits = [
-        Marks(find_audit(suite, warnings), shown_extractor(suite.records), require_audit)
-        for suite in suites
-    ]
-    failed, refusals = _find_faults(dict(zip(_labels(suites), audits, strict=True)), values)
+    marks = {
+        label: Marks(find_audit(own, warnings), shown_extractor(own.records), require_audit)
+        for label, own in zip(_labels(suites), suites, strict=True)
+    }
+    failed, refusals = defaultdict[str, list[str]](list), dict[str, str]()
+    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
+        if state := marks[suite].state(metric, f"on {suite}"):
+            failed[metric].append(state)
+        if reason := marks[suite].refuse(metric, _symbol(metric)):
+            refusals.setdefault(metric, f"On {suite}: {reason}")
     parts, ranks, tests = [], [], {}
-    left_out: dict[str, list[str]] = {}
+    left_out = defaultdict[str, list[str]](list)
     for metric, rows in ((str(name), rows) for name, rows in values.groupby("metric", sort=False)):
         ranked, reasons = _rank(metric, rows, refusals.get(metric))
         parts.append(ranked)
         for reason in reasons:
-            left_out.setdefault(reason, []).append(_symbol(metric))
+            left_out[reason].append(_symbol(metric))
         if ranked["rank"].notna().any():
             summary, tests[metric] = _summarise(metric, ranked)
             ranks.append(summary)
@@ -124,20 +115,6 @@ def aggregate(suites: Sequence[Results], *, require_audit: bool = False) -> Aggr
     notes += [f"Not ranked by {', '.join(metrics)}: {why}" for why, metrics in left_out.items()]
     summaries = pd.concat(ranks) if ranks else pd.DataFrame(columns=list(RANK_COLUMNS))
     return Aggregate(pd.concat(parts), summaries, tests, notes, [*failed], refusals)
-
-
-def _find_faults(
-    audits: Mapping[str, Marks], values: pd.DataFrame
-) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return by score what its audits failed for, a clause a suite, and why it ranks nobody."""
-    failed: dict[str, list[str]] = {}
-    refusals: dict[str, str] = {}
-    for metric, suite in values[["metric", "suite"]].drop_duplicates().to_numpy():
-        if state := audits[suite].state(metric, f"on {suite}"):
-            failed.setdefault(metric, []).append(state)
-        if reason := audits[suite].refuse(metric, _symbol(metric)):
-            refusals.setdefault(metric, f"On {suite}: {reason}")
-    return failed, refusals
 
 
 def _values(suites: Sequence[Results]) -> pd.DataFrame:
@@ -270,9 +247,9 @@ def _list_suite_caveats(suites: Sequence[Results], values: pd.DataFrame) -> list
     """Return a line for each caveat on rows that are read together."""
     notes = [f"{suite.folder}: {warning}" for suite in suites for warning in suite.warnings[:3]]
     notes += [
-        f"{suite.folder}: {len(suite.warnings) - 3:,} more records could not be read"
+        f"{suite.folder}: {more:,} more records could not be read"
         for suite in suites
-        if len(suite.warnings) > 3
+        if (more := len(suite.warnings) - 3) > 0
     ]
     notes += [f"{s.index.suite}: {line}" for s in suites for line in doubt_features(s.records)]
     rows = values[["suite", "dataset"]].drop_duplicates().groupby("dataset", sort=False)["suite"]

@@ -16,7 +16,7 @@ from benchmarks.auditing.ladders import LEVEL
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, join_words, plain, round_count, show_number
 from benchmarks.records.schema import EXTERNAL, SCORED
-from benchmarks.reporting.audits import ASPECTS, describe_verdict
+from benchmarks.reporting.audits import ASPECTS, describe_verdicts
 from benchmarks.statistics.differences import ALPHA, FEWEST_SEEDS, MOST_SEEDS, POWER, seeds_for
 
 OVERALL = ("fidelity", "classes", "variety")
@@ -107,7 +107,7 @@ def _recommend(audit: Audit, chosen: tuple[str, str], use: str, aspects: Sequenc
     rows = rows[rows["aspect"].isin(aspects)]
     seen = rows["verdict"].isin(["sees", "sees late"])
     late = int((rows["verdict"] == "sees late").sum())
-    text = f"For {use} trust {_name(audit, chosen)}: it sees {_part(int(seen.sum()), len(rows))}"
+    text = f"For {use} trust {_name(audit, *chosen)}: it sees {_part(int(seen.sum()), len(rows))}"
     if late:
         text += ", but late" if late == seen.sum() else f", {late} of them late"
     failed = _list(audit, rows[~seen])
@@ -131,23 +131,15 @@ def _select(table: pd.DataFrame, score: tuple[str, str]) -> pd.DataFrame:
 def _list(audit: Audit, rows: pd.DataFrame) -> str:
     """List verdicts in words, equal ones together: `blind to blur and shift, misled by noise`."""
     titles = {fault["name"]: plain(fault["title"]) for fault in audit.about["faults"]}
-    parts = []
-    for verdict in ("blind", "misled", "undecided"):
-        names = [titles[name] for name in rows.loc[rows["verdict"] == verdict, "fault"]]
-        if names:
-            parts.append(describe_verdict(verdict, join_words(names, MOST_FAULTS)))
-    return ", ".join(parts)
+    found = zip(rows["verdict"], rows["fault"].map(titles), strict=True)
+    return ", ".join(describe_verdicts(found, MOST_FAULTS))
 
 
-def _name(audit: Audit, score: tuple[str, str]) -> str:
-    """Return a score in words: `FID (features of classifier)`."""
-    symbols = {metric["name"]: plain(metric["symbol"]) for metric in audit.about["metrics"]}
-    return f"{symbols[score[0]]} ({_short(score[1])})" if score[1] else symbols[score[0]]
-
-
-def _short(extractor: str) -> str:
-    """An extractor's name without its hash."""
-    return plain(name_recipe(extractor))
+def _name(audit: Audit, metric: str, *extractors: str) -> str:
+    """Return a score under some extractors in words: `Density (random, pixels)`."""
+    symbols = {known["name"]: plain(known["symbol"]) for known in audit.about["metrics"]}
+    shown = ", ".join(plain(name_recipe(extractor)) for extractor in extractors if extractor)
+    return f"{symbols[metric]} ({shown})" if shown else symbols[metric]
 
 
 def _compare_extractors(audit: Audit) -> list[str]:
@@ -158,9 +150,9 @@ def _compare_extractors(audit: Audit) -> list[str]:
     if sets["extractor"].nunique() < 2:
         return []
     kept = (sets["kept"] == True).groupby(sets["extractor"], sort=False).sum()  # noqa: E712
-    total = len(sets) // len(kept)
-    shares = [f"{n} under {_short(str(e))}" for e, n in kept.sort_values(ascending=False).items()]
-    best = join_words([_short(str(e)) for e in kept.index[kept == kept.max()]], MOST_FAULTS)
+    total, names = len(sets) // len(kept), {e: plain(name_recipe(str(e))) for e in kept.index}
+    shares = [f"{n} under {names[e]}" for e, n in kept.sort_values(ascending=False).items()]
+    best = join_words([names[e] for e in kept.index[kept == kept.max()]], MOST_FAULTS)
     alike = kept.max() - kept.min() <= ALIKE * total
     found = "The extractors do about equally well" if alike else f"Of the extractors prefer {best}"
     return [f"{found}: of {total} faults that metrics claim to see, {join_words(shares)} are seen."]
@@ -177,7 +169,7 @@ def _warn(audit: Audit) -> list[str]:
         alike.setdefault(key, []).append(str(extractor))
     keys = sorted(alike, key=lambda key: -key[-1] * len(alike[key]))
     lines = [
-        f"Do not trust {_name_all(audit, metric, alike[key])} alone for {uses}: {found}."
+        f"Do not trust {_name(audit, metric, *alike[key])} alone for {uses}: {found}."
         for key in keys[:MOST_WARNINGS]
         for metric, uses, found, _ in [key]
     ]
@@ -189,17 +181,10 @@ def _warn(audit: Audit) -> list[str]:
     return lines
 
 
-def _name_all(audit: Audit, metric: str, extractors: Sequence[str]) -> str:
-    """Return a score under several extractors in words: `Density (random, pixels)`."""
-    symbol = _name(audit, (metric, ""))
-    known = ", ".join(_short(extractor) for extractor in extractors if extractor)
-    return f"{symbol} ({known})" if known else symbol
-
-
 def _plan(audit: Audit, chosen: tuple[str, str], runs: pd.DataFrame | None) -> list[str]:
     """State how many images and seeds it takes to distinguish two models by a score."""
     spread = relative_spread(audit, chosen, "full")
-    name, samples = _name(audit, chosen), audit.about["samples"]
+    name, samples = _name(audit, *chosen), audit.about["samples"]
     if not spread > 0:
         return [
             f"How many images {name} needs to distinguish two models is not known: no level was far"
@@ -305,7 +290,7 @@ def _state_seeds(
             for x, n in needed.items()
         ]
     )
-    name = _name(audit, chosen)
+    name = _name(audit, *chosen)
     if deviation > 0:
         return (
             f"Over seeds of one model {name} varies by {_percent(math.expm1(deviation))} in this"

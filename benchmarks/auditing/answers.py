@@ -1,23 +1,22 @@
 """Sanity checks of the metrics on the audit's own images: questions whose answers are known."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.analysis.audit_files import KnownAnswer
 from benchmarks.analysis.audits import name_recipe
 from benchmarks.auditing.contrasts import (
-    ROUNDING,
     Contrast,
     contrast_sets,
     merge_values,
-    reach,
     score_real,
     symbol,
 )
+from benchmarks.auditing.ladders import ROUNDING, widen
 from benchmarks.auditing.likelihoods import DRAWN, SIDE, evaluate_vae
 from benchmarks.auditing.measurements import Session, make_rng
 from benchmarks.core.text import show_share
@@ -43,31 +42,11 @@ CODES = (10, 50)
 """The lengths of the codes of the two VAEs, as in Wu et al. (2017)."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The outcome of a question whose answer is known.
-
-    Attributes:
-        question: what was done, and what is asked.
-        expected: the answer that is known.
-        found: what was found, or why it could not be asked.
-        passed: whether that is as expected; None where it could not be asked.
-        values: the numbers behind it, by what they are.
-    """
-
-    name: str
-    question: str
-    expected: str
-    found: str
-    passed: bool | None
-    values: dict[str, float]
-
-
 class Outcome(NamedTuple):
     """The outcome in words, whether it is as expected, and the numbers behind it."""
 
     found: str
-    passed: bool
+    passed: bool | None
     values: dict[str, float]
 
 
@@ -75,17 +54,19 @@ class Unasked(Exception):
     """Why a question cannot be asked of these images or under these extractors."""
 
 
+Ask = Callable[[Session], Outcome]
+
+
 class Question(NamedTuple):
     """A question, its known answer, and the function that asks it."""
 
     question: str
     expected: str
-    function: Callable[[Session], Outcome]
+    function: Ask
 
 
 QUESTIONS: dict[str, Question] = {}
 """Every question by its name, in the order in which they are asked."""
-Ask = Callable[[Session], Outcome]
 
 
 def question(*, name: str, question: str, expected: str) -> Callable[[Ask], Ask]:
@@ -98,14 +79,15 @@ def question(*, name: str, question: str, expected: str) -> Callable[[Ask], Ask]
     return enter
 
 
-def answer(session: Session, name: str) -> Answer:
+def answer(session: Session, name: str) -> KnownAnswer:
     """Ask one question; the answer is a function of the session alone, its seed included."""
     question, expected, function = QUESTIONS[name]
     try:
-        finding = function(session)
+        outcome = function(session)
     except Unasked as reason:
-        return Answer(name, question, expected, f"not asked: {reason}", None, {})
-    return Answer(name, question, expected, *finding)
+        outcome = Outcome(f"not asked: {reason}", None, {})
+    fields = {"name": name, "question": question, "expected": expected, **outcome._asdict()}
+    return KnownAnswer.model_validate(fields)
 
 
 def find_judge(session: Session) -> str:
@@ -157,7 +139,7 @@ def leave_out(values: Sequence[float]) -> float:
     """Return the share of values that are within the floor of the others."""
     array = np.array(values)
     others = np.array([np.delete(array, place) for place in range(len(array))])
-    half = reach(others.shape[1]) * others.std(axis=1, ddof=1)
+    half = widen(others.shape[1]) * others.std(axis=1, ddof=1)
     shift = np.abs(array - others.mean(axis=1))
     return float((shift <= half + ROUNDING * np.abs(array)).mean())
 

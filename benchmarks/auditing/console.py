@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from benchmarks.analysis.audits import Audit
 from benchmarks.core.text import count, plain
 from benchmarks.reporting.audits import (
     SIGNS,
@@ -19,11 +19,8 @@ from benchmarks.reporting.audits import (
 )
 from benchmarks.reporting.table import Cell, Head, Table, show_table
 
-if TYPE_CHECKING:
-    from benchmarks.analysis.audits import Audit
 
-
-def print_audit(console: Console, audit: "Audit", paths: Iterable[Path]) -> None:
+def print_audit(console: Console, audit: Audit, paths: Iterable[Path]) -> None:
     """Print what was found, and the paths written."""
     console.print(show_audit(audit))
     for path in paths:
@@ -31,19 +28,21 @@ def print_audit(console: Console, audit: "Audit", paths: Iterable[Path]) -> None
             console.print(str(path), soft_wrap=True)
 
 
-def show_audit(audit: "Audit") -> Group:
+def show_audit(audit: Audit) -> Group:
     """Lay out what is printed of an audit."""
     first, *_ = lay_out_verdicts(audit)
     dataset = plain(audit.about["dataset"]["name"])
     heading = f"Faults that each score detects on {dataset}, {first.title}"
     others = len(audit.about["extractors"]) - 1
     notes = [f"{count(others, 'further extractor')}: see audit.html"] if others else []
+    listed = [(a["passed"], plain(a["name"]), plain(a["found"])) for a in audit.about["answers"]]
+    answers = [f"- {state_outcome(p)}, {n.replace('_', ' ')}: {found}" for p, n, found in listed]
     return Group(
         Text(heading, style="bold"),
         tabulate_verdicts(first),
         *(Text(note, style="dim") for note in [state_counts(audit), *notes]),
         Text("\nKnown answers", style="bold"),
-        *(Text(line) for line in list_answers(audit)),
+        *map(Text, answers),
         Text("\nRecommendations", style="bold"),
         *(Text(f"- {plain(sentence)}") for sentence in audit.about["advice"]),
         Text(),
@@ -71,9 +70,3 @@ def name_faults(line: Line, verdict: str) -> Sequence[str]:
     """List the faults about which a metric has a verdict."""
     found = [(name, cell) for name, cell in line.cells.items() if cell and cell.verdict == verdict]
     return [plain(name) + ("!" if cell.broken else "") for name, cell in found]
-
-
-def list_answers(audit: "Audit") -> list[str]:
-    """Return a line for each question whose answer is known."""
-    listed = [(a["passed"], plain(a["name"]), plain(a["found"])) for a in audit.about["answers"]]
-    return [f"- {state_outcome(p)}, {name.replace('_', ' ')}: {found}" for p, name, found in listed]

@@ -13,13 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from benchmarks.analysis.audits import name_recipe
+from benchmarks.auditing.ladders import ROUNDING, widen
 from benchmarks.auditing.measurements import Session, ask_all
-from metrics import METRICS, Features, student_quantile
+from metrics import METRICS, Features
 
 SPLITS = 20
 """Splits that make a floor, at most."""
-ROUNDING = 1e-6
-"""Differences below this share of a value are those of single precision."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +58,12 @@ class Contrast:
     @property
     def worse(self) -> bool:
         """Whether the sets are worse than undamaged images, beyond the floor."""
-        return self.excess > reach(len(self.floor))
+        return bool(self.excess > widen(len(self.floor)))
 
     @property
     def better(self) -> bool:
         """Whether the sets are better than undamaged images, beyond the floor."""
-        return self.excess < -reach(len(self.floor))
-
-    def values(self) -> dict[str, float]:
-        """Return the numbers, named."""
-        what = f"{symbol(self.metric)} ({name_recipe(self.extractor)})"
-        return {what: self.value, f"{what}, real images": self.usual}
-
-
-def reach(count: int) -> float:
-    """Return within how many deviations of the mean of `count` values 95 % of further ones fall."""
-    return student_quantile(count - 1) * math.sqrt(1 + 1 / count)
+        return bool(self.excess < -widen(len(self.floor)))
 
 
 def symbol(metric: str) -> str:
@@ -120,4 +109,8 @@ def contrast_sets(
 
 def merge_values(contrasts: Iterable[Contrast]) -> dict[str, float]:
     """Return the numbers of several contrasts, named."""
-    return {what: value for one in contrasts for what, value in one.values().items()}
+    values = dict[str, float]()
+    for one in contrasts:
+        what = f"{symbol(one.metric)} ({name_recipe(one.extractor)})"
+        values |= {what: one.value, f"{what}, real images": one.usual}
+    return values

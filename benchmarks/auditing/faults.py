@@ -318,7 +318,7 @@ def thin_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
     """Remove a share of every class but the largest."""
     members = split_classes(rows, rng)
     largest = max(range(len(members)), key=lambda k: len(members[k]))
-    lost = [m[: take(amount, len(m))] for k, m in enumerate(members) if k != largest]
+    lost = [m[: round(amount * len(m))] for k, m in enumerate(members) if k != largest]
     order = torch.randperm(len(rows.chosen), generator=rng)
     return rows.chosen[order[~torch.isin(order, torch.cat([order[:0], *lost]))]]
 
@@ -338,7 +338,7 @@ def shrink_classes(rows: Rows, amount: float, rng: Generator) -> Tensor:
     damaged = rows.chosen.clone()
     for members in split_classes(rows, rng):
         own = rows.chosen[members]
-        damaged[members[: take(amount, len(members))]] = own[find_medoid(rows.images[own])]
+        damaged[members[: round(amount * len(members))]] = own[find_medoid(rows.images[own])]
     return damaged
 
 
@@ -357,7 +357,7 @@ def duplicate(rows: Rows, amount: float, rng: Generator) -> Tensor:
     """Keep 1 - `amount` of the images, at least one, and repeat them until the set is full."""
     n = len(rows.chosen)
     order = torch.randperm(n, generator=rng)
-    distinct = max(1, n - take(amount, n))
+    distinct = max(1, n - round(amount * n))
     damaged = torch.empty_like(rows.chosen)
     damaged[order] = rows.chosen[order[torch.arange(n) % distinct]]
     return damaged
@@ -418,7 +418,7 @@ def make_gaussian(features: Tensor, amount: float, rng: Generator) -> Tensor:
     of one block are to b dimensions, the more equal are all distances, as for any normal features.
     """
     n = len(features)
-    order = torch.randperm(n, generator=rng)[: take(amount, n)]
+    order = torch.randperm(n, generator=rng)[: round(amount * n)]
     damaged = features.to(torch.float64, copy=True)
     for block in order.tensor_split(-(-len(order) // BLOCK)) if len(order) else ():
         damaged[block] = turn(damaged[block], rng)
@@ -476,11 +476,6 @@ def resample(images: Tensor, moves: Tensor) -> Tensor:
     return grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
 
 
-def take(share: float, n: int) -> int:
-    """Count a share of n."""
-    return round(share * n)
-
-
 def draw(place: range, n: int, rng: Generator) -> Tensor:
     """Draw n rows from a place of the bank, all different."""
     return place.start + torch.randperm(len(place), generator=rng)[:n]
@@ -488,7 +483,7 @@ def draw(place: range, n: int, rng: Generator) -> Tensor:
 
 def replace(chosen: Tensor, share: float, rng: Generator, others: Tensor) -> Tensor:
     """Replace a random share of rows by as many of the others."""
-    order = torch.randperm(len(chosen), generator=rng)[: take(share, len(chosen))]
+    order = torch.randperm(len(chosen), generator=rng)[: round(share * len(chosen))]
     damaged = chosen.clone()
     damaged[order] = others[: len(order)]
     return damaged

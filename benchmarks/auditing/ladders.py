@@ -122,7 +122,7 @@ def arrange(
     if finite:
         frame = frame.assign(value=_bound(frame))
     real, ladder = frame[frame["fault"] == ""], frame[frame["fault"].isin([*steps])]
-    cells = _order_cells(ladder[CELL].drop_duplicates(), list(signs), list(steps))
+    cells = _order_cells(ladder[CELL].drop_duplicates(ignore_index=True), list(signs), list(steps))
     depth = max(steps.values(), default=0)
     repetitions = int(ladder["repetition"].max() + 1) if len(cells) else 1
     counts = np.full((len(cells), depth), np.nan)
@@ -153,9 +153,8 @@ def resample_states(ladders: Ladders, seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed)
     freed = np.moveaxis(ladders.freed, 1, 2)
-    draws = [draw_counts(part.shape[-1], rng) for part in (freed, ladders.floor)]
-    shown, _ = _redraw(freed, draws[0])
-    mean, deviation = _redraw(ladders.floor, draws[1])
+    shown, _ = _redraw(freed, rng)
+    mean, deviation = _redraw(ladders.floor, rng)
     level = shown + ladders.slopes * mean - _chance(ladders)
     return _compare_to_floors(ladders, level, mean, deviation)
 
@@ -197,19 +196,16 @@ def deviate(values: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.where(same, 0.0, np.sqrt(squares / np.maximum(known.sum(axis) - 1, 1)))
 
 
-def widen(splits: np.ndarray, level: float = LEVEL) -> np.ndarray:
+def widen(splits: np.ndarray | int, level: float = LEVEL) -> np.ndarray:
     """Return half the width of the floor in deviations, by the number of splits they are of."""
     quantile = stdtrit(np.maximum(splits - 1, 1), (1 + level) / 2)
     return quantile * np.sqrt(1 + 1 / np.maximum(splits, 1))
 
 
-def draw_counts(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw n of n with replacement: how often each came, float64 [RESAMPLES, n]."""
-    return rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
-
-
-def _redraw(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _redraw(values: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return means and deviations of resamples of the last axis, stretched [RESAMPLES, C, L]."""
+    length = values.shape[-1]
+    counts = rng.multinomial(length, np.full(length, 1 / length), RESAMPLES).astype(float)
     known = ~np.isnan(values)
     n, centre = known.sum(-1), average(values)
     distance = np.where(known, values - centre[..., None], 0.0)
@@ -260,13 +256,9 @@ def _bound(frame: pd.DataFrame) -> pd.Series:
 
 def _order_cells(cells: pd.DataFrame, metrics: list[str], faults: list[str]) -> pd.MultiIndex:
     """Return cells in the order of metrics, extractors as they first came, and faults."""
-    extractors = list(dict.fromkeys(cells["extractor"]))
-    orders = metrics, extractors, faults
-    rows = sorted(
-        cells.itertuples(index=False, name=None),
-        key=lambda cell: [order.index(name) for order, name in zip(orders, cell, strict=True)],
-    )
-    return pd.MultiIndex.from_tuples(rows, names=CELL) if rows else pd.MultiIndex.from_frame(cells)
+    orders = {"metric": metrics, "extractor": list(cells["extractor"].unique()), "fault": faults}
+    places = {name: cells[name].map(order.index) for name, order in orders.items()}
+    return pd.MultiIndex.from_frame(cells.loc[cells.assign(**places).sort_values(CELL).index])
 
 
 def _floors(

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from benchmarks.core.text import count, escape_markdown, join_cells, join_words
 
@@ -70,17 +71,10 @@ class Claim:
     checks: tuple[Check, ...]
 
 
-def read_claims() -> tuple[dict[str, str], tuple[Claim, ...]]:
-    """Read the papers with their numbers at arXiv, and their claims."""
-    content = tomllib.loads(Path(__file__).with_name("literature.toml").read_text("utf-8"))
-    claims = [
-        Claim(**claim | {"checks": tuple(Check(**check) for check in claim["checks"])})
-        for claim in content["claims"]
-    ]
-    return content["papers"], tuple(claims)
-
-
-PAPERS, CLAIMS = read_claims()
+_CONTENT = tomllib.loads(Path(__file__).with_name("literature.toml").read_text("utf-8"))
+PAPERS: dict[str, str] = _CONTENT["papers"]
+"""The papers with their numbers at arXiv."""
+CLAIMS = TypeAdapter(tuple[Claim, ...]).validate_python(_CONTENT["claims"])
 
 
 def compare_claims(verdicts: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame:
@@ -97,16 +91,16 @@ def compare_claims(verdicts: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame
     """
     columns = ["metric", "extractor", "fault", "verdict"]
     found = pd.concat([verdicts[columns], judge_sizes(floors)[columns]], ignore_index=True)
-    rows = [
-        {
-            "statement": claim.statement,
-            "source": claim.source + ("" if claim.looked_up else " *"),
-            "agrees": combine([decide(check, found) for check in claim.checks]),
-            "found": describe_verdicts(claim.checks, found),
-        }
-        for claim in CLAIMS
-    ]
-    return pd.DataFrame(rows).astype({"agrees": object})
+    rows = []
+    for claim in CLAIMS:
+        # One check that differs decides, one that is open leaves the claim open.
+        decisions = [decide(check, found) for check in claim.checks]
+        agrees = True if decisions and None not in decisions else None
+        agrees = False if False in decisions else agrees
+        source = claim.source + ("" if claim.looked_up else " *")
+        rows.append((claim.statement, source, agrees, describe_verdicts(claim.checks, found)))
+    frame = pd.DataFrame(rows, columns=["statement", "source", "agrees", "found"])
+    return frame.astype({"agrees": object})
 
 
 def judge_sizes(floors: pd.DataFrame) -> pd.DataFrame:
@@ -152,13 +146,6 @@ def decide(check: Check, found: pd.DataFrame) -> bool | None:
     if undecided.any() or set(check.faults) - set(cells["fault"]):
         return None
     return check.extractors != "any"
-
-
-def combine(decisions: Sequence[bool | None]) -> bool | None:
-    """Combine several checks: one that differs decides, one that is open leaves it open."""
-    if False in decisions:
-        return False
-    return True if decisions and None not in decisions else None
 
 
 def describe_verdicts(checks: Iterable[Check], found: pd.DataFrame) -> str:

@@ -32,6 +32,10 @@ SHRUNKEN = 20
 """Splits, at most, of which the floor is made for sets that have lost images to a fault."""
 
 
+Label = tuple[str, int, int, str]
+"""A set of images: its fault, its level, the split and the size."""
+
+
 class Measurement(NamedTuple):
     """One value of a metric, with the columns `MEASURED`; NaN where it is not defined."""
 
@@ -175,7 +179,7 @@ def spoil_rows(session: Session, fault: Fault, level: int) -> Iterator[Measureme
         count = min(map(len, rows))
         for r, e in product(splits, session.extractors):
             fake = session.bank.see(e, rows[r][:count])
-            yield from measure_set(session, e, fake, Label(fault.name, level, r, size))
+            yield from measure_set(session, e, fake, (fault.name, level, r, size))
 
 
 def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
@@ -185,7 +189,7 @@ def spoil_features(session: Session, fault: Fault, level: int) -> Iterator[Measu
     for (size, r), e in product(sets, session.extractors):
         features = session.bank.see(e, session.held_out(r, size)).features
         fake = Features(fault.function(features, amount, session.rng(fault, r)), None)
-        yield from measure_set(session, e, fake, Label(fault.name, level, r, size))
+        yield from measure_set(session, e, fake, (fault.name, level, r, size))
 
 
 def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measurement]:
@@ -200,7 +204,7 @@ def spoil_images(session: Session, fault: Fault, level: int) -> Iterator[Measure
     seen = {name: extractor(damaged) for name, extractor in session.extractors.items()}
     pairs = dict(compare_pairs(session.design.metrics, images, damaged))
     for (r, size), chosen in sets.items():
-        label, own = Label(fault.name, level, r, size), places[chosen]
+        label, own = (fault.name, level, r, size), places[chosen]
         for e, features in seen.items():
             yield from measure_set(session, e, select_rows(features, own), label)
         for metric, values in pairs.items():
@@ -217,7 +221,7 @@ def measure_floor(
         wanted = sorted(counts[size]) if split < SHRUNKEN else [len(chosen)]
         for n in wanted:
             fake = session.bank.see(e, chosen[:n])
-            found += measure_set(session, e, fake, Label("", 0, split, size))
+            found += measure_set(session, e, fake, ("", 0, split, size))
     for size in SIZES:
         images = session.bank.images[session.held_out(split, size)]
         for metric, values in compare_pairs(session.design.metrics, images, images):
@@ -226,24 +230,12 @@ def measure_floor(
     return found
 
 
-class Label(NamedTuple):
-    """A set of images: its fault, its level, the split and the size."""
-
-    fault: str
-    level: int
-    repetition: int
-    size: str
-
-
-FIRST = Label("", 0, 0, "quarter")
-"""An undamaged set of the first split."""
-
-
 def measure_set(
     session: Session, extractor: str, fake: Features, label: Label
 ) -> Iterator[Measurement]:
     """Compute every metric that applies to a set of images."""
-    real = session.reference(label.repetition, label.size, extractor)
+    _, _, repetition, size = label
+    real = session.reference(repetition, size, extractor)
     for name, value in ask_all(session.design.metrics, real, fake, session.training[extractor]):
         yield Measurement(name, extractor, *label, len(fake.features), value)
 
@@ -309,9 +301,9 @@ def smoke_step(session: Session) -> None:
     Raises:
         BadInput: a metric of the user's fails, or gives no number.
     """
-    rows = session.held_out(0, "quarter")
+    rows, first = session.held_out(0, "quarter"), ("", 0, 0, "quarter")
     for extractor in session.extractors:
-        list(measure_set(session, extractor, session.bank.see(extractor, rows), FIRST))
+        list(measure_set(session, extractor, session.bank.see(extractor, rows), first))
     list(compare_pairs(session.design.metrics, *2 * [session.bank.images[rows]]))
 
 
@@ -338,17 +330,3 @@ def to_frame(found: Iterable[Measurement]) -> pd.DataFrame:
     """Return measurements as a data frame, sorted."""
     frame = pd.DataFrame(list(found), columns=list(MEASURED))
     return frame.sort_values(list(MEASURED[:-1]), ignore_index=True)
-
-
-def list_levels(names: Iterable[str]) -> list[tuple[str, int]]:
-    """List all levels of some faults."""
-    return [(name, level + 1) for name in names for level in range(len(FAULTS[name].amounts))]
-
-
-def list_counts(found: Iterable[Measurement], samples: int) -> dict[str, set[int]]:
-    """List the numbers of images that sets have, by size, those of undamaged ones among them."""
-    counts = {size: {samples // part} for size, part in SIZES.items()}
-    for row in found:
-        if row.extractor:
-            counts[row.size].add(row.n)
-    return counts

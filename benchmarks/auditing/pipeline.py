@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,9 @@ from metrics import METRICS, Extractor, Features
 
 SOURCE = "edges"
 """A source domain that is made from target images, so that these are held out as well."""
+
+CLAIMS = ("symbol", "direction", "sees", "ignores")
+"""What `audit.json` keeps of a metric."""
 
 DisplayProgress = Callable[[Console, str, str], AbstractContextManager[Tell]]
 """Opens a display of how many parts of a piece of work, named in words, are done."""
@@ -125,7 +128,7 @@ def run_audit(
             with display(console, f"auditing {name}", "parts") as tell:
                 found, answers = measure_all(session, source, list(QUESTIONS), jobs, tell)
             about = describe_audit(request, data, session, stock)
-            about["answers"] = [asdict(answer) for answer in answers]
+            about["answers"] = [answer.model_dump() for answer in answers]
             about["seconds"] = time.perf_counter() - started
             # Half of an audit is none, so what is being written is finished first.
             with console.status("judging and drawing"), uninterruptible():
@@ -281,17 +284,13 @@ def describe_audit(
         "clustered": stock.clustered,
         "classes": int(stock.pool_classes.max()) + 1,
         "faults": [FAULTS[name].describe() for name in design.faults],
-        "metrics": [describe_metric(name) for name in design.metrics],
+        "metrics": [
+            {"name": name} | {key: getattr(METRICS[name].metadata, key) for key in CLAIMS}
+            for name in design.metrics
+        ],
         "command": " ".join(request.command),
         "environment": environment.model_dump(mode="json"),
     }
-
-
-def describe_metric(name: str) -> dict[str, Any]:
-    """Describe what a metric claims to see and to ignore, as `audit.json` keeps it."""
-    about = METRICS[name].metadata
-    keys = ("symbol", "direction", "sees", "ignores")
-    return {"name": name} | {key: getattr(about, key) for key in keys}
 
 
 def judge_and_write(
@@ -310,14 +309,18 @@ def judge_and_write(
     """
     model = AuditAbout.model_validate({"digests": {}, **about})
     faults, metrics = model.faults, model.metrics
-    seed = derive_seed("verdicts", about["seed"])
-    tables = (
-        judge(measurements, faults, metrics, seed),
+    audit = Audit(
+        folder / FOLDER,
+        dict(about),
+        judge(measurements, faults, metrics, derive_seed("verdicts", about["seed"])),
         floors(measurements, metrics),
         curves(measurements, faults, metrics),
     )
-    audit = Audit(folder / FOLDER, dict(about), *tables)
-    audit.about["advice"] = advise(audit, read_runs(folder, about["dataset"]["fingerprint"]))
+    runs = None
+    results = read_suite(folder) if (folder / "suite.json").exists() else None
+    if results and find_fingerprints(results) == {about["dataset"]["fingerprint"]}:
+        runs = runs_frame(results)  # on the same data: they tell the spread over seeds
+    audit.about["advice"] = advise(audit, runs)
     drawn = render_audit(audit)
     files = {f"plots/{name}": content for name, content in drawn.items()}
     files |= {f"strips/{name}": content for name, content in strips.items()}
@@ -326,19 +329,10 @@ def judge_and_write(
     return audit, store.write_audit(audit, measurements, files)
 
 
-def read_runs(folder: Path, fingerprint: str) -> pd.DataFrame | None:
-    """Read the suite's runs, if there are any on these data, for the spread over seeds."""
-    if not (folder / "suite.json").exists():
-        return None
-    results = read_suite(folder)
-    return runs_frame(results) if find_fingerprints(results) == {fingerprint} else None
-
-
 def draw_all_strips(session: Session) -> dict[str, bytes]:
     """Draw images at all levels of each fault; none of faults of features."""
-    bank = session.bank
-    of = bank.images, bank.classes, bank.places
-    drawn = {
-        f"{n}.png": draw_strips(*of, FAULTS[n], make_rng("strip", n)) for n in session.design.faults
-    }
-    return {name: picture for name, picture in drawn.items() if picture is not None}
+    places = session.bank.places
+    chosen = torch.arange(places["pool"].start, places["pool"].stop)[: len(places["foreign"])]
+    rows = session.bank.rows(chosen)
+    faults = [FAULTS[name] for name in session.design.faults if FAULTS[name].kind != "features"]
+    return {f"{f.name}.png": draw_strips(rows, f, make_rng("strip", f.name)) for f in faults}

@@ -182,7 +182,10 @@ def crop_photographs(n: int, channels: int, side: int, rng: Generator) -> Tensor
     """
     from PIL import Image
 
-    photos = [Image.fromarray(_to_picture(photo)) for photo in load_photographs(channels, side)]
+    photos = [
+        Image.fromarray(np.ascontiguousarray(photo.transpose(1, 2, 0).squeeze()))
+        for photo in load_photographs(channels, side)
+    ]
     crops = []
     for which, size, left, top in torch.rand((n, 4), generator=rng, dtype=torch.float64).tolist():
         photo = photos[int(which * len(photos))]
@@ -193,27 +196,14 @@ def crop_photographs(n: int, channels: int, side: int, rng: Generator) -> Tensor
     return torch.from_numpy(np.stack(crops)).reshape(n, side, side, channels).permute(0, 3, 1, 2)
 
 
-def _to_picture(pixels: np.ndarray) -> np.ndarray:
-    """Convert pixels [C, H, W] to the layout that Pillow reads."""
-    return pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
-
-
-def draw_strips(
-    images: Tensor, classes: Tensor, places: dict[str, range], fault: Fault, rng: Generator
-) -> bytes | None:
-    """Draw what becomes of ten images of a bank from level 0, undamaged, down to the last.
+def draw_strips(rows: Rows, fault: Fault, rng: Generator) -> bytes:
+    """Draw what becomes of ten images of a set from level 0, undamaged, down to the last.
 
     Returns:
-        A PNG with a line of tiles for each level. None for features, which cannot be seen.
+        A PNG with a line of tiles for each level.
     """
-    if fault.kind == "features":
-        return None
-    chosen = torch.arange(places["pool"].start, places["pool"].stop)[: len(places["foreign"])]
-    others = {name: place for name, place in places.items() if name != "pool"}
-    rows = Rows(chosen, images, classes, **others)
-    lines = (
-        damage_images(rows, fault, rng) if fault.kind == "images" else damage_set(rows, fault, rng)
-    )
+    damage = damage_images if fault.kind == "images" else damage_set
+    lines = damage(rows, fault, rng)
     return encode_tiles([pad(line, (0, GAP, 0, GAP), value=BETWEEN) for line in lines])
 
 

@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +52,9 @@ def write_audit(
     contents |= {MEASUREMENTS: _compress(measured), **(files or {})}
     for name, content in contents.items():
         write_atomically(audit.folder / name, content)
-    _remove_stale(audit.folder, contents)
+    for path in (path for place in PICTURES for path in (audit.folder / place).glob("*.*")):
+        if path.relative_to(audit.folder).as_posix() not in contents:
+            path.unlink()  # of an earlier audit that had other faults
     return [*(audit.folder / n for n in contents), write_sealed(audit.folder / "audit.json", about)]
 
 
@@ -82,11 +84,3 @@ def _compress(content: bytes) -> bytes:
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
         file.write(content)
     return buffer.getvalue()
-
-
-def _remove_stale(folder: Path, kept: Iterable[str]) -> None:
-    """Remove the pictures of an earlier audit that had other faults."""
-    names = set(kept)
-    for path in (path for place in PICTURES for path in (folder / place).glob("*.*")):
-        if path.relative_to(folder).as_posix() not in names:
-            path.unlink()

@@ -97,19 +97,17 @@ def judge(
         for fault, shifts in zip(info, average(full.shifts, 1), strict=True)
     ]
     frame["drift"] = _drifts(full, quarter)
-    asked = {metric.name: metric for metric in metrics}
-    frame["promise"] = [
-        promise_of(asked[metric], aspect)
-        for metric, aspect in zip(frame["metric"], frame["aspect"], strict=True)
-    ]
+    promises = {
+        (metric.name, aspect): promise
+        for metric in metrics
+        for promise, aspects in (("ignores", metric.ignores), ("sees", metric.sees))
+        for aspect in aspects
+    }
+    claims = zip(frame["metric"], frame["aspect"], strict=True)
+    frame["promise"] = [promises.get(claim, "") for claim in claims]
     kept = map(is_kept, frame["verdict"], frame["promise"])
     frame["kept"] = pd.Series(list(kept), dtype=object)
     return frame[[*VERDICT_COLUMNS]]
-
-
-def promise_of(metric: MetricInfo, aspect: str) -> str:
-    """Return what a metric claims about an aspect: that it "sees" it, "ignores" it, or nothing."""
-    return "sees" if aspect in metric.sees else "ignores" if aspect in metric.ignores else ""
 
 
 def is_kept(verdict: str, promise: str) -> bool | None:
@@ -132,10 +130,13 @@ def floors(measurements: pd.DataFrame, metrics: Sequence[MetricInfo]) -> pd.Data
     """
     names = [metric.name for metric in metrics]
     real = measurements[(measurements["fault"] == "") & measurements["metric"].isin(names)]
-    rows = [
-        (*key, *_sum_up(group["value"].to_numpy(dtype=float)))
-        for key, group in real.groupby(["metric", "extractor", "size", "n"], sort=False)
-    ]
+    rows = []
+    for key, group in real.groupby(["metric", "extractor", "size", "n"], sort=False):
+        values = group["value"].to_numpy(dtype=float)
+        mean, deviation = float(average(values)), float(deviate(values))
+        splits = int((~np.isnan(values)).sum())
+        half = float(widen(splits)) * deviation
+        rows.append((*key, mean, deviation, mean - half, mean + half, splits))
     frame = pd.DataFrame(rows, columns=[*FLOOR_COLUMNS[:-1]])
     frame["bias"] = _biases(frame)
     frame["metric"] = pd.Categorical(frame["metric"], categories=names)
@@ -224,28 +225,17 @@ def _decide(ladders: Ladders, seed: int) -> tuple[list[str], list[str]]:
         parts = [] if defined == steps else [f"defined at {defined} of {steps} levels"]
         decided = 2 * defined >= steps and shares[cell, verdict] >= AGREEMENT
         if not decided and 2 * defined >= steps:
-            parts = [_split(shares[cell]), *parts]
+            order = [v for v in np.argsort(-shares[cell], kind="stable") if shares[cell, v] > 0]
+            drawn_as = [f"{DECIDED[v]} in {show_share(shares[cell, v])}" for v in order]
+            parts = [f"{', '.join(drawn_as)} of resamples", *parts]
         elif decided and verdict == MISLED:
-            parts = [_mislead(states[cell, :steps]), *parts]
+            better = np.flatnonzero(states[cell, :steps] < 0) + 1
+            levels = f"level{'s' * (len(better) > 1)} {', '.join(map(str, better))}"
+            how = f"better than real images at {levels}"
+            parts = [how if len(better) else "total damage passes for real images", *parts]
         verdicts.append(DECIDED[verdict] if decided else UNDECIDED)
         notes.append("; ".join(parts))
     return verdicts, notes
-
-
-def _split(shares: np.ndarray) -> str:
-    """State the share of resamples with each verdict."""
-    order = [verdict for verdict in np.argsort(-shares, kind="stable") if shares[verdict] > 0]
-    parts = [f"{DECIDED[verdict]} in {show_share(shares[verdict])}" for verdict in order]
-    return f"{', '.join(parts)} of resamples"
-
-
-def _mislead(states: np.ndarray) -> str:
-    """Describe how a ladder misleads."""
-    better = np.flatnonzero(states < 0) + 1
-    if not len(better):
-        return "total damage passes for real images"
-    levels = ", ".join(map(str, better))
-    return f"better than real images at level{'s' * (len(better) > 1)} {levels}"
 
 
 def _drifts(full: Ladders, quarter: Ladders) -> np.ndarray:
@@ -261,14 +251,6 @@ def _drifts(full: Ladders, quarter: Ladders) -> np.ndarray:
     high, low = (np.where(known, sign * large, -np.inf).max(1) for sign in (1, -1))
     span = np.maximum(high + low, 0.0)
     return np.where(change == 0, 0.0, change / np.where(span > 0, span, np.nan))
-
-
-def _sum_up(values: np.ndarray) -> tuple[float, float, float, float, int]:
-    """Return mean, deviation, both ends of the floor, and the number of splits."""
-    mean, deviation = float(average(values)), float(deviate(values))
-    splits = int((~np.isnan(values)).sum())
-    half = float(widen(np.array(splits))) * deviation
-    return mean, deviation, mean - half, mean + half, splits
 
 
 def _biases(frame: pd.DataFrame) -> pd.Series:

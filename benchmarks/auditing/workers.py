@@ -13,14 +13,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from benchmarks.auditing.answers import Answer, answer
+from benchmarks.analysis.audit_files import KnownAnswer
+from benchmarks.auditing.answers import answer
+from benchmarks.auditing.faults import FAULTS
 from benchmarks.auditing.measurements import (
+    SIZES,
     Bank,
     Design,
     Measurement,
     Session,
-    list_counts,
-    list_levels,
     measure_floor,
     measure_level,
 )
@@ -65,7 +66,7 @@ class Source:
 
 def measure_all(
     session: Session, source: Source, questions: Sequence[str], jobs: int, tell: Tell
-) -> tuple[list[Measurement], list[Answer]]:
+) -> tuple[list[Measurement], list[KnownAnswer]]:
     """Answer the questions, measure every level of every fault, then the floor at all counts.
 
     The result does not depend on the number of processes.
@@ -73,13 +74,16 @@ def measure_all(
     Raises:
         MemoryError: a process was ended from outside, as happens for want of memory.
     """
-    levels = list_levels(session.design.faults)
+    faults = (FAULTS[name] for name in session.design.faults)
+    levels = [(f.name, level) for f in faults for level in range(1, len(f.amounts) + 1)]
     total, done = len(questions) + len(levels) + len(session.splits), count(1)
     with start_workers(session, source, jobs, lambda: tell(next(done), total)) as compute:
         asked: list[Part] = [(answer, (name,)) for name in questions]
         found = compute([*asked, *((measure_level, level) for level in levels)])
         answers, measured = found[: len(asked)], list(chain(*found[len(asked) :]))
-        counts = list_counts(measured, session.design.samples)
+        counts = {size: {session.count(size)} for size in SIZES}
+        for row in (row for row in measured if row.extractor):
+            counts[row.size].add(row.n)
         floors = compute([(measure_floor, (split, counts)) for split in session.splits])
     return [*measured, *chain(*floors)], answers
 

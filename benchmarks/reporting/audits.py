@@ -1,5 +1,6 @@
 """An audit's verdicts as tables: metrics by extractors in rows, faults by aspects in columns."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -153,14 +154,18 @@ def list_broken(blocks: Sequence[Block], audit: Audit) -> list[str]:
     ]
 
 
+def describe_verdicts(found: Iterable[tuple[str, str]], most: int | None = None) -> list[str]:
+    """Return verdicts on faults in words, equal ones together: `blind to blur and shift`."""
+    faults = defaultdict[str, list[str]](list)
+    for verdict, fault in found:
+        faults[verdict].append(fault)
+    return [describe_verdict(v, join_words(faults[v], most)) for v in SIGNS if v in faults]
+
+
 def _complain(line: Line, titles: Mapping[str, str]) -> list[str]:
     """Return what a metric is blind to, misled or moved by against its claim, a clause each."""
     broken = [(name, cell) for name, cell in line.cells.items() if cell and cell.broken]
-    clauses = []
-    for verdict in SIGNS:
-        names = [titles[n] for n, c in broken if c.promise == "sees" and c.verdict == verdict]
-        if names:
-            clauses.append(describe_verdict(verdict, join_words(names)))
+    clauses = describe_verdicts((c.verdict, titles[n]) for n, c in broken if c.promise == "sees")
     moved = [titles[name] for name, cell in broken if cell.promise == "ignores"]
     return clauses + ([f"moved by {join_words(moved)}, which it claims to ignore"] if moved else [])
 
@@ -183,15 +188,22 @@ def write_verdict_markdown(audit: Audit) -> bytes:
     """Write `verdict.md`: recommendations, a table an extractor, failed claims, known answers."""
     blocks = lay_out_verdicts(audit)
     broken = list_broken(blocks, audit) or ["None: every metric does what it claims."]
+    legend = [f"- {SIGNS[verdict]} {verdict}: {words}" for verdict, words in MEANINGS.items()]
+    legend += ["- **bold and !**: the metric claims otherwise", "- –: not measured"]
+    answers = (
+        f"{state_outcome(answer['passed']).capitalize()}: {answer['question']} "
+        f"Expected: {answer['expected']}. Found: {answer['found']}."
+        for answer in audit.about["answers"]
+    )
     sections = [
         f"# Audit of metrics on {escape_markdown(audit.about['dataset']['name'])}",
         _bullets(audit.about["advice"]),
         *(section for block in blocks for section in _write_block(block, audit)),
-        _legend(),
+        "\n".join(legend),
         "## Metrics that fail their claims",
         _bullets(broken),
         "## Known answers",
-        _bullets(_state_answer(answer) for answer in audit.about["answers"]),
+        _bullets(answers),
         "## What was measured",
         escape_markdown(state_counts(audit)),
         f"Made by `{plain(audit.about['command']).replace('`', '')}`.",
@@ -220,19 +232,6 @@ def _show_cell(cell: VerdictCell | None) -> Cell:
     if cell is None:
         return Cell("–")
     return Cell(f"{cell.sign} {cell.verdict}", mark="worse" if cell.broken else "")
-
-
-def _legend() -> str:
-    verdicts = [f"- {SIGNS[verdict]} {verdict}: {words}" for verdict, words in MEANINGS.items()]
-    marks = ["- **bold and !**: the metric claims otherwise", "- –: not measured"]
-    return "\n".join(verdicts + marks)
-
-
-def _state_answer(answer: Mapping[str, Any]) -> str:
-    return (
-        f"{state_outcome(answer['passed']).capitalize()}: {answer['question']} "
-        f"Expected: {answer['expected']}. Found: {answer['found']}."
-    )
 
 
 def state_outcome(passed: bool | None) -> str:

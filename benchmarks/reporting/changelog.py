@@ -29,6 +29,7 @@ from benchmarks.analysis.changes import (
 from benchmarks.analysis.columns import BY_KEY
 from benchmarks.analysis.export import write_csv
 from benchmarks.core.text import (
+    count,
     escape_markdown,
     plain,
     shorten,
@@ -86,32 +87,26 @@ def summarise_changes(changes: Changes) -> str:
         for verdict in MARKS
         if len(rows := frame[frame["verdict"] == verdict])
     ]
-    return " ".join([*sentences, _count_verdicts(scores["verdict"])])
-
-
-def _count_verdicts(verdicts: pd.Series) -> str:
-    """Count the scores of each verdict, in a sentence."""
-    counts, total = verdicts.value_counts(), len(verdicts)
+    counts = scores["verdict"].value_counts()
     parts = [
         f"{counts[verdict]:,} {word}" for verdict, word in COUNTED.items() if verdict in counts
     ]
-    return f"Of {total:,} score{'s' * (total != 1)}: {', '.join(parts)}." if parts else "No score."
+    counted = f"Of {count(len(scores), 'score')}: {', '.join(parts)}." if parts else "No score."
+    return " ".join([*sentences, counted])
 
 
 def _list_changes(rows: Sequence[Row]) -> str:
-    """List changes of headline scores in words, and count the others."""
+    """List changes of headline scores, `gan FID ×1.31 [1.12, 1.54] (p = 0.003)`; count others."""
     main = [row for row in rows if row["kind"] == "runs" or is_headline(row)]
-    words = list(map(_describe_change, (main or rows)[:NAMED]))
+    words = []
+    for row in (main or rows)[:NAMED]:
+        what = f"({row['reason']})"
+        if row["kind"] != "runs":
+            name = name_score(row["name"], row["view"])
+            what = f"{name} {show_change(row)} ({state_p(row['p_holm'])})"
+        words.append(f"{row['contender']} {what}")
     more = len(rows) - len(words)
-    return ", ".join(words) + (f" and {more:,} more score{'s' * (more > 1)}" if more else "")
-
-
-def _describe_change(row: Row) -> str:
-    """Describe a change in words: `gan FID ×1.31 [1.12, 1.54], p = 0.003`."""
-    if row["kind"] == "runs":
-        return f"{row['contender']} ({row['reason']})"
-    name = name_score(row["name"], row["view"])
-    return f"{row['contender']} {name} {show_change(row)} ({state_p(row['p_holm'])})"
+    return ", ".join(words) + (f" and {count(more, 'more score')}" if more else "")
 
 
 def show_change(row: Row) -> str:
@@ -135,28 +130,16 @@ def name_score(metric: str, view: str = "") -> str:
 def explain_tests(changes: Changes) -> str:
     """Explain what the numbers are, and by which tests."""
     scores = changes.frame[changes.frame["kind"] == "score"]
-    tests = [
-        f"{name}, {_count_seeds(part)} a side, for {len(part):,} score{'s' * (len(part) > 1)}"
-        for name, part in scores[scores["test"] != ""].groupby("test")
-    ]
+    tests = []
+    for name, part in scores[scores["test"] != ""].groupby("test"):
+        seeds = part[["seeds_old", "seeds_new"]].to_numpy(int)
+        ends = " to ".join(map(str, dict.fromkeys((seeds.min(), seeds.max()))))
+        tests.append(f"{name}, {ends} seeds a side, for {count(len(part), 'score')}")
     return " ".join([CAPTION, f"Tests: {'; '.join(tests)}." if tests else "No test was made."])
-
-
-def _count_seeds(rows: pd.DataFrame) -> str:
-    counts = sorted({*rows["seeds_old"], *rows["seeds_new"]})
-    return f"{' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} seeds"
 
 
 def write_changes(changes: Changes) -> dict[str, bytes]:
     """Write the changes: `changes.csv` and `differences.csv`, both tidy, and `changes.md`."""
-    return {
-        "changes.csv": write_csv(changes.frame),
-        "differences.csv": write_csv(changes.differences),
-        "changes.md": _write_changes_markdown(changes),
-    }
-
-
-def _write_changes_markdown(changes: Changes) -> bytes:
     old, new = escape_markdown(changes.old), escape_markdown(changes.new)
     sections = [f"# Changes from {old} to {new}", escape_markdown(summarise_changes(changes))]
     for name, rows in _by_contender(changes.frame).items():
@@ -167,7 +150,11 @@ def _write_changes_markdown(changes: Changes) -> bytes:
         table = _tabulate_differences("", changes.differences)
         sections += ["## What else differs", write_markdown_table(table)]
     sections.append("\n".join(f"- {escape_markdown(note)}" for note in changes.notes))
-    return ("\n\n".join(filter(None, sections)) + "\n").encode()
+    return {
+        "changes.csv": write_csv(changes.frame),
+        "differences.csv": write_csv(changes.differences),
+        "changes.md": ("\n\n".join(filter(None, sections)) + "\n").encode(),
+    }
 
 
 def _tabulate_differences(title: str, rows: pd.DataFrame) -> Table:

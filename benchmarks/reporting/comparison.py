@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benchmarks.analysis.columns import PANELS, PAPER, Column
 from benchmarks.analysis.comparison import comparison_frame
-from benchmarks.analysis.marks import UNMARKED, Marks, set_marks
+from benchmarks.analysis.marks import UNMARKED, Marks
 from benchmarks.analysis.notes import caption, remarks
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import escape_latex, escape_markdown, plain
@@ -83,10 +83,17 @@ def build_cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
     marks, unknown = _find_marks(frame, column), [math.nan] * len(frame)
     ends = (f"{column.key}_low", f"{column.key}_high")
     lows, highs = (frame.get(end, unknown) if column.interval else unknown for end in ends)
-    return [
-        _build_cell(column, value, low, high, places.get(value, ""))
-        for value, low, high, places in zip(frame[column.key], lows, highs, marks, strict=True)
-    ]
+    cells = []
+    for value, low, high, places in zip(frame[column.key], lows, highs, marks, strict=True):
+        if pd.isna(value):
+            cells.append(Cell())
+            continue
+        cell = Cell(column.show(value), value, mark=places.get(value, ""))
+        if not (pd.isna(low) or pd.isna(high)):
+            bounds = f"[{column.show(low)}, {column.show(high)}]"
+            cell = replace(cell, interval=(low, high), bounds=bounds)
+        cells.append(cell)
+    return cells
 
 
 def _find_marks(frame: pd.DataFrame, column: Column) -> list[dict[Any, Mark]]:
@@ -107,15 +114,6 @@ def _find_marks(frame: pd.DataFrame, column: Column) -> list[dict[Any, Mark]]:
     return marks
 
 
-def _build_cell(column: Column, value: Any, low: float, high: float, mark: Mark) -> Cell:
-    if pd.isna(value):
-        return Cell()
-    if pd.isna(low) or pd.isna(high):
-        return Cell(column.show(value), value, mark=mark)
-    bounds = f"[{column.show(low)}, {column.show(high)}]"
-    return Cell(column.show(value), value, (low, high), bounds, mark)
-
-
 def write_markdown(
     results: Results, frame: pd.DataFrame | None = None, marks: Marks = UNMARKED
 ) -> bytes:
@@ -125,12 +123,9 @@ def write_markdown(
     columns = [column for panel in panels.values() for column in panel]
     table = write_markdown_table(build_table("", frame, columns, whole=True))
     notes = [caption(results), *explain_marks(panels, marks), *remarks(results, frame)]
-    return "\n".join([table, *(f"\n{_write_paragraph(note)}" for note in notes), ""]).encode()
-
-
-def _write_paragraph(text: str) -> str:
-    """Write a text as a paragraph of Markdown, not as a list, a heading or a rule."""
-    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape_markdown(text))
+    # A paragraph must not read as a list, a heading or a rule.
+    texts = [re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape_markdown(note)) for note in notes]
+    return "\n".join([table, *(f"\n{text}" for text in texts), ""]).encode()
 
 
 def write_latex(
@@ -154,7 +149,7 @@ def write_latex(
     parts += [f"{escape_latex(line)}\\par\n" for line in explain_marks(panels, marks)]
     what = "± (or the distances above and below, where they differ)"
     notes = f"{caption(results, what, brief=paper)} Best in bold, second best underlined."
-    return set_marks(latex.document(parts, notes)).encode()
+    return latex.document(parts, notes).encode()
 
 
 def show_comparison(

@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Literal
 
+from benchmarks.analysis.columns import MARK
 from benchmarks.core.text import escape_latex
 
 Mark = Literal["best", "second", "better", "worse", ""]
@@ -42,23 +43,19 @@ TAIL = r"""\endgroup
 def document(parts: Iterable[str], notes: str) -> str:
     """Write a file of tabulars with notes under them, which compiles alone and within a paper."""
     body = "".join(parts) + f"\\parbox{{\\linewidth}}{{{escape_latex(notes)}}}\\par\n"
-    return HEAD.replace("%(signs)s", declare_signs(body)) + body + TAIL
+    file = HEAD.replace("%(signs)s", declare_signs(body)) + body + TAIL
+    return file.replace(MARK, r"$^\dagger$")  # which is no sign of its fonts
 
 
 def declare_signs(text: str) -> str:
-    """Declare the signs that pdfTeX's fonts lack; accented Latin letters they have."""
-    lacking = sorted({sign for sign in text if not sign.isascii() and not is_accented(sign)})
+    """Declare the signs that pdfTeX's fonts lack; ASCII letters with an accent they have."""
+    accented = r"[A-Za-z][\u0300\u0301\u0302\u0303\u0308]"
+    signs = {sign: unicodedata.normalize("NFD", sign) for sign in text if not sign.isascii()}
+    lacking = sorted(sign for sign, parts in signs.items() if not re.fullmatch(accented, parts))
     spelled = "".join(
         f"\n  \\DeclareUnicodeCharacter{{{ord(s):04X}}}{{U+{ord(s):04X}}}" for s in lacking
     )
     return f"  \\ifdefined\\DeclareUnicodeCharacter{spelled}\n  \\fi\n" if lacking else ""
-
-
-def is_accented(sign: str) -> bool:
-    """Return whether a sign is an ASCII letter with one of the accents that every font can make."""
-    parts = unicodedata.normalize("NFD", sign)
-    common = "\u0300\u0301\u0302\u0303\u0308"
-    return len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and parts[1] in common
 
 
 def tabulars(
@@ -69,19 +66,14 @@ def tabulars(
     All texts are LaTeX; the alignment has an l or r for each column.
     """
     rows = [(place, row) for place, group in enumerate(groups) for row in group]
-    chunks = (rows[i : i + ROWS] for i in range(0, len(rows), ROWS))
-    heading = f"\\textbf{{{title}}}\\par\\nopagebreak\\smallskip\n" if title else ""
-    return heading + "".join(_tabular(alignment, header, chunk) for chunk in chunks)
-
-
-def _tabular(
-    alignment: str, header: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]
-) -> str:
-    lines = [r"\setbox0\hbox{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
-    lines.append(_ampersands(header))
-    for _, group in groupby(rows, key=itemgetter(0)):
-        lines += [r"\midrule", *(_ampersands(row) for _, row in group)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}\fit", ""])
+    lines = [rf"\textbf{{{title}}}\par\nopagebreak\smallskip"] if title else []
+    for start in range(0, len(rows), ROWS):
+        lines += [r"\setbox0\hbox{%", rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+        lines.append(_ampersands(header))
+        for _, group in groupby(rows[start : start + ROWS], key=itemgetter(0)):
+            lines += [r"\midrule", *(_ampersands(row) for _, row in group)]
+        lines += [r"\bottomrule", r"\end{tabular}}\fit"]
+    return "\n".join([*lines, ""]) if lines else ""
 
 
 def _ampersands(row: Iterable[str]) -> str:
@@ -105,7 +97,10 @@ def quantity(value: float, low: float, high: float, mark: Mark = "") -> str:
     most five significant digits.
     """
     below, above = value - low, high - value
-    exponent = _power_of(value, max(below, above))
+    distance = max(below, above)
+    # A power of ten is set apart where the number is very small or large.
+    size = abs(value) if 100 * abs(value) > distance else distance
+    exponent = _exponent(size) if size and not 1e-3 <= size < 1e6 else 0
     value, below, above = (x / 10.0**exponent for x in (value, below, above))
     known = [_decimals(x) for x in (below, above) if x > 0]
     most = max(0, 4 - _exponent(value))
@@ -114,12 +109,6 @@ def quantity(value: float, low: float, high: float, mark: Mark = "") -> str:
     down, up = _distance(below), _distance(above)
     whole = rf"{shown} \pm {up}" if up == down else f"{shown}^{{+{up}}}_{{-{down}}}"
     return f"$({whole}){_power(exponent)}$" if exponent else f"${whole}$"
-
-
-def _power_of(value: float, distance: float) -> int:
-    """Return the power of ten to be set apart, where a number is very small or large."""
-    size = abs(value) if 100 * abs(value) > distance else distance
-    return _exponent(size) if size and not 1e-3 <= size < 1e6 else 0
 
 
 def _exponent(x: float) -> int:

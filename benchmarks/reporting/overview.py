@@ -11,7 +11,6 @@ from rich.text import Text
 
 from benchmarks.analysis.columns import MARK, PAIRS
 from benchmarks.analysis.export import write_csv
-from benchmarks.analysis.marks import set_marks
 from benchmarks.analysis.suites import Aggregate, explain_ranks
 from benchmarks.config.registry import list_metrics
 from benchmarks.core.text import escape_markdown, plain, show_number
@@ -52,11 +51,6 @@ class Board:
     metric: str
     table: Table
     answer: str
-
-    @property
-    def title(self) -> str:
-        """The score with an arrow towards the better values."""
-        return self.table.title
 
 
 def write_aggregate(result: Aggregate) -> dict[str, bytes]:
@@ -99,7 +93,7 @@ def build_boards(result: Aggregate) -> list[Board]:
     """Build the table of each headline score."""
     return [
         Board(metric, _build_table(result, metric), explain_ranks(result, metric))
-        for metric in result.metrics
+        for metric in result.scores["metric"].unique()
     ]
 
 
@@ -155,49 +149,39 @@ def _mark_best(column: "pd.Series[float]", lower: bool) -> list[Cell]:
 def _write_boards_markdown(boards: Sequence[Board], notes: Sequence[str]) -> bytes:
     sections = ["# Contenders over data sets"]
     for board in boards:
-        sections += [f"## {board.title}", escape_markdown(board.answer)]
+        sections += [f"## {board.table.title}", escape_markdown(board.answer)]
         sections.append(write_markdown_table(board.table))
     listed = "\n".join(f"- {escape_markdown(note)}" for note in notes)
     return ("\n\n".join(filter(None, [*sections, CAPTION, listed])) + "\n").encode()
 
 
 def _write_boards_latex(boards: Sequence[Board], notes: Sequence[str]) -> bytes:
-    answers = [f"{board.title}: {board.answer}" for board in boards]
+    answers = [f"{board.table.title}: {board.answer}" for board in boards]
     text = " ".join([*answers, CAPTION, LATEX, *(f"{note}." for note in notes)])
     parts = [write_latex_table(board.table) for board in boards]
-    return set_marks(latex.document(parts, text)).encode()
+    return latex.document(parts, text).encode()
 
 
 def _write_boards_page(
     boards: Sequence[Board], result: Aggregate, plots: dict[str, bytes]
 ) -> bytes:
     rows = result.scores[["suite", "dataset", "folder"]].drop_duplicates()
+    fids = result.scores[result.scores["metric"] == "fid"].drop_duplicates("suite")
+    drawn = {board.metric: plots.get(f"{PLOT.format(board.metric)}.svg") for board in boards}
     return render_page(
         "aggregate.html",
         script="",
         boards=boards,
         suites=rows.to_dict("records"),
-        extractors=_list_extractors(result.scores),
+        extractors={
+            r["suite"]: f"{r['extractor']}, {r['samples']:,} samples against {r['reference']}"
+            for r in fids.to_dict("records")
+        },
         data_sets=result.data_sets,
-        pictures={board.metric: _embed_plot(plots, board.metric) for board in boards},
+        pictures={m: embed_data(svg, "image/svg+xml") if svg else "" for m, svg in drawn.items()},
         caption=CAPTION,
         notes=result.notes,
     )
-
-
-def _list_extractors(values: pd.DataFrame) -> dict[str, str]:
-    """List what each suite's FID was taken with: extractor, samples and reference."""
-    rows = values[values["metric"] == "fid"].drop_duplicates("suite")
-    return {
-        row["suite"]: f"{row['extractor']}, {row['samples']:,} samples against {row['reference']}"
-        for row in rows.to_dict("records")
-    }
-
-
-def _embed_plot(plots: dict[str, bytes], metric: str) -> str:
-    """Return a score's diagram as a data URI, empty where there is none."""
-    content = plots.get(f"{PLOT.format(metric)}.svg")
-    return embed_data(content, "image/svg+xml") if content else ""
 
 
 def show_aggregate(result: Aggregate, width: int) -> Group:

@@ -3,7 +3,7 @@
 The writer for HTML is the macro `numbers` of `page/templates/macros.html`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -69,6 +69,8 @@ class Head:
         left: whether its cells are aligned to the left.
         prose: whether its cells are words, which may wrap in a terminal.
         tip: all that the page explains of it.
+        definition: what it is.
+        audit: what the audit of its scores failed for.
     """
 
     text: str
@@ -76,6 +78,8 @@ class Head:
     left: bool = False
     prose: bool = False
     tip: str = ""
+    definition: str = ""
+    audit: str = ""
 
     @property
     def title(self) -> str:
@@ -137,15 +141,13 @@ def _write_markdown_cell(cell: Cell) -> str:
 
 def write_latex_table(table: Table) -> str:
     """Write a table in LaTeX, the best in bold, the second underlined; see `latex.tabulars`."""
-    return latex.tabulars(
-        escape_latex(table.title),
-        "".join(head.align[0] for head in table.header),
-        [escape_latex(head.title) for head in table.header],
-        [
-            [[escape_latex(row[0].text), *map(_write_latex_cell, row[1:])] for row in group]
-            for group in table.groups
-        ],
-    )
+    alignment = "".join(head.align[0] for head in table.header)
+    header = [escape_latex(head.title) for head in table.header]
+    groups = [
+        [[escape_latex(row[0].text), *map(_write_latex_cell, row[1:])] for row in group]
+        for group in table.groups
+    ]
+    return latex.tabulars(escape_latex(table.title), alignment, header, groups)
 
 
 def _write_latex_cell(cell: Cell) -> str:
@@ -186,8 +188,13 @@ def show_parts(table: Table, width: int, *, stacked: bool = False) -> Iterator[R
     for number, places in enumerate(_split_columns(widths, room)):
         names = max(8, width - 4 - sum(widths[place - 1] + 2 for place in places))
         title = f"{table.title} (continued)" if number else table.title
-        part = _shorten_names(replace(table.select(places), title=title), names)
-        shown = show_table(part, stacked=stacked)
+        part = replace(table.select(places), title=title)
+        heads = [replace(h, text=shorten(plain(h.text), LONGEST)) for h in part.header]
+        groups = [
+            [[replace(own, text=shorten(plain(own.text), names)), *row] for own, *row in group]
+            for group in part.groups
+        ]
+        shown = show_table(replace(part, header=heads, groups=groups), stacked=stacked)
         for column, place in zip(shown.columns[1:], places, strict=True):
             column.width = widths[place - 1]
         yield shown
@@ -216,21 +223,8 @@ def _split_columns(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _drop_intervals(table: Table, place: int) -> Table:
-    return _change_column(table, place, lambda cell: replace(cell, bounds=""))
-
-
-def _shorten_names(table: Table, width: int) -> Table:
-    """Shorten the names of rows to a width, and all headings, in one line each."""
-    header = [replace(h, text=shorten(plain(h.text), LONGEST)) for h in table.header]
-    table = replace(table, header=header)
-    return _change_column(
-        table, 0, lambda name: replace(name, text=shorten(plain(name.text), width))
-    )
-
-
-def _change_column(table: Table, place: int, change: Callable[[Cell], Cell]) -> Table:
     groups = [
-        [[*row[:place], change(row[place]), *row[place + 1 :]] for row in group]
+        [[*row[:place], replace(row[place], bounds=""), *row[place + 1 :]] for row in group]
         for group in table.groups
     ]
     return replace(table, groups=groups)

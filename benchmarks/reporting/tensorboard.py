@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.analysis.lookup import read_or_warn, scores_of, shown_extractor
+from benchmarks.analysis.pictures import join_tiles
 from benchmarks.core.errors import BadInput
 from benchmarks.core.files import check_links, write_atomically
 from benchmarks.core.text import plain
@@ -31,14 +32,11 @@ if TYPE_CHECKING:
 
 FOLDER = "tensorboard"
 FILE = "events.out.tfevents.report"
-IDENTITY = ("contender", "family", "status")
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 COUNTS = ("step", "images", "seconds")
 """Columns of a history that are no curves but what curves are drawn over."""
 SMALLEST = 32
 """Pixels that a tile is enlarged to, by a whole factor; beyond, it stays as it is."""
-GAP = 2
-"""Pixels between tiles."""
 Row = dict[Any, Any]
 """A row of a history."""
 
@@ -104,14 +102,11 @@ def _build_events(
     writer = RecordWriter(file)
     writer.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
     for row, summary in _summaries(record, rows, pictures, extractor):
-        seconds, step = (_finite(row.get(name)) for name in ("seconds", "step"))
+        dates = (row.get(name, 0.0) for name in ("seconds", "step"))
+        seconds, step = (value if math.isfinite(value) else 0.0 for value in dates)
         event = Event(wall_time=seconds, step=int(step), summary=summary)
         writer.write(event.SerializeToString(deterministic=True))
     return file.getvalue()
-
-
-def _finite(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) else 0.0
 
 
 def _summaries(
@@ -159,7 +154,7 @@ def _image(kind: str, tiles: np.ndarray) -> "Summary":
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    pixels = tile_images(tiles)
+    pixels = join_tiles(tiles, max(1, SMALLEST // max(tiles.shape[2:4])))
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     height, width, _ = pixels.shape
@@ -168,23 +163,12 @@ def _image(kind: str, tiles: np.ndarray) -> "Summary":
     return Summary(value=[Summary.Value(tag=f"pictures/{kind}", image=image)])
 
 
-def tile_images(tiles: np.ndarray) -> np.ndarray:
-    """Enlarge tiles and put them side by side on white: uint8 [H, W, 3]."""
-    rows, columns, height, width, _ = tiles.shape
-    factor = max(1, SMALLEST // max(height, width))
-    large = tiles.repeat(factor, axis=2).repeat(factor, axis=3)
-    padding = ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0))
-    padded = np.pad(large, padding, constant_values=255).swapaxes(1, 2)
-    whole = padded.reshape(rows * (height * factor + GAP), columns * (width * factor + GAP), 3)
-    return whole[:-GAP, :-GAP]
-
-
 def _collect_settings(record: Record) -> "Summary":
     """Collect a run's settings for TensorBoard's table of hyper-parameters."""
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
     spec, settings = record.spec, record.spec.get("settings")
-    chosen: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
+    chosen: dict[str, Any] = {k: getattr(record, k) for k in ("contender", "family", "status")}
     for name, value in (settings if isinstance(settings, dict) else {}).items():
         chosen[name] = value if isinstance(value, int | float | str) else json.dumps(value)
     numbers = {name: spec.get(name) for name in ("seed", "images", "batch")}

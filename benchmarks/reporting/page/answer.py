@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.analysis.columns import COLUMNS, PAIRS
+from benchmarks.analysis.columns import PAIRS
 from benchmarks.analysis.finding import Finding
 from benchmarks.analysis.frames import Frames
 from benchmarks.analysis.lookup import name_size
@@ -17,7 +17,6 @@ from benchmarks.core.text import count, show_amount, show_duration, show_number,
 from benchmarks.reporting.page.templating import show_name
 from benchmarks.reporting.page.text import Clipped, clip, show_range, to_sentence
 from benchmarks.statistics.differences import ALPHA
-from benchmarks.statistics.intervals import SAME_RANGE
 from benchmarks.statistics.rankings import uses_log_scale
 
 RANKED = 30
@@ -48,20 +47,18 @@ def state_costs(comparison: pd.DataFrame, findings: Sequence[Finding]) -> list[s
     leaders = dict.fromkeys(finding.leader for finding in findings if len(finding.ranking))
     rows = _index_rows(comparison)
     fastest = comparison.loc[comparison["family"] != CALIBRATION, "train_seconds"].min()
-    costs = (_state_cost(rows[name], fastest) for name in leaders if name in rows)
-    return [cost for cost in costs if cost]
-
-
-def _state_cost(row: Mapping[Any, Any], fastest: float) -> str | None:
-    """State a contender's costs: `gan: 1.69M parameters, 6 min of training per run`."""
-    parts = []
-    if not pd.isna(row["parameters"]):
-        parts.append(f"{show_amount(row['parameters'])} parameters")
-    if not pd.isna(seconds := row["train_seconds"]):
-        times = seconds / fastest if fastest else 1.0
-        beside = f", {show_number(times)} times as long as the fastest" if times >= 1.05 else ""
-        parts.append(f"{show_duration(seconds)} of training per run{beside}")
-    return f"{show_name(row['contender'])}: {', '.join(parts)}" if parts else None
+    costs = []
+    for row in (rows[name] for name in leaders if name in rows):
+        parts = []
+        if not pd.isna(row["parameters"]):
+            parts.append(f"{show_amount(row['parameters'])} parameters")
+        if not pd.isna(seconds := row["train_seconds"]):
+            times = seconds / fastest if fastest else 1.0
+            beside = f", {show_number(times)} times as long as the fastest" if times >= 1.05 else ""
+            parts.append(f"{show_duration(seconds)} of training per run{beside}")
+        if parts:
+            costs.append(f"{show_name(row['contender'])}: {', '.join(parts)}")
+    return costs
 
 
 def _index_rows(comparison: pd.DataFrame) -> dict[str, dict[Any, Any]]:
@@ -75,18 +72,19 @@ def describe_finding(finding: Finding, frames: Frames) -> dict[str, Any]:
     """Describe a finding with its ranks, the values behind them and the tests between pairs."""
     ranking = finding.ranking.sort_values("rank", kind="stable")
     log = uses_log_scale(frames.runs, finding.metric)
-    entry = list_metrics()[SAME_RANGE.get(finding.metric, finding.metric)]
-    heading = next((c.heading for c in COLUMNS if c.key == finding.metric), finding.metric)
+    entry = list_metrics()[finding.metric]
     where = f", {finding.route}, {name_size(finding.code_size)}" if finding.code_size else ""
-    direction = entry.about["direction"]
+    direction, leading = entry.about["direction"], ranking["contender"].head(PAIRED)
+    shown = finding.pairs[["first", "second"]].isin(list(leading)).all(axis="columns")
+    pairs = [_show_pair(row, log) for row in finding.pairs[shown].to_dict("records")]
     return {
-        "title": f"Reconstruction {heading}{where}" if finding.metric in PAIRS else heading,
+        "title": f"{'Reconstruction ' * (finding.metric in PAIRS)}{finding.symbol}{where}",
         "meaning": f"{to_sentence(entry.summary)} {direction.capitalize()} is better.",
         "finding": finding,
         "over": "seeds" if (ranking["seeds"] > 1).any() else "samples",
         "scale": "log scale" if log else "linear scale",
         "ranking": clip(_list_ranking(ranking, frames.comparison, finding.metric, log), RANKED),
-        "pairs": _list_pairs(finding.pairs, list(ranking["contender"]), log),
+        "pairs": Clipped(pairs, len(finding.pairs) - len(pairs)),
     }
 
 
@@ -142,13 +140,6 @@ def scale_ends(
         (low, value, high) if math.isfinite(known) else None
         for (low, value, high), known in zip(places, values, strict=True)
     ]
-
-
-def _list_pairs(pairs: pd.DataFrame, ranked: Sequence[str], log: bool) -> Clipped[dict[str, Any]]:
-    """List the tests among the best by rank."""
-    chosen = pairs[pairs[["first", "second"]].isin(ranked[:PAIRED]).all(axis="columns")]
-    shown = [_show_pair(row, log) for row in chosen.to_dict("records")]
-    return Clipped(shown, len(pairs) - len(chosen))
 
 
 def _show_pair(row: Mapping[Any, Any], log: bool) -> dict[str, Any]:

@@ -79,21 +79,17 @@ def summarize_audit(frames: Frames) -> dict[str, Any]:
     keys = [c.key for c in COLUMNS if c.key in comparison and comparison[c.key].notna().any()]
     extractor = audit.find_extractor(frames.marks.extractor)
     blocks = lay_out_verdicts(audit, [extractor or "", ""], keys)
+    whole = f"It is the published audit of the same data, of the suite {audit.folder.parent.name}."
+    if audit.folder.parent == frames.results.folder:
+        whole = "The page audit/audit.html has all of it."
     return {
         "heat": show_heat(audit, blocks) if blocks else None,
         "counts": state_counts(audit),
-        "whole": _name_folder(frames, audit),
+        "whole": whole,
         "advice": [*map(plain, audit.about["advice"])],
         "answers": show_answers(audit),
         "broken": list_broken(blocks, audit),
     }
-
-
-def _name_folder(frames: Frames, audit: Audit) -> str:
-    """State where the whole audit is: beside the records, or among those published."""
-    if audit.folder.parent == frames.results.folder:
-        return "The page audit/audit.html has all of it."
-    return f"It is the published audit of the same data, of the suite {audit.folder.parent.name}."
 
 
 def show_answers(audit: Audit) -> list[dict[str, Any]]:
@@ -118,11 +114,10 @@ def show_heat(audit: Audit, blocks: Sequence[Block]) -> dict[str, Any]:
     ]
     shown = []
     for block in blocks:
-        lines = [
-            (line.metric, [_render_verdict(audit, block, line, fault) for fault in faults])
-            for line in block.lines
-        ]
-        rows = [(brief(m["symbol"]), _explain_metric(m), cells) for m, cells in lines]
+        rows = []
+        for line in block.lines:
+            cells = [_render_verdict(audit, block, line, fault) for fault in faults]
+            rows.append((brief(line.metric["symbol"]), _explain_metric(line.metric), cells))
         shown.append((block.title, rows))
     legend = [(SIGNS[verdict], verdict, meaning) for verdict, meaning in MEANINGS.items()]
     return {"aspects": aspects, "heads": heads, "blocks": shown, "legend": legend}
@@ -225,24 +220,18 @@ def _show_ladder(
         "aspect": plain(fault["aspect"]),
         "summary": to_sentence(plain(fault["summary"]).rstrip(".") or title),
         "labels": label_levels(fault),
-        "strip": _embed_strip(strips[file]) if file in strips else None,
-        "curve": _embed_audit_plot(plots[file], alt) if file in plots else None,
+        "strip": _embed_png(strips[file]) if file in strips else None,
+        "curve": _embed_png(plots[file], alt) if file in plots else None,
     }
 
 
-def _embed_audit_plot(content: bytes, alt: str) -> EmbeddedImage:
-    """Embed a plot, at as many pixels an inch as a page has."""
+def _embed_png(content: bytes, alt: str = "") -> EmbeddedImage:
+    """Embed a plot at a page's pixels an inch, or a strip, enlarged by a whole factor."""
     image = Image.open(io.BytesIO(content))
-    scale = 96 / image.info.get("dpi", (96, 96))[0]
+    resolution = image.info.get("dpi")
+    scale = 96 / resolution[0] if resolution else max(1, round(STRIP / image.width))
     size = round(image.width * scale), round(image.height * scale)
     return EmbeddedImage(embed_data(content, "image/png"), *size, alt)
-
-
-def _embed_strip(content: bytes) -> EmbeddedImage:
-    """Embed a strip, every pixel enlarged by the same whole factor."""
-    width, height = Image.open(io.BytesIO(content)).size
-    factor = max(1, round(STRIP / width))
-    return EmbeddedImage(embed_data(content, "image/png"), width * factor, height * factor)
 
 
 def _list_verdicts(blocks: Sequence[Block], fault: str) -> list[str]:
@@ -273,20 +262,15 @@ def _show_floors(audit: Audit, blocks: Sequence[Block]) -> list[tuple[str, list[
         for metric in (line.metric for line in block.lines):
             full, quarter = (floors.get((metric["name"], block.extractor, s)) for s in sizes)
             if full:
-                rows.append([brief(metric["symbol"]), *_floor_cells(full, quarter or {})])
+                mean, deviation, low, high = (
+                    _number(full[key]) for key in ("mean", "deviation", "low", "high")
+                )
+                small, bias = ((quarter or {}).get(key, math.nan) for key in ("mean", "bias"))
+                shift = f"{bias:+.1f}".replace("-", "−") if _known(bias) else ""
+                symbol = brief(metric["symbol"])
+                rows.append([symbol, mean, deviation, f"{low} to {high}", _number(small), shift])
         found.append((block.title, rows))
     return found
-
-
-def _floor_cells(full: Mapping[Any, Any], quarter: Mapping[Any, Any]) -> list[str]:
-    bias = quarter.get("bias", math.nan)
-    return [
-        _number(full["mean"]),
-        _number(full["deviation"]),
-        f"{_number(full['low'])} to {_number(full['high'])}",
-        _number(quarter.get("mean", math.nan)),
-        f"{bias:+.1f}".replace("-", "−") if _known(bias) else "",
-    ]
 
 
 def _number(value: float) -> str:

@@ -20,23 +20,14 @@ PIXELS = 1.5
 
 def embed_charts(section: str, plots: Mapping[str, bytes], frames: Frames) -> list[EmbeddedImage]:
     """Embed the charts of a section that have been drawn, of files by name."""
-    return [
-        EmbeddedImage(
-            embed_data(content, "image/svg+xml"),
-            *_measure_svg(content),
-            _describe_plot(plot, frames),
-            plot.heading,
-            plot.caption,
-        )
-        for plot in PLOTS.values()
-        if plot.section == section and (content := plots.get(f"{plot.name}.svg"))
-    ]
-
-
-def _measure_svg(svg: bytes) -> tuple[int, int]:
-    """Return width and height at which a chart of matplotlib is shown, in pixels."""
-    points = re.findall(rb' (?:width|height)="([\d.]+)pt"', svg)
-    return round(float(points[0]) * PIXELS), round(float(points[1]) * PIXELS)
+    charts = []
+    for plot in (plot for plot in PLOTS.values() if plot.section == section):
+        if content := plots.get(f"{plot.name}.svg"):
+            points = re.findall(rb' (?:width|height)="([\d.]+)pt"', content)[:2]
+            wide, high = (round(float(size) * PIXELS) for size in points)
+            source, words = embed_data(content, "image/svg+xml"), _describe_plot(plot, frames)
+            charts.append(EmbeddedImage(source, wide, high, words, plot.heading, plot.caption))
+    return charts
 
 
 def _describe_plot(plot: Plot, frames: Frames) -> str:

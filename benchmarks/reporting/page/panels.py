@@ -1,15 +1,13 @@
 """Small tables and lists of a suite's page: extractors, runs that went wrong, variance, costs."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
 
-from benchmarks.analysis import lookup
 from benchmarks.analysis.columns import ALL_COSTS
-from benchmarks.analysis.frames import Frames, scores_frame
+from benchmarks.analysis.frames import Frames, scores_frame, summarise_runs
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import count, join_words, plain, show_number, show_share
 from benchmarks.records.schema import Record
@@ -18,7 +16,6 @@ from benchmarks.reporting.page.provenance import name_seeds
 from benchmarks.reporting.page.table import MODEL
 from benchmarks.reporting.page.templating import show_name
 from benchmarks.reporting.table import Cell, Head, Table
-from benchmarks.statistics.intervals import SeedInterval, interval_over_seeds
 from benchmarks.statistics.variance import split_variance, splits_logarithms
 
 SOURCES = {
@@ -36,20 +33,14 @@ def compare_extractors(frames: Frames) -> Table | None:
     others = [str(column) for column in runs if str(column).startswith("fid@")]
     if not others:
         return None
-    means = runs.groupby("contender", observed=True)[["fid", *others]].agg(_mean_fid)
-    names = (lookup.shown_extractor(frames.results.records) or "FID", *(o[4:] for o in others))
+    means = [summarise_runs(runs, fid) for fid in ("fid", *others)]
+    names = (frames.marks.extractor or "FID", *(o[4:] for o in others))
     heads = [Head(name, tip=f"FID in the features of {name}") for name in names]
     rows = [
-        [Cell(str(name)), *(Cell(show_number(value)) for value in row)]
-        for name, row in zip(means.index, means.to_numpy(), strict=True)
+        [Cell(name), *(Cell(show_number(m[name].value) if name in m else "") for m in means)]
+        for name in runs["contender"].cat.remove_unused_categories().cat.categories
     ]
     return Table("", [MODEL, *heads], [rows])
-
-
-def _mean_fid(values: pd.Series) -> float:
-    """Return the mean over seeds as all tables have it, the geometric one."""
-    runs = [SeedInterval(value, math.nan, math.nan) for value in values]
-    return interval_over_seeds("fid", runs).value
 
 
 def list_troubles(records: Sequence[Record]) -> list[str]:
@@ -59,17 +50,15 @@ def list_troubles(records: Sequence[Record]) -> list[str]:
     for record in records:
         if record.status != "ok":
             runs.setdefault((record.contender, record.status), []).append(record)
-    return [
-        f"{show_name(name)}: {len(bad):,} of {totals[name]:,} {status} "
-        f"({name_seeds(record.seed for record in bad)}): "
-        f"{plain(bad[0].reason or '')}{_count_other_reasons(bad)}"
-        for (name, status), bad in runs.items()
-    ]
-
-
-def _count_other_reasons(records: Sequence[Record]) -> str:
-    others = len({record.reason for record in records}) - 1
-    return f" ({count(others, 'other reason')})" if others else ""
+    lines = []
+    for (name, status), bad in runs.items():
+        others = len({record.reason for record in bad}) - 1
+        more = f" ({count(others, 'other reason')})" if others else ""
+        lines.append(
+            f"{show_name(name)}: {len(bad):,} of {totals[name]:,} {status} "
+            f"({name_seeds(record.seed for record in bad)}): {plain(bad[0].reason or '')}{more}"
+        )
+    return lines
 
 
 def split_fid_variance(frames: Frames) -> tuple[str, list[tuple[str, str, float]]] | None:

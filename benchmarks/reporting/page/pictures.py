@@ -115,8 +115,10 @@ def _build_gallery(name: str, kind: PictureKind, frame: pd.DataFrame) -> Gallery
     chosen = _merge_alike(pd.concat([frame[real], best]).to_dict("records"))
     for row in filter(_has_tiles, chosen):
         row["tiles"] = row["tiles"][:, :COLUMNS] if kind.rows else row["tiles"]
-    width = max(_natural_width(row["tiles"], name) for row in chosen if _has_tiles(row))
-    factor = max(1, round(kind.width / width))
+    tiles = [row["tiles"] for row in chosen if _has_tiles(row)]
+    columns = (FOLDED if name == "evolution" else own.shape[1] for own in tiles)
+    natural = (n * (own.shape[3] + 1) - 1 for n, own in zip(columns, tiles, strict=True))
+    factor = max(1, round(kind.width / min(WIDEST, max(natural))))
     exhibits = [_build_exhibit(name, row, factor) for row in chosen]
     return Gallery(name, kind, exhibits, max(0, len(ranked) - SHOWN))
 
@@ -136,15 +138,11 @@ def _has_tiles(row: dict[Any, Any]) -> bool:
     return isinstance(row["tiles"], np.ndarray)
 
 
-def _natural_width(tiles: np.ndarray, kind: str) -> int:
-    """Return the pixels from left to right at natural size."""
-    columns = FOLDED if kind == "evolution" else tiles.shape[1]
-    return min(WIDEST, columns * (tiles.shape[3] + 1) - 1)
-
-
 def _build_exhibit(name: str, row: dict[Any, Any], factor: int) -> Exhibit:
     shown = "real images" if row["family"] == CALIBRATION else show_name(str(row["contender"]))
-    note = _state_trouble(row)
+    note = ""
+    if row["status"] not in {None, "ok"}:
+        note = f"{row['status']}: {shorten(plain(row['reason'] or ''), REASON)}"
     if not _has_tiles(row):
         return Exhibit(shown, "", note or "no picture")
     if name == "evolution":
@@ -152,13 +150,6 @@ def _build_exhibit(name: str, row: dict[Any, Any], factor: int) -> Exhibit:
     else:
         images = [embed_mosaic(row["tiles"], factor)]
     return Exhibit(shown, _state_score(row), note, images)
-
-
-def _state_trouble(row: dict[Any, Any]) -> str:
-    """State what went wrong with the run, if anything did."""
-    if row["status"] is None or row["status"] == "ok":
-        return ""
-    return f"{row['status']}: {shorten(plain(row['reason'] or ''), REASON)}"
 
 
 def _state_score(row: dict[Any, Any]) -> str:
@@ -176,20 +167,16 @@ def _build_filmstrip(
     tiles: np.ndarray, seen: Sequence[float] | None, factor: int
 ) -> list[EmbeddedImage]:
     """Embed a small mosaic of each validation, evenly chosen if there are many."""
-    count = len(tiles)
+    count, columns = len(tiles), min(FOLDED, tiles.shape[1])
+    # Each row of tiles is laid out in rows of two.
+    folded = tiles[:, : tiles.shape[1] // columns * columns]
+    folded = folded.reshape(count, -1, columns, *tiles.shape[2:])
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOMENTS)).round().astype(int))
     labels = [f"{show_amount(images)} images" for images in seen] if seen else None
     return [
-        embed_mosaic(_fold_row(tiles[i]), factor, labels[i] if labels else f"{i + 1} of {count}")
+        embed_mosaic(folded[i], factor, labels[i] if labels else f"{i + 1} of {count}")
         for i in chosen
     ]
-
-
-def _fold_row(row: np.ndarray) -> np.ndarray:
-    """Lay a row of tiles, [columns, H, W, 3], out in rows of two."""
-    columns = min(FOLDED, len(row))
-    rows = len(row) // columns
-    return row[: rows * columns].reshape(rows, columns, *row.shape[1:])
 
 
 def embed_mosaic(tiles: np.ndarray, factor: int, label: str = "") -> EmbeddedImage:

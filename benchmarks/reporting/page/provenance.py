@@ -74,16 +74,14 @@ def describe_environments(environments: Sequence[Environment]) -> list[Fact]:
         "Packages": lambda e: ", ".join(f"{k} {v}" for k, v in sorted(e.versions.items())),
     }
     facts = [Fact(name, tally(map(get, environments))) for name, get in getters.items()]
-    commits = tally(_show_commit(environment) for environment in environments)
+    commits = tally(
+        f"{e.git.commit}, {'with uncommitted changes' if e.git.dirty else 'clean'}"
+        if e.git
+        else "no checkout: the code that ran is not known"
+        for e in environments
+    )
     dirty = any(e.git is None or e.git.dirty for e in environments)
     return [fact for fact in (*facts, Fact("Git", commits, flagged=dirty)) if fact.lines]
-
-
-def _show_commit(environment: Environment) -> str:
-    if environment.git is None:
-        return "no checkout: the code that ran is not known"
-    state = "with uncommitted changes" if environment.git.dirty else "clean"
-    return f"{environment.git.commit}, {state}"
 
 
 def tally(values: Iterable[Any]) -> list[str]:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from benchmarks.analysis.columns import STATUSES, Column
 from benchmarks.analysis.frames import Frames
-from benchmarks.analysis.lookup import runs_by_contender, scores_of, shown_extractor
+from benchmarks.analysis.lookup import runs_by_contender, scores_of
 from benchmarks.analysis.marks import Marks, state_audit
 from benchmarks.core.text import show_number
 from benchmarks.records.schema import SCORED, Score
@@ -26,14 +26,6 @@ BODIES = ("contenders", "calibration")
 Scores = Mapping[str, Mapping[str, Score]]
 
 
-@dataclass(frozen=True)
-class PageHead(Head):
-    """The heading of a column with its definition, and what the audit of its scores failed for."""
-
-    definition: str = ""
-    audit: str = ""
-
-
 def build_page_table(frames: Frames) -> dict[str, Any]:
     """Build the comparison table with all that is explained when a cell is pointed at.
 
@@ -44,7 +36,9 @@ def build_page_table(frames: Frames) -> dict[str, Any]:
         marks: a line for each score whose audit failed, with the reason.
     """
     frame, marks = frames.comparison, frames.marks
-    scores = _find_first_scores(frames)
+    # By contender, the scores of its first run that was scored.
+    runs = runs_by_contender(r for r in frames.results.records if r.status in SCORED)
+    scores = {name: scores_of(own[0], marks.extractor) for name, own in runs.items()}
     panels = find_panels(frame, marks)
     tables = [_explain_table(title, frame, cols, scores, marks) for title, cols in panels.items()]
     return {
@@ -72,46 +66,24 @@ def _join_rows(
     ]
 
 
-def _find_first_scores(frames: Frames) -> dict[str, dict[str, Score]]:
-    """Find the scores by metric of each contender's first run that was scored."""
-    records = frames.results.records
-    extractor = shown_extractor(records)
-    first = {
-        name: next((run for run in runs if run.status in SCORED), None)
-        for name, runs in runs_by_contender(records).items()
-    }
-    return {name: scores_of(run, extractor) if run else {} for name, run in first.items()}
-
-
 def _explain_table(
     title: str, frame: pd.DataFrame, columns: Sequence[Column], scores: Scores, marks: Marks
 ) -> Table:
     """Build the table of a panel, each heading and cell with all that explains it."""
     table = build_table(title, frame, columns, whole=True)
     rows = {str(row["contender"]): row for row in frame.to_dict("records")}
-    heads = [
-        _explain_head(head, column, scores, marks)
-        for head, column in zip(table.header[1:], columns, strict=True)
-    ]
+    heads = [MODEL]
+    for head, column in zip(table.header[1:], columns, strict=True):
+        having = [found[column.key] for found in scores.values() if column.key in found]
+        audit = "".join(state_audit([marks.state(column.key, column.heading)]))
+        lines = (column.title, column.definition, *_state_protocol(having), audit)
+        tip = "\n".join(filter(None, lines))
+        heads.append(replace(head, tip=tip, definition=column.definition, audit=audit))
     groups = [
         [_explain_row(row, columns, rows[row[0].text], scores) for row in group]
         for group in table.groups
     ]
-    return replace(table, header=[MODEL, *heads], groups=groups)
-
-
-def _explain_head(head: Head, column: Column, scores: Scores, marks: Marks) -> PageHead:
-    having = [found[column.key] for found in scores.values() if column.key in found]
-    audit = "".join(state_audit([marks.state(column.key, column.heading)]))
-    lines = (column.title, column.definition, *_state_protocol(having), audit)
-    return PageHead(
-        head.text,
-        head.better,
-        prose=head.prose,
-        tip="\n".join(filter(None, lines)),
-        definition=column.definition,
-        audit=audit,
-    )
+    return replace(table, header=heads, groups=groups)
 
 
 def _state_protocol(scores: Sequence[Score]) -> list[str]:

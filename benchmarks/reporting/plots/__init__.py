@@ -7,23 +7,18 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.analysis.frames import Frames
 from benchmarks.core.errors import BadInput, unknown
-from benchmarks.reporting.plots.audits import draw_heatmap as draw_heatmap
-from benchmarks.reporting.plots.audits import draw_ladder as draw_ladder
-from benchmarks.reporting.plots.audits import render_audit as render_audit
-from benchmarks.reporting.plots.charts import draw_cost as draw_cost
-from benchmarks.reporting.plots.charts import draw_scores as draw_scores
-from benchmarks.reporting.plots.charts import draw_variety as draw_variety
-from benchmarks.reporting.plots.histories import draw_losses as draw_losses
-from benchmarks.reporting.plots.histories import draw_stability as draw_stability
-from benchmarks.reporting.plots.histories import draw_training as draw_training
-from benchmarks.reporting.plots.pictures import draw_evolution as draw_evolution
-from benchmarks.reporting.plots.pictures import draw_interpolations as draw_interpolations
-from benchmarks.reporting.plots.pictures import draw_neighbours as draw_neighbours
-from benchmarks.reporting.plots.pictures import draw_reconstructions as draw_reconstructions
-from benchmarks.reporting.plots.pictures import draw_samples as draw_samples
-from benchmarks.reporting.plots.pictures import draw_translations as draw_translations
-from benchmarks.reporting.plots.ranks import draw_agreement as draw_agreement
-from benchmarks.reporting.plots.ranks import draw_critical_difference as draw_critical_difference
+from benchmarks.reporting.plots.audits import draw_heatmap, draw_ladder, render_audit  # noqa: F401
+from benchmarks.reporting.plots.charts import draw_cost, draw_scores, draw_variety  # noqa: F401
+from benchmarks.reporting.plots.histories import draw_losses, draw_stability, draw_training  # noqa: F401
+from benchmarks.reporting.plots.pictures import (  # noqa: F401
+    draw_evolution,
+    draw_interpolations,
+    draw_neighbours,
+    draw_reconstructions,
+    draw_samples,
+    draw_translations,
+)
+from benchmarks.reporting.plots.ranks import draw_agreement, draw_critical_difference  # noqa: F401
 from benchmarks.reporting.plots.registry import METADATA, save
 from benchmarks.reporting.plots.registry import PLOTS as PLOTS
 

@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullLocator
 from PIL import Image
 
+from benchmarks.analysis.audits import Audit
 from benchmarks.reporting.audits import (
     Block,
     VerdictCell,
@@ -24,10 +25,10 @@ from benchmarks.reporting.audits import (
 )
 from benchmarks.reporting.plots.drawing import (
     GREY,
-    PAGE,
     Look,
     Margins,
     look,
+    name_grid,
     name_right,
     panel_figure,
     show_tick,
@@ -35,9 +36,6 @@ from benchmarks.reporting.plots.drawing import (
     widest,
 )
 from benchmarks.reporting.plots.registry import save, style
-
-if TYPE_CHECKING:
-    from benchmarks.analysis.audits import Audit
 
 Groups = Sequence[tuple[str, list[dict[str, Any]]]]
 """Aspects, each with its faults."""
@@ -57,8 +55,8 @@ FILLS = {
 BROKEN = "#FFD9A8"
 """A cell that is blind to what the metric claims to see."""
 INK, FAINT = "#111111", "#BBBBBB"
-CELL = 0.43
-"""Inches that a cell is wide on a screen."""
+CELL, ROW = 0.43, 0.25
+"""Inches that a cell is wide, and that a row is high."""
 GAP = 0.3
 """Between groups of rows or columns, in cells."""
 LINEAR = 2.0
@@ -85,7 +83,7 @@ NOTE = (
 )
 
 
-def render_audit(audit: "Audit") -> dict[str, bytes]:
+def render_audit(audit: Audit) -> dict[str, bytes]:
     """Draw all plots of an audit: file name, such as `heatmap.svg` or `blur.png`, to content.
 
     `heatmap` is that of the first extractor, `heatmap_all` of all of them.
@@ -107,47 +105,39 @@ def save_thinly(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def draw_heatmap(
-    audit: "Audit", *, extractor: str | None = None, paper: bool = False
-) -> Figure | None:
-    """Draw every verdict: metrics by extractors in rows, faults by aspects in columns.
+def draw_heatmap(audit: Audit, *, extractor: str | None = None) -> Figure | None:
+    """Draw the verdicts, under one extractor or all: metrics in rows, faults in columns.
 
     Each cell has the sign of its verdict; it is full and framed where the metric claims to see
     the fault or to ignore it, and the frame is thick and the sign has an exclamation mark where it
-    does not.
-
-    Args:
-        audit: whose verdicts; None is returned where it has none.
-        extractor: the only one; None for all.
-        paper: in the size for a page of a paper.
+    does not. None where there are no verdicts.
     """
     blocks = lay_out_verdicts(audit, None if extractor is None else [extractor])
     if not blocks:
         return None
-    with style(paper):
-        return _draw_heatmap(blocks, group_faults(audit), paper=paper)
+    with style(paper=False):
+        return _draw_heatmap(blocks, group_faults(audit))
 
 
-def _draw_heatmap(blocks: Sequence[Block], groups: Groups, *, paper: bool) -> Figure:
+def _draw_heatmap(blocks: Sequence[Block], groups: Groups) -> Figure:
     titles = [brief(fault["title"]) for _, faults in groups for fault in faults]
     names = [brief(line.metric["symbol"]) for block in blocks for line in block.lines]
     heads = [brief(block.title) for block in blocks]
-    across, (down, above) = _columns(groups), _rows(blocks)
+    order = [(fault["name"], gaps) for gaps, (_, own) in enumerate(groups) for fault in own]
+    across = {name: place + GAP * gaps for place, (name, gaps) in enumerate(order)}
+    down, above = _rows(blocks)
     wide, high = max(across.values()) + 1, max(down.values()) + 0.5
     side = max(widest(names, small()), widest(heads, small()) - 0.3) + 0.2
     slanted = [math.sqrt(0.5) * widest([title], small()) for title in titles]
     right = max(width - CELL * (len(titles) - 1 - i) for i, width in enumerate(slanted)) + 0.1
     right = max(right, 0.1)
-    cell = min(CELL, (PAGE - side - right) / wide) if paper else CELL
-    row = 0.19 if paper else 0.25
-    key = _place_key((side + right) / cell + wide, cell)
-    below = row * (key[-1][1] + 0.7)
-    figure, (axes,) = panel_figure(
-        *((1, 1), (cell * wide, row * (high + 0.5))),
-        Margins(side, right, max(slanted) + 0.2, below + 0.3),
-    )
+    key = _place_key((side + right) / CELL + wide)
+    below = ROW * (key[-1][1] + 0.7)
+    margins = Margins(side, right, max(slanted) + 0.2, below + 0.3)
+    figure, (axes,) = panel_figure((1, 1), (CELL * wide, ROW * (high + 0.5)), margins)
     axes.set(xlim=(-0.5, wide - 0.5), ylim=(high, -0.5))
-    _name_cells(axes, dict(zip(titles, across.values(), strict=True)), list(down.values()), names)
+    name_grid(axes, [*across.values()], titles, [*down.values()], names)
+    axes.tick_params(pad=2)
     for place, heading in zip(above, heads, strict=True):
         _write(axes, (0, place), (4 - 72 * side, 0), heading, ha="left", va="center")
     for block in blocks:
@@ -156,15 +146,12 @@ def _draw_heatmap(blocks: Sequence[Block], groups: Groups, *, paper: bool) -> Fi
                 spot = across[fault], down[block.extractor, line.metric["name"]]
                 _draw_cell(axes, spot, found)
     for aspect, faults in groups:
-        _underline(axes, aspect, across[faults[0]["name"]], across[faults[-1]["name"]], high)
-    _explain_cells(figure, key, cell, below / row)
+        first, last = (across[faults[end]["name"]] for end in (0, -1))
+        axes.plot((first - 0.42, last + 0.42), (high, high), color=GREY, lw=1, clip_on=False)
+        place = (first + last) / 2 or 1e-9
+        _write(axes, (place, high), (0, -4), aspect, ha="center", va="top")
+    _explain_cells(figure, key, below / ROW)
     return figure
-
-
-def _columns(groups: Groups) -> dict[str, float]:
-    """Return the place of each fault's column, a gap between aspects."""
-    faults = [(fault["name"], gaps) for gaps, (_, own) in enumerate(groups) for fault in own]
-    return {name: place + GAP * gaps for place, (name, gaps) in enumerate(faults)}
 
 
 def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[float]]:
@@ -178,19 +165,6 @@ def _rows(blocks: Sequence[Block]) -> tuple[dict[tuple[str, str], float], list[f
             places[block.extractor, line.metric["name"]] = y
         y += 1 + GAP
     return places, headings
-
-
-def _name_cells(
-    axes: Axes, columns: Mapping[str, float], rows: Sequence[float], names: Sequence[str]
-) -> None:
-    """Label columns above at a slant and rows on the left, without axes."""
-    slanting: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
-    axes.xaxis.tick_top()
-    axes.set_xticks([*columns.values()], [*columns], **slanting)
-    axes.set_yticks(rows, names)
-    axes.tick_params(length=0, pad=2)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
 
 
 def _write(
@@ -221,18 +195,11 @@ def _draw_cell(axes: Axes, place: tuple[float, float], cell: VerdictCell | None)
     axes.text(*place, cell.sign, fontweight="bold" if cell.broken else "normal", **sign)
 
 
-def _underline(axes: Axes, aspect: str, first: float, last: float, low: float) -> None:
-    """Draw a line under an aspect's columns with its name."""
-    axes.plot((first - 0.42, last + 0.42), (low, low), color=GREY, lw=1, clip_on=False)
-    place = (first + last) / 2 or 1e-9
-    _write(axes, (place, low), (0, -4), aspect, ha="center", va="top")
-
-
-def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
+def _place_key(width: float) -> list[tuple[float, float]]:
     """Return the place of each entry of the key, in cells, in as many lines as a width needs."""
     places, x, y = list[tuple[float, float]](), 0.6, 0.5
     for words in LEGEND:
-        room = 1.5 + widest([words], small()) / cell
+        room = 1.5 + widest([words], small()) / CELL
         if places and x + room - 0.7 > width:
             x, y = 0.6, y + 1
         places.append((x, y))
@@ -240,12 +207,10 @@ def _place_key(width: float, cell: float) -> list[tuple[float, float]]:
     return places
 
 
-def _explain_cells(
-    figure: Figure, key: Sequence[tuple[float, float]], cell: float, high: float
-) -> None:
+def _explain_cells(figure: Figure, key: Sequence[tuple[float, float]], high: float) -> None:
     """Draw a key at the foot, `high` rows high: a cell of each kind and what it means."""
     axes = figure.add_axes((0, 0, 1, 1), frameon=False)
-    across, bottom = figure.get_figwidth() / cell, figure.axes[0].get_position().y0
+    across, bottom = figure.get_figwidth() / CELL, figure.axes[0].get_position().y0
     axes.set_position((0, 0, 1, bottom - 0.3 / figure.get_figheight()))
     axes.set(xlim=(0, across), ylim=(high, 0), xticks=[], yticks=[])
     axes.grid(visible=False)
@@ -254,7 +219,7 @@ def _explain_cells(
         axes.text(x + 0.6, y, words, va="center", color=GREY, fontsize=small())
 
 
-def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | None:
+def draw_ladder(audit: Audit, fault: str) -> Figure | None:
     """Draw each metric against the level of a fault, a panel an extractor; None without values.
 
     Upwards is worse, in standard deviations of the floor, that is of what sets of undamaged images
@@ -267,11 +232,11 @@ def draw_ladder(audit: "Audit", fault: str, *, paper: bool = False) -> Figure | 
     courses = {extractor: found for extractor, found in courses.items() if found}
     if not courses:
         return None
-    with style(paper):
-        return _draw_ladder(audit, about, courses, paper=paper)
+    with style(paper=False):
+        return _draw_ladder(audit, about, courses)
 
 
-def _courses(audit: "Audit", curves: pd.DataFrame, extractor: str) -> Courses:
+def _courses(audit: Audit, curves: pd.DataFrame, extractor: str) -> Courses:
     """Return the values of each metric under an extractor, by level."""
     found: Courses = {}
     for metric in audit.about["metrics"]:
@@ -291,27 +256,25 @@ def _spread(values: pd.Series, direction: str) -> pd.Series:
     return (worse - worse.min()) / (span if span > 0 else math.nan)
 
 
-def _draw_ladder(
-    audit: "Audit", fault: Mapping[str, Any], courses: Mapping[str, Courses], *, paper: bool
-) -> Figure:
+def _draw_ladder(audit: Audit, fault: Mapping[str, Any], courses: Mapping[str, Courses]) -> Figure:
     names = {metric["name"]: brief(metric["symbol"]) for metric in audit.about["metrics"]}
     seen = {name: look(place) for place, name in enumerate(names)}
     labels = label_levels(fault)
     columns = min(len(courses), 2)
     room = widest([names[m] for found in courses.values() for m in found], small()) + 0.45
     most = max(map(len, courses.values()))
-    below = math.sqrt(0.5) * widest(labels, small()) + (0.35 if paper else 0.4)
+    below = math.sqrt(0.5) * widest(labels, small()) + 0.4
     margins = Margins(0.65, room, 0.3, below, room + 0.55, below + 0.35)
-    wide = 3.5
-    if paper:
-        wide = (PAGE - 0.65 - room - (columns - 1) * margins.across) / columns
-    high = max(1.6 if paper else 2.4, 1.5 * small() / 72 * most)
-    figure, panels = panel_figure(
-        *((math.ceil(len(courses) / columns), columns), (wide, high), margins),
-        note="" if paper else NOTE,
-    )
-    limits = _limits([found for extractor, found in courses.items() if extractor])
-    rings = _thresholds(audit, str(fault["name"]))
+    high = max(2.4, 1.5 * small() / 72 * most)
+    shape = math.ceil(len(courses) / columns), columns
+    figure, panels = panel_figure(shape, (3.5, high), margins, note=NOTE)
+    # The ends of the axis that all extractors share; infinite values are at an end.
+    shared = [c for extractor, found in courses.items() if extractor for c in found.values()]
+    values = np.concatenate([[0.0], *shared])
+    known = values[np.isfinite(values)].clip(-HIGHEST, HIGHEST)
+    limits = min(-2 * LINEAR, 1.5 * known.min()), max(5 * LINEAR, 1.5 * known.max())
+    rows = audit.verdicts[audit.verdicts["fault"] == fault["name"]]
+    rings = rows.set_index(["metric", "extractor"])["threshold"].astype(float)
     for axes, (extractor, found) in zip(panels, courses.items(), strict=False):
         axes.set_title(name_extractor(extractor), loc="left")
         axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
@@ -320,18 +283,10 @@ def _draw_ladder(
         for metric, course in found.items():
             _draw_course(axes, course, seen[metric], rings.get((metric, extractor), math.nan))
         ends = {names[m]: float(np.clip(c.iloc[-1], *axes.get_ylim())) for m, c in found.items()}
-        name_right(axes, ends, {names[m]: seen[m].colour for m in found}, high, paper=paper)
+        name_right(axes, ends, {names[m]: seen[m].colour for m in found}, high, paper=False)
     for axes in panels[len(courses) :]:
         axes.remove()
     return figure
-
-
-def _limits(panels: Sequence[Courses]) -> tuple[float, float]:
-    """Return the ends of the axis that all extractors share; infinite values are at an end."""
-    values = np.concatenate([[0.0], *(course for found in panels for course in found.values())])
-    known = values[np.isfinite(values)].clip(-HIGHEST, HIGHEST)
-    low, high = min(-2 * LINEAR, 1.5 * known.min()), max(5 * LINEAR, 1.5 * known.max())
-    return float(low), float(high)
 
 
 def _set_scale(axes: Axes, limits: tuple[float, float] | None) -> None:
@@ -347,13 +302,6 @@ def _set_scale(axes: Axes, limits: tuple[float, float] | None) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(show_tick))
     axes.axhspan(-LINEAR, LINEAR, color="0.9", lw=0, zorder=0)
-
-
-def _thresholds(audit: "Audit", fault: str) -> dict[tuple[str, str], float]:
-    """Return the level from which on each score is beyond its floor, by metric and extractor."""
-    rows = audit.verdicts[audit.verdicts["fault"] == fault]
-    keys = zip(rows["metric"], rows["extractor"], strict=True)
-    return dict(zip(keys, rows["threshold"].astype(float), strict=True))
 
 
 def _draw_course(axes: Axes, course: pd.Series, seen: Look, threshold: float) -> None:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.analysis.columns import BY_KEY
 from benchmarks.analysis.frames import scores_of_runs, summarise_runs
+from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import plain, shorten
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
@@ -43,9 +44,7 @@ from benchmarks.reporting.plots.rows import (
     count_statuses,
     explain_no_score,
     explain_row,
-    is_calibration,
     label_row,
-    list_competing,
     list_trained,
     make_rows,
     mean_fids,
@@ -93,7 +92,7 @@ def _having(runs: pd.DataFrame, titles: dict[str, str]) -> dict[str, str]:
 
 def _draw_metrics(runs: pd.DataFrame, titles: dict[str, str], *, paper: bool) -> Figure | None:
     """Draw a panel a metric, each with a row a contender."""
-    everybody, counts = list_competing(runs), count_statuses(runs)
+    everybody, counts = contenders(runs[runs["family"] != CALIBRATION]), count_statuses(runs)
     shown = best(everybody, mean_fids(runs), ROWS)
     if not shown:
         return None
@@ -124,7 +123,7 @@ def _draw_metric(axes: Axes, runs: pd.DataFrame, metric: str, places: dict[str, 
             ends += _draw_score(axes, intervals[name], seeds, look[name], place)
         else:
             explain_row(axes, place, explain_no_score(counts[name]))
-    calibration = contenders(runs[is_calibration(runs)])
+    calibration = contenders(runs[runs["family"] == CALIBRATION])
     lines = {name: intervals[name].value for name in calibration if name in intervals}
     positive = metric in LOG_SCALE and min(ends, default=0) > 0
     set_scale(axes.xaxis, [*ends, *lines.values()], ticks=count_ticks(axes), positive=positive)
@@ -181,14 +180,19 @@ def draw_cost(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
     Steps join the contenders of which none has both a lower FID and a lower cost. Names stand on
     the right.
     """
-    table = tabulate_costs(frame)
-    if table.empty:
+    intervals = summarise_runs(frame, "fid")
+    named = [name for name in list_trained(frame) if name in intervals]
+    if not named:
         return None
-    everybody, look = [str(name) for name in table.index], looks(frame["contender"])
-    shown = best(everybody, dict(zip(everybody, table["value"], strict=True)), LABELS)
+    table = pd.DataFrame([intervals[name] for name in named], index=named, dtype=float)
+    scored = frame[frame["status"].isin(SCORED)]
+    groups = scored[list(COSTS)].astype("float64").groupby(scored["contender"].astype(object))
+    table = table.join(groups.mean())
+    look = looks(frame["contender"])
+    shown = best(named, {name: intervals[name].value for name in named}, LABELS)
     table = table.loc[shown]
     fids = dict(zip(shown, table["value"].tolist(), strict=True))
-    calibration = mean_fids(frame[is_calibration(frame)])
+    calibration = mean_fids(frame[frame["family"] == CALIBRATION])
     floor = {name: calibration[name] for name in ("real",) if name in calibration}
     figure, panels, height = labelled_figure([*shown, *floor], len(COSTS), 2.8, paper=paper)
     ends = table[list(SeedInterval._fields)].to_numpy().ravel()
@@ -201,21 +205,11 @@ def draw_cost(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None:
             axes.axhline(value, color=GREY, lw=1, ls=(0, (4, 3)), zorder=1)
     panels[0].set_ylabel("FID" + show_direction("fid", paper=paper))
     if not paper:
-        title = f"steps: the Pareto front{left_out(everybody, LABELS)}"
+        title = f"steps: the Pareto front{left_out(named, LABELS)}"
         panels[0].set_title(title, loc="left", color=GREY, fontsize=small())
     colours = {name: look[name].colour for name in shown} | dict.fromkeys(floor, GREY)
     name_right(panels[-1], fids | floor, colours, height, paper=paper)
     return figure
-
-
-def tabulate_costs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return FID with its interval and mean costs of the contenders trained and scored."""
-    intervals = summarise_runs(runs, "fid")
-    named = [name for name in list_trained(runs) if name in intervals]
-    table = pd.DataFrame([intervals[name] for name in named], index=named, dtype=float)
-    scored = runs[runs["status"].isin(SCORED)]
-    groups = scored[list(COSTS)].astype("float64").groupby(scored["contender"].astype(object))
-    return table.reindex(columns=SeedInterval._fields).join(groups.mean())
 
 
 def _draw_cost_panel(

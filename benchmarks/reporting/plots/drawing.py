@@ -83,9 +83,8 @@ def by_contender(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def best(names: Sequence[str], values: dict[str, float], limit: int) -> list[str]:
     """Return the `limit` names with the lowest values, in their order."""
-    known = {name: values.get(name, math.nan) for name in names}
-    ranked = sorted(names, key=lambda name: (math.isnan(known[name]), known[name]))
-    chosen = set(ranked[:limit])
+    ranked = pd.Series(values, dtype=float).reindex(list(names)).sort_values(kind="stable")
+    chosen = set(ranked.index[:limit])
     return [name for name in names if name in chosen]
 
 
@@ -219,6 +218,22 @@ def name_right(
             arrowprops=leader | {"relpos": (0, 0.5), "shrinkA": 2, "shrinkB": 0},
             annotation_clip=False,
         )
+
+
+def name_grid(
+    axes: Axes,
+    columns: Sequence[float],
+    headings: Sequence[str],
+    rows: Sequence[float],
+    names: Sequence[str],
+) -> None:
+    """Name the columns of a grid above at a slant and its rows on the left, without axes."""
+    axes.xaxis.tick_top()
+    axes.set_xticks(columns, headings, rotation=45, ha="left", rotation_mode="anchor")
+    axes.set_yticks(rows, names)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
 
 
 def spread_out(places: Sequence[float], gap: float) -> list[float]:

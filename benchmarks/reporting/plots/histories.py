@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from benchmarks.analysis.frames import count_drawn_seeds
+from benchmarks.analysis.frames import count_drawn_seeds, values_by_contender
 from benchmarks.core.text import join_words, plain, shorten, show_number
 from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
@@ -242,7 +242,8 @@ def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     shown = best(everybody, mean_fids(frame), ROWS)
     if not shown:
         return None
-    counts, pairs = count_statuses(frame), pair_checkpoints(frame)
+    counts = count_statuses(frame)
+    pairs = values_by_contender(frame, "fid", ["fid_best", "fid"])  # of each scored run
     labels = [label_row(name, counts[name], TROUBLE, paper=paper) for name in shown]
     room = 0.55 * max((len(pair) for pair in pairs.values() if len(pair) <= FEW), default=1)
     many = any(counts[name].total() > FEW for name in shown)
@@ -260,16 +261,6 @@ def draw_stability(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     axes.set_xlabel(f"FID{show_direction('fid', paper=paper)}")
     write_note(axes, 1 + 0.06 / inches(axes), 1.0, "last/best", va="bottom")
     return cast("Figure", axes.figure)
-
-
-def pair_checkpoints(runs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return FID of the best and of the last checkpoint of each scored run: float [runs, 2]."""
-    if "fid" not in runs:
-        return {}
-    known = runs[runs["fid"].notna()]
-    values = known.reindex(columns=["fid_best", "fid"]).to_numpy(dtype=float)
-    groups = known.groupby(known["contender"].astype(object), sort=False).indices
-    return {str(name): values[rows] for name, rows in groups.items()}
 
 
 def _drawn_seeds(pairs: np.ndarray) -> np.ndarray:

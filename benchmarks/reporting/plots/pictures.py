@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.analysis.pictures import join_tiles
 from benchmarks.config.registry import list_metrics
 from benchmarks.config.spec import CALIBRATION
 from benchmarks.core.text import plain, show_amount, show_number
@@ -22,6 +23,7 @@ from benchmarks.records.schema import SCORED
 from benchmarks.reporting.plots.drawing import (
     COLUMN,
     PAGE,
+    PANELS,
     best,
     break_name,
     label,
@@ -32,8 +34,6 @@ from benchmarks.reporting.plots.drawing import (
 )
 from benchmarks.reporting.plots.registry import plot
 
-PANELS = 24
-"""Contenders whose pictures are shown at most: the best by FID."""
 WIDEST = 640
 """Pixels that a panel's tiles may be wide: more of large tiles are left out."""
 TIMES = 8
@@ -145,7 +145,7 @@ def _make_strip(row: dict[Any, Any], *, paper: bool) -> PicturePanel:
 def _pick_best(rows: Sequence[dict[Any, Any]]) -> list[dict[Any, Any]]:
     """Return the rows of the best contenders."""
     fids = {row["contender"]: row["mean_fid"] for row in rows}
-    chosen = set(best(list(fids), fids, PANELS))
+    chosen = best(list(fids), fids, PANELS)
     return [row for row in rows if row["contender"] in chosen]
 
 
@@ -159,11 +159,9 @@ def _count_others(rows: Iterable[dict[Any, Any]]) -> list[PicturePanel]:
 def _explain_absence(row: dict[Any, Any]) -> str:
     if not isinstance(row["status"], str):
         return "no run"
-    return (
-        "no picture"
-        if row["status"] in SCORED
-        else f"{row['status']}\n{shorten_reason(row['reason'])}"
-    )
+    if row["status"] in SCORED:
+        return "no picture"
+    return f"{row['status']}\n{shorten_reason(row['reason'])}"
 
 
 def _explain_reconstruction(row: dict[Any, Any]) -> str:
@@ -201,7 +199,10 @@ def draw_panels(
     if not panels:
         return None
     dpi = int(mpl.rcParams["figure.dpi"])
-    tiles = [None if p.tiles is None else _crop(p.tiles, square=square) for p in panels]
+    tiles = []
+    for own in (panel.tiles for panel in panels):
+        most = None if own is None else max(2, WIDEST // own.shape[3])
+        tiles.append(None if own is None else own[: most if square else None, :most])
     natural = max((t.shape[1] * t.shape[3] for t in tiles if t is not None), default=width)
     columns = math.ceil(math.sqrt(len(panels) * (1.6 if square else 0.45)))
     scale = max(1, round(width / natural))
@@ -209,7 +210,7 @@ def draw_panels(
         borders = 2 * max((t.shape[1] for t in tiles if t is not None), default=0)
         beside = borders + _side(panels, dpi) + _gap(dpi)
         columns, scale = fit_page(len(panels), natural, beside, dpi, square=square)
-    images = [None if t is None else _mosaic(t, scale) for t in tiles]
+    images = [None if t is None else join_tiles(t, scale) for t in tiles]
     titles, wide, size, places = _lay_out(panels, images, columns, scale * natural, dpi)
     figure = Figure(figsize=(size[0] / dpi, size[1] / dpi))
     for panel, image, title, place in zip(panels, images, titles, places, strict=True):
@@ -254,7 +255,11 @@ def _lay_out(
     shapes = [image.shape[:2] for image in images if image is not None]
     wide = max((shape[1] for shape in shapes), default=width)
     high = max((shape[0] for shape in shapes), default=wide // 2)
-    titles = [_wrap(panel.title, wide * 160 // dpi) for panel in panels]
+    letters = max(8, wide * 160 // dpi // 11)  # of 8 points, by pixels at 160 an inch
+    titles = [
+        "\n".join(break_name(line, letters) for line in panel.title.splitlines())
+        for panel in panels
+    ]
     lines = [1 + title.count("\n") for title in titles]
     heads = [
         (24 * max(lines[i : i + columns]) + 12) * dpi // 160 for i in range(0, len(lines), columns)
@@ -297,23 +302,3 @@ def _fill_panel(axes: Axes, panel: PicturePanel, image: np.ndarray | None) -> No
         write_note(axes, -0.01, 1 - (i + 0.5) / len(panel.rows), text, ha="right", va="center")
     for i, text in enumerate(panel.columns):
         write_note(axes, (i + 0.5) / len(panel.columns), -0.02, text, ha="center", va="top")
-
-
-def _crop(tiles: np.ndarray, *, square: bool) -> np.ndarray:
-    """Return as many tiles as make a panel no wider than `WIDEST`."""
-    most = max(2, WIDEST // tiles.shape[3])
-    return tiles[: most if square else None, :most]
-
-
-def _mosaic(tiles: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarge tiles `scale` times, two white pixels apart: uint8 [height, width, 3]."""
-    large = tiles.repeat(scale, axis=2).repeat(scale, axis=3)
-    framed = np.pad(large, ((0, 0), (0, 0), (0, 2), (0, 2), (0, 0)), constant_values=255)
-    rows, columns, height, width, channels = framed.shape
-    joined = framed.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
-    return joined[:-2, :-2]
-
-
-def _wrap(title: str, width: int) -> str:
-    """Break a title of 8 points where it would be wider than `width` pixels at 160 an inch."""
-    return "\n".join(break_name(line, max(8, width // 11)) for line in title.splitlines())

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.stats import kendalltau
 
+from benchmarks.analysis.audits import name_recipe
 from benchmarks.analysis.columns import AGREEING
 from benchmarks.analysis.frames import summarise_runs
 from benchmarks.config.registry import list_metrics
@@ -29,6 +30,7 @@ from benchmarks.reporting.plots.drawing import (
     label,
     left_out,
     looks,
+    name_grid,
     panel_figure,
     small,
     widest,
@@ -64,7 +66,13 @@ def draw_agreement(frame: pd.DataFrame, *, paper: bool = False) -> Figure | None
     labels = [label(name, paper=paper) for name in values.index]
     note = "rank by the mean over seeds; framed: in a pair of the reverse order by FID"
     note = "" if paper else note + left_out(everybody, LABELS)
-    headings = [_name_column(str(metric)) for metric in values]
+    names = (str(metric) for metric in values)
+    headings = [
+        f"FID, {shorten(plain(name_recipe(name.removeprefix('fid@'))), 24)}"
+        if name.startswith("fid@")
+        else list_metrics()[name].about["symbol"]
+        for name in names
+    ]
     figure, axes = _make_grid(labels, headings, note, paper=paper)
     ranks = values.rank(method="min").to_numpy(dtype=float)
     axes.imshow((ranks - 1) / (len(values) - 1), cmap=RANKS, vmin=0, vmax=1, aspect="auto")
@@ -90,13 +98,6 @@ def _tabulate_means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(columns).dropna(axis="columns", thresh=2)
 
 
-def _name_column(metric: str) -> str:
-    """Return a column's name, of a further extractor without its hash."""
-    if metric.startswith("fid@"):
-        return f"FID, {shorten(plain(metric.removeprefix('fid@').rpartition('@')[0]), 24)}"
-    return str(list_metrics()[metric].about["symbol"])
-
-
 def _make_grid(
     rows: Sequence[str], columns: Sequence[str], note: str, *, paper: bool
 ) -> tuple[Figure, Axes]:
@@ -109,13 +110,7 @@ def _make_grid(
         room = PAGE - side - margins.right
         wide = min(room, max(0.42 * len(columns), COLUMN - side - margins.right))
     figure, (axes,) = panel_figure((1, 1), (wide, high), margins, note=note)
-    style: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
-    axes.xaxis.tick_top()
-    axes.set_xticks(range(len(columns)), columns, **style)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
+    name_grid(axes, range(len(columns)), columns, range(len(rows)), rows)
     return figure, axes
 
 
@@ -142,45 +137,42 @@ def _draw_rank_column(axes: Axes, fids: pd.Series, values: pd.Series, place: int
         axes.text(place, len(fids) - 0.4, text, va="top", color=colour, **style)
 
 
-def draw_critical_difference(ranks: pd.DataFrame, cd: float, *, paper: bool = False) -> Figure:
+def draw_critical_difference(ranks: pd.DataFrame, cd: float) -> Figure:
     """Draw mean ranks over data sets, 1 the best; bars join those less than `cd` ranks apart.
 
     Source: Demšar (2006), "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR
     7, figure 1.
     """
-    with style(paper):
-        return _draw_mean_ranks(ranks.sort_values("rank", kind="stable"), cd, paper=paper)
-
-
-def _draw_mean_ranks(ranks: pd.DataFrame, cd: float, *, paper: bool) -> Figure:
-    values, look = ranks["rank"].to_numpy(dtype=float), looks(ranks["contender"])
-    labels = [label(str(name), paper=paper) for name in ranks["contender"]]
-    colours = [look[name].colour for name in ranks["contender"]]
-    bars = join_ranks(values, cd)
-    half = math.ceil(len(values) / 2)
-    line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
-    width = 3.2 if not paper else (COLUMN if COLUMN - 2 * side > 1.3 else PAGE) - 2 * side
-    down = line * (3.2 + half) + 0.09 * (1 + len(bars))
-    figure = Figure(figsize=(width + 2 * side, down))
-    axes = figure.add_axes((side / (width + 2 * side), 0, width / (width + 2 * side), 1))
-    last = max(len(values), 2)
-    axes.set(xlim=(1, last), ylim=(-down + 2.6 * line, 2.6 * line))
-    axes.axis("off")
-    _draw_ruler(axes, last, cd, line, labels=int(width / 0.35))
-    pad = 0.012 * (last - 1)
-    for place, (low, high) in enumerate(bars, 1):
-        ends, level = [low - pad, high + pad], -0.09 * place
-        axes.plot(ends, [level, level], color="black", lw=2.4, solid_capstyle="butt")
-    top = 0.09 * (1 + len(bars))
-    for i, (value, name, colour) in enumerate(zip(values, labels, colours, strict=True)):
-        left = i < half
-        level = -top - line * (0.5 + (i if left else len(values) - 1 - i))
-        end = -0.01 if left else 1.01
-        across = 1 + end * (last - 1)
-        axes.plot([value, value, across], [0, level, level], color=colour, lw=0.9, clip_on=False)
-        text: dict[str, Any] = {"ha": "right" if left else "left", "va": "center"}
-        axes.text(across, level, f" {name} ", color=colour, fontsize=small(), **text)
-    return figure
+    ranks = ranks.sort_values("rank", kind="stable")
+    with style(paper=False):
+        values, look = ranks["rank"].to_numpy(dtype=float), looks(ranks["contender"])
+        labels = [label(str(name)) for name in ranks["contender"]]
+        colours = [look[name].colour for name in ranks["contender"]]
+        bars = join_ranks(values, cd)
+        half = math.ceil(len(values) / 2)
+        line, side = 1.6 * small() / 72, widest(labels, small()) + 0.25
+        width = 3.2
+        down = line * (3.2 + half) + 0.09 * (1 + len(bars))
+        figure = Figure(figsize=(width + 2 * side, down))
+        axes = figure.add_axes((side / (width + 2 * side), 0, width / (width + 2 * side), 1))
+        last = max(len(values), 2)
+        axes.set(xlim=(1, last), ylim=(-down + 2.6 * line, 2.6 * line))
+        axes.axis("off")
+        _draw_ruler(axes, last, cd, line, labels=int(width / 0.35))
+        pad = 0.012 * (last - 1)
+        for place, (low, high) in enumerate(bars, 1):
+            ends, level = [low - pad, high + pad], -0.09 * place
+            axes.plot(ends, [level, level], color="black", lw=2.4, solid_capstyle="butt")
+        top = 0.09 * (1 + len(bars))
+        for i, (value, name, colour) in enumerate(zip(values, labels, colours, strict=True)):
+            left = i < half
+            level = -top - line * (0.5 + (i if left else len(values) - 1 - i))
+            across = 1 + (-0.01 if left else 1.01) * (last - 1)
+            path = [value, value, across], [0, level, level]
+            axes.plot(*path, color=colour, lw=0.9, clip_on=False)
+            text: dict[str, Any] = {"ha": "right" if left else "left", "va": "center"}
+            axes.text(across, level, f" {name} ", color=colour, fontsize=small(), **text)
+        return figure
 
 
 def join_ranks(values: Sequence[float] | np.ndarray, cd: float) -> list[tuple[float, float]]:

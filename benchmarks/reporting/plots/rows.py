@@ -24,19 +24,9 @@ from benchmarks.reporting.plots.drawing import (
 )
 
 
-def list_competing(runs: pd.DataFrame) -> list[str]:
-    """List the contenders, calibration runs left out."""
-    return contenders(runs[~is_calibration(runs)])
-
-
 def list_trained(runs: pd.DataFrame) -> list[str]:
     """List the contenders that were trained here, and have more to show than samples."""
     return contenders(runs[~runs["family"].isin([CALIBRATION, EXTERNAL])])
-
-
-def is_calibration(runs: pd.DataFrame) -> pd.Series:
-    """Mark the calibration runs."""
-    return runs["family"] == CALIBRATION
 
 
 def mean_fids(runs: pd.DataFrame) -> dict[str, float]:

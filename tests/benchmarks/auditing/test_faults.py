@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-from benchmarks.auditing import faults, stock
+from benchmarks.auditing import faults, measurements, stock
 from benchmarks.auditing.faults import FAULTS, Fault, Rows
+from benchmarks.auditing.pipeline import draw_all_strips
 from benchmarks.auditing.stock import Stock, build_bank, count_pool, draw_strips, gather_stock
 from benchmarks.core.errors import BadInput
 from benchmarks.core.tensors import quantize, to_float
@@ -494,10 +495,9 @@ def test_foreign_images_are_different_photographs(channels: int, side: int) -> N
 
 
 @pytest.mark.parametrize("fault", [*IMAGES, *SETS], ids=name_of)
-def test_a_strip_shows_every_level(fault: Fault, bank: Bank) -> None:
-    picture = draw_strips(*bank, fault, seeded())
-    assert picture is not None
-    assert picture == draw_strips(*bank, fault, seeded())
+def test_a_strip_shows_every_level(fault: Fault, bank: Bank, rows: Rows) -> None:
+    picture = draw_strips(rows, fault, seeded())
+    assert picture == draw_strips(rows, fault, seeded())
     pixels = np.array(Image.open(io.BytesIO(picture)))
     assert pixels.shape == (7 * 9, 10 * 9)
     lines = [line.tobytes() for line in np.split(pixels, 7)]
@@ -507,4 +507,6 @@ def test_a_strip_shows_every_level(fault: Fault, bank: Bank) -> None:
 
 
 def test_features_have_no_strip(bank: Bank) -> None:
-    assert draw_strips(*bank, FAULTS["gaussian"], seeded()) is None
+    design = measurements.Design(N, 1, 1, 0, faults=("blur", "gaussian"), metrics=())
+    session = measurements.Session(design, measurements.Bank(*bank, features={}), {})
+    assert set(draw_all_strips(session)) == {"blur.png"}

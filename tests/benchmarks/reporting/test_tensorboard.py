@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from synthetic import write_suite
 
+from benchmarks.analysis.pictures import join_tiles
 from benchmarks.core.errors import BadInput
 from benchmarks.records.schema import Picture
 from benchmarks.records.store import read_history, read_record, read_suite, write_record
@@ -101,12 +102,12 @@ def test_pictures_are_enlarged_and_an_evolution_goes_by_steps(suite: Path) -> No
 def test_tiles_keep_their_place() -> None:
     tiles = np.zeros((1, 2, 8, 8, 3), np.uint8)
     tiles[0, 1] = 7
-    whole = events.tile_images(tiles)
+    whole = join_tiles(tiles, 4)
     assert whole.shape == (32, 66, 3)
     assert (whole[:, :32] == 0).all()
     assert (whole[:, 32:34] == 255).all()
     assert (whole[:, 34:] == 7).all()
-    assert events.tile_images(np.zeros((2, 2, 40, 40, 3), np.uint8)).shape == (82, 82, 3)
+    assert join_tiles(np.zeros((2, 2, 40, 40, 3), np.uint8), 1).shape == (82, 82, 3)
 
 
 def test_written_again_curves_are_not_doubled_and_old_runs_are_gone(suite: Path) -> None:
