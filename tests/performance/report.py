@@ -21,6 +21,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.core.devices import multiplies_bfloat16
+
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "performance.md"
 Tables = list[dict[str, Any]]
@@ -32,7 +34,8 @@ def describe_machine() -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     parts = [names[0] if names else platform.processor() or platform.machine()]
-    parts.append(f"{os.cpu_count()} cores")
+    has = "with" if multiplies_bfloat16() else "without"
+    parts.append(f"{os.cpu_count()} cores {has} bfloat16")
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join([*parts, f"PyTorch {torch.__version__}", date.today().isoformat()])
