@@ -98,7 +98,7 @@ def compare_claims(verdicts: pd.DataFrame, floors: pd.DataFrame) -> pd.DataFrame
         agrees = True if decisions and None not in decisions else None
         agrees = False if False in decisions else agrees
         source = claim.source + ("" if claim.looked_up else " *")
-        rows.append((claim.statement, source, agrees, describe_verdicts(claim.checks, found)))
+        rows.append((claim.statement, source, agrees, describe_tallies(claim.checks, found)))
     frame = pd.DataFrame(rows, columns=["statement", "source", "agrees", "found"])
     return frame.astype({"agrees": object})
 
@@ -148,7 +148,7 @@ def decide(check: Check, found: pd.DataFrame) -> bool | None:
     return check.extractors != "any"
 
 
-def describe_verdicts(checks: Iterable[Check], found: pd.DataFrame) -> str:
+def describe_tallies(checks: Iterable[Check], found: pd.DataFrame) -> str:
     """Describe what was found, as in `blind (3 of 3 extractors)`."""
     parts: dict[tuple[str, str], list[str]] = {}
     for check in checks:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from benchmarks.core.errors import BadInput
 
+CPUINFO = Path("/proc/cpuinfo")
+
 
 def count_processes() -> int:
     """Return how many processes `torchrun` or its like has started to compute each run together."""
@@ -36,7 +38,7 @@ def choose_device(name: str) -> str:
 def multiplies_bfloat16() -> bool:
     """Return whether this CPU has instructions for products of bfloat16; unknown counts as no."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        flags = CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return False
     return re.search(r"^flags\b.*\b(avx512_bf16|amx_bf16)\b", flags, re.MULTILINE) is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pydantic import JsonValue
-from torch.nn.modules.conv import _ConvNd
+from torch import nn
 
 from benchmarks.config import registry
 from benchmarks.config.source import hash_user_code
@@ -68,7 +68,7 @@ def plan_runs(
 
 def choose_precision(device: str, model: GenerativeModel) -> str:
     """Return the precision in which a model trains fastest at equal scores; docs/performance.md."""
-    convolves = any(isinstance(module, _ConvNd) for module in model.modules())
+    convolves = any(isinstance(m, nn.Conv2d | nn.ConvTranspose2d) for m in model.modules())
     gains = device.startswith("cuda") or (device == "cpu" and convolves and multiplies_bfloat16())
     return "bfloat16" if gains else "float32"
 
