@@ -1,4 +1,4 @@
-"""What a run takes, operations and memory, found on tensors that have a shape and no values."""
+"""Estimates of a run's FLOPs and memory, by fake tensors: they have a shape and no values."""
 
 import logging
 import math
@@ -36,7 +36,7 @@ SAVED = 16
 EMA and the best EMA, and the file's content, all of these but gradients, twice (safetensors)."""
 
 SLACK = 1.25
-"""The part by which tensors take more: what operations need for themselves, what is not reused."""
+"""Factor for memory that is not counted: operations' own workspaces, and what is not reused."""
 
 
 def estimate_footprints(jobs: Sequence[Job], data: Dataset) -> list[Job]:

@@ -1,4 +1,4 @@
-"""The training step as a CUDA graph: recorded once, then launched as one (Ng et al., arXiv 2021).
+"""The training step as a CUDA graph: recorded once, then replayed as a single launch.
 
 A small model's step is hundreds of operations that take the host longer to launch than the GPU to
 compute. A replay computes the very same operations on the same memory, to the same digits.
@@ -15,7 +15,7 @@ from benchmarks.training.optimizers import PlayerOptimizer
 from models.base import GenerativeModel, Step
 
 WARM = 3
-"""Steps taken before one is recorded, in which libraries start and Adam's moments are made."""
+"""Warm-up steps before the recording, in which libraries start and Adam's moments are allocated."""
 
 
 class StepGraph:
@@ -43,7 +43,7 @@ class StepGraph:
         self.taken += 1
 
     def warm(self, show: Callable[[int], Step]) -> None:
-        """Take a step as it is, on the stream of the recording, which may wait for no other."""
+        """Take a step eagerly, on the stream of the recording, which must not depend on another."""
         current = torch.cuda.current_stream()
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -51,7 +51,7 @@ class StepGraph:
         current.wait_stream(self.stream)
 
     def record(self, show: Callable[[int], Step]) -> None:
-        """Record a step, which computes nothing.
+        """Record a step without executing it.
 
         Raises:
             RuntimeError: it cannot be recorded, though the model is declared `capturable`.
@@ -65,7 +65,7 @@ class StepGraph:
             with back, torch.cuda.graph(self.graph, stream=self.stream):
                 update_players(self.optimizers, self.held.__getitem__)
         except RuntimeError as error:
-            # The first error, of which the recording was broken off, says more than that it was.
+            # The error that broke the recording off says more than the one of its end.
             cause = error.__context__ or error
             if isinstance(cause, torch.OutOfMemoryError) or not isinstance(cause, Exception):
                 raise cause from None
@@ -79,7 +79,7 @@ class StepGraph:
             optimizer.updates -= optimizer.player.updates
 
     def replay(self, show: Callable[[int], Step]) -> None:
-        """Compute the recorded step on other batches, with the generators of these."""
+        """Compute the recorded step on other batches, reseeded from their generators."""
         for turn, held in enumerate(self.held):
             step = show(turn)
             held.images.copy_(step.images)
@@ -93,7 +93,7 @@ class StepGraph:
 
 @cache
 def recording_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream of all recordings, of which CUDA's libraries keep a workspace each."""
+    """Return the one stream of all recordings: CUDA's libraries keep a workspace per stream."""
     return torch.cuda.Stream(device)
 
 
@@ -102,7 +102,7 @@ def can_record(
 ) -> bool:
     """Return whether training steps are replayed: on CUDA, alone, of a model that allows it.
 
-    A subclass of a model that allows it need not, and has to declare so itself.
+    `capturable` is not inherited: a subclass may do what cannot be recorded.
     """
     own: bool = vars(type(model)).get("capturable", False)
     alone = model.device.type == "cuda" and world.size == 1 and not compiled
