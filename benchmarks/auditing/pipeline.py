@@ -57,7 +57,7 @@ from metrics import METRICS, Extractor, Features
 SOURCE = "edges"
 """A source domain that is made from target images, so that these are held out as well."""
 
-CLAIMS = ("symbol", "direction", "sees", "ignores")
+METRIC_FIELDS = ("symbol", "direction", "sees", "ignores")
 """What `audit.json` keeps of a metric."""
 
 DisplayProgress = Callable[[Console, str, str], AbstractContextManager[Tell]]
@@ -285,7 +285,7 @@ def describe_audit(
         "classes": int(stock.pool_classes.max()) + 1,
         "faults": [FAULTS[name].describe() for name in design.faults],
         "metrics": [
-            {"name": name} | {key: getattr(METRICS[name].metadata, key) for key in CLAIMS}
+            {"name": name} | {key: getattr(METRICS[name].metadata, key) for key in METRIC_FIELDS}
             for name in design.metrics
         ],
         "command": " ".join(request.command),

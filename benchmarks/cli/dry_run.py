@@ -61,7 +61,7 @@ def check_hash(planned: SuiteRun, only: str) -> None:
     about = planned.data, planned.jobs[0].place, first.device
     with fixed_threads(first.threads), suppress(NotReady):
         extractor, *views = (
-            load_further_extractor(name, *about, ready=True)
+            str(load_further_extractor(name, *about, ready=True))  # each is large
             for name in (first.extractor, *first.views)
         )
         planned.name_extractors(extractor, views).check_only(only, hashed=True)

@@ -19,10 +19,7 @@ class Paths:
 
 
 def find_cache(purpose: str = "extractors") -> Path:
-    """Choose the folder of trained extractors: in $BENCHMARKS_CACHE, or the user's cache folder.
-
-    Or that of another purpose.
-    """
+    """Choose the folder of what is kept for a purpose: in $BENCHMARKS_CACHE, or the user's."""
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("BENCHMARKS_CACHE")

@@ -16,7 +16,7 @@ from benchmarks.core.seeds import derive_seed
 from benchmarks.core.tensors import as_tensor, quantize, to_float
 from benchmarks.data import Dataset, load_dataset
 from benchmarks.data.cache import allocate
-from benchmarks.evaluation.contract import check_images, reconstruct
+from benchmarks.evaluation.contract import ContractError, check_images, reconstruct
 from benchmarks.evaluation.extractors import load_extractor, load_further_extractor
 from benchmarks.evaluation.pictures import (
     LINES,
@@ -162,9 +162,12 @@ class Evaluator:
             count = part.stop - part.start
             starts = to_float(source[part].to(model.device)) if model.uses_source else None
             output = model.sample(count, rng, starts)
-            if isinstance(output, Tensor) and not output.isfinite().all():
-                raise Diverged("the generated images are not finite")
-            check_images(output, f"{type(model).__name__}.sample", count, model.shape)
+            try:
+                check_images(output, f"{type(model).__name__}.sample", count, model.shape)
+            except ContractError:
+                if isinstance(output, Tensor) and not output.isfinite().all():
+                    raise Diverged("the generated images are not finite") from None
+                raise
             images[part] = quantize(output, images.dtype)
         return images
 
